@@ -1,0 +1,1 @@
+"""Repository tools: what scripts/ run. Nothing here ships in the wheel."""

@@ -1,0 +1,1 @@
+"""`scripts/evidence`: each claim of the README, shown for real and written down as JSON."""

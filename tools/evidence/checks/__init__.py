@@ -1,0 +1,1 @@
+"""One module per check, each with `async def run(report: Report) -> None`."""
