@@ -1,0 +1,1 @@
+"""retainer_provider: meters an HTTP service against prepaid sessions on Solana."""

@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# Sourced by the scripts: sets up what they ask for, once, and again only when a lock file has changed.
+# Safe to run several times at once. Progress goes to stderr, one line per step that does something.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+step() { printf '  %s\n' "$*" >&2; }
+
+die() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+# Debian packages, where we may install them; else a sentence that says what is missing.
+apt_install() { # REASON PACKAGE...
+  local reason=$1
+  shift
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    die "$reason. Install it (on Debian or Ubuntu: sudo apt-get install $*) and run this again."
+  fi
+  step "apt-get install $*"
+  (
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"
+  ) >"$root/build/apt.log" 2>&1 </dev/null || die "apt-get could not install $*; see build/apt.log"
+}
+
+# Holds build/setup.lock while COMMAND runs, so that two scripts started together do not install twice.
+locked() { # COMMAND...
+  mkdir -p "$root/build"
+  (
+    flock 9
+    "$@" 9>&-
+  ) 9>"$root/build/setup.lock"
+}
+
+fits() { # PYTHON: 3.11 or newer, and able to make environments
+  "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+find_python() { # prints the newest fitting python on PATH, else the newest that pyenv has
+  local candidate
+  for candidate in python3.14 python3.13 python3.12 python3.11 python3 \
+    $(printf '%s\n' "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3 | sort -rV); do
+    if fits "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+digest() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+# STAMP remembers the digest of the files that COMMAND was last run for.
+when_changed() { # STAMP "FILE..." COMMAND...
+  local stamp=$1 now
+  # shellcheck disable=SC2086
+  now=$(cd "$root" && digest $2)
+  shift 2
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && return
+  "$@"
+  printf '%s\n' "$now" >"$stamp"
+}
+
+install_locked() { # VENV LOCKFILE...
+  local venv=$1 lock
+  shift
+  step "installing $* into $(basename "$venv")"
+  for lock in "$@"; do
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$root/$lock" \
+      || die "pip could not install $lock into $(basename "$venv") (its message stands above)"
+  done
+}
+
+install_project() { # VENV
+  step "installing retainer into $(basename "$1")"
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
+    --no-build-isolation --editable "$root" || die "pip could not install the project into $(basename "$1")"
+}
+
+ensure_venv() { # VENV LOCKFILE...
+  local venv=$1 found
+  shift
+  if ! "$venv/bin/python" -c '' 2>/dev/null; then
+    found=$(find_python) || {
+      apt_install "Python 3.11 or newer with its venv module is needed, and none was found" python3 python3-venv
+      found=$(find_python) || die "Debian's python3 is older than 3.11; install Python 3.11 or newer (pyenv install 3.12)"
+    }
+    step "creating $(basename "$venv") with $("$found" --version)"
+    rm -rf "$venv"
+    "$found" -m venv "$venv" || die "$found could not create $venv"
+  fi
+  when_changed "$venv/.locked" "$*" install_locked "$venv" "$@"
+  when_changed "$venv/.project" pyproject.toml install_project "$venv"
+}
+
+install_localnet() {
+  step "installing Surfpool into tools/localnet"
+  (cd "$root/tools/localnet" && npm ci --silent --no-audit --no-fund) || die "npm could not install tools/localnet"
+}
+
+node_is_new_enough() {
+  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null
+}
+
+ensure_localnet() {
+  node_is_new_enough || apt_install "The local validator runs in Node 18 or newer, with npm" nodejs npm
+  node_is_new_enough || die "node $(node --version) is too old for the local validator; install Node 18 or newer"
+  when_changed "$root/tools/localnet/node_modules/.locked" tools/localnet/package-lock.json install_localnet
+}
+
+# What scripts call. Each leaves the named environment complete.
+setup_python() { locked ensure_venv "$root/.venv" requirements/dev.txt; }
+setup_anchorpy() { locked ensure_venv "$root/.venv-anchorpy" requirements/anchorpy.txt requirements/stock.txt; }
+setup_localnet() { locked ensure_localnet; }
