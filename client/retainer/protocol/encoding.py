@@ -1,0 +1,96 @@
+"""Canonical text: RFC 8785 JSON, base64url without padding, and a JSON reader that refuses what is ambiguous."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Final, Never, TypeAlias
+
+import rfc8785
+
+from retainer.protocol.constants import JSON_INTEGER_MAX
+from retainer.protocol.errors import MessageError
+
+Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+"""The JSON that retainer writes and reads: there are no floats in it."""
+
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
+_LONGEST_INTEGER: Final = len(str(-JSON_INTEGER_MAX))
+
+
+def canonical_json(value: Mapping[str, Json]) -> bytes:
+    """The RFC 8785 bytes of a JSON object; MessageError where it has none (an integer beyond 2**53, a lone surrogate)."""
+    try:
+        return rfc8785.dumps(dict(value))
+    except rfc8785.CanonicalizationError as error:
+        raise MessageError(f"the message has no canonical JSON: {error}") from None
+
+
+def read_json(data: bytes, what: str) -> Json:
+    """Parse UTF-8 JSON and refuse what two readers could read differently.
+
+    Duplicate keys, floats, NaN, integers beyond 2**53 and nesting too deep for the parser raise MessageError.
+    """
+    try:
+        value: Json = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+            parse_int=_bounded_integer,
+        )
+    except UnicodeDecodeError:
+        raise MessageError(f"{what} is not UTF-8") from None
+    except RecursionError:
+        raise MessageError(f"{what} is nested too deeply") from None
+    except ValueError as error:
+        raise MessageError(f"{what} is not acceptable JSON: {error}") from None
+    return value
+
+
+def encode_base64url(data: bytes) -> str:
+    """base64url without padding (RFC 4648 section 5)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str, what: str) -> bytes:
+    """Decode base64url without padding; padding, foreign characters and unused bits that are set raise MessageError.
+
+    Only one text stands for given bytes, so that a challenge's text can be compared and signed.
+    """
+    if not _BASE64URL.match(text) or len(text) % 4 == 1:
+        raise MessageError(f"{what} is not base64url without padding")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if encode_base64url(data) != text:
+        raise MessageError(f"{what} is not canonical base64url")
+    return data
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode standard, padded, canonical base64; ValueError otherwise."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is not standard base64 with padding") from None
+    if base64.b64encode(data).decode("ascii") != text:
+        raise ValueError("is not canonical base64")
+    return data
+
+
+def _unique_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return value
+
+
+def _refuse_number(text: str) -> Never:
+    raise ValueError(f"only integers are numbers here, not {text[:_LONGEST_INTEGER]}")
+
+
+def _bounded_integer(text: str) -> int:
+    # The length is looked at first: turning a long digit string into an int costs quadratic time.
+    if len(text) > _LONGEST_INTEGER or abs(int(text)) > JSON_INTEGER_MAX:
+        raise ValueError("an integer exceeds 2**53 - 1; larger ones are written as decimal strings")
+    return int(text)

@@ -1,0 +1,137 @@
+"""SLA terms: what an answer must be to cost anything, their hash as committed on chain, and the judgement."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from http import HTTPMethod, HTTPStatus
+from typing import Final
+
+from retainer.protocol import fields
+from retainer.protocol.constants import JSON_INTEGER_MAX
+from retainer.protocol.encoding import Json, canonical_json
+from retainer.protocol.errors import MessageError, TermsError
+from retainer.protocol.fields import Fields
+
+SLA_VERSION: Final = "1"
+NO_TERMS_HASH: Final = bytes(32)
+
+_STATUS_PATTERN: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SlaTerms:
+    """An answer that misses a term is free.
+
+    ``accepted_statuses`` holds codes ("200") and classes ("2xx"). The default accepts 4xx: it is the agent's own
+    doing, and an agent that could ask for it free of charge would.
+    """
+
+    max_latency_ms: int | None = None
+    accepted_statuses: tuple[str, ...] = ("2xx", "3xx", "4xx")
+    min_body_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_latency_ms is not None and not 0 < self.max_latency_ms <= JSON_INTEGER_MAX:
+            raise TermsError("max_latency_ms must be at least 1 millisecond")
+        if not 0 <= self.min_body_bytes <= JSON_INTEGER_MAX:
+            raise TermsError("min_body_bytes must not be negative")
+        if not self.accepted_statuses:
+            raise TermsError("accepted_statuses must name at least one status, else nothing is ever charged")
+        for entry in self.accepted_statuses:
+            if not _STATUS_PATTERN.match(entry):
+                raise TermsError(f'accepted_statuses holds codes like "200" and classes like "2xx", not {entry!r}')
+        if len(set(self.accepted_statuses)) != len(self.accepted_statuses):
+            raise TermsError("accepted_statuses names a status twice")
+
+    def to_json(self) -> dict[str, Json]:
+        """The canonical object; statuses sorted, so that equal terms have equal bytes."""
+        return fields.present(
+            {
+                "version": SLA_VERSION,
+                "maxLatencyMs": self.max_latency_ms,
+                "acceptedStatuses": [*sorted(self.accepted_statuses)],
+                "minBodyBytes": self.min_body_bytes,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "slaTerms") -> "SlaTerms":
+        """Read ``to_json``'s form; MessageError names the bad field.
+
+        Unlike elsewhere, an unknown member is refused: terms nobody here can judge must not be agreed to.
+        """
+        terms = Fields(value, path)
+        terms.require("version", fields.exactly(SLA_VERSION))
+        terms.only("version", "maxLatencyMs", "acceptedStatuses", "minBodyBytes")
+        try:
+            return cls(
+                max_latency_ms=terms.optional("maxLatencyMs", fields.integer(1)),
+                accepted_statuses=terms.require("acceptedStatuses", fields.list_of(fields.text)),
+                min_body_bytes=terms.require("minBodyBytes", fields.integer(0)),
+            )
+        except TermsError as error:
+            raise MessageError(f"{path}: {error}") from None
+
+    def canonical_bytes(self) -> bytes:
+        """RFC 8785 JSON of the terms."""
+        return canonical_json(self.to_json())
+
+    def hash(self) -> bytes:
+        """SHA-256 of the canonical bytes: the ``sla_hash`` that a session commits to."""
+        return hashlib.sha256(self.canonical_bytes()).digest()
+
+
+def terms_hash(terms: SlaTerms | None) -> bytes:
+    """The hash to commit: 32 zero bytes where there are no terms."""
+    return NO_TERMS_HASH if terms is None else terms.hash()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One answer as measured: from the request fully read to the upstream's last byte."""
+
+    status: int
+    latency_ms: int
+    body_bytes: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a term was broken, which one (its name as in ``SlaTerms``), and how."""
+
+    breached: bool
+    term: str | None = None
+    detail: str = ""
+
+
+KEPT: Final = Verdict(breached=False)
+
+
+def judge(terms: SlaTerms | None, observation: Observation) -> Verdict:
+    """Hold one answer against the terms; the first broken of status, latency and body is named."""
+    if terms is None:
+        return KEPT
+    if not _accepted(terms.accepted_statuses, observation.status):
+        accepted = ", ".join(terms.accepted_statuses)
+        return Verdict(True, "accepted_statuses", f"status {observation.status}, accepted are {accepted}")
+    if terms.max_latency_ms is not None and observation.latency_ms > terms.max_latency_ms:
+        return Verdict(True, "max_latency_ms", f"{observation.latency_ms} ms, at most {terms.max_latency_ms} agreed")
+    if observation.body_bytes < terms.min_body_bytes and _should_have_a_body(observation):
+        return Verdict(True, "min_body_bytes", f"{observation.body_bytes} bytes, at least {terms.min_body_bytes} agreed")
+    return KEPT
+
+
+def _accepted(accepted: tuple[str, ...], status: int) -> bool:
+    # A 304 stands for the 200 that the agent asked to be spared, so it is accepted wherever that is.
+    codes = (status, HTTPStatus.OK) if status == HTTPStatus.NOT_MODIFIED else (status,)
+    return any(str(int(code)) in accepted or f"{code // 100}xx" in accepted for code in codes)
+
+
+def _should_have_a_body(observation: Observation) -> bool:
+    # What an agent can bring about at will (HEAD, conditional and wrong requests) must not earn it free answers.
+    return (
+        observation.method.upper() != HTTPMethod.HEAD
+        and observation.status != HTTPStatus.NOT_MODIFIED
+        and not HTTPStatus.BAD_REQUEST <= observation.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    )
