@@ -1,0 +1,60 @@
+"""Reading sessions and token balances, trusting nothing but owner, layout and derivation."""
+
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import AccountInfo, Chain, Commitment
+from retainer.chain.errors import ForeignAccountError
+from retainer.protocol.constants import PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
+from retainer.protocol.errors import LayoutError
+from retainer.protocol.layouts import TokenAccount, decode_session, decode_token_account
+from retainer.protocol.pda import derive_session
+from retainer.protocol.session import SessionAccount
+
+
+async def session_account(
+    chain: Chain,
+    address: Pubkey,
+    *,
+    program_id: Pubkey = PROGRAM_ID,
+    commitment: Commitment = Commitment.CONFIRMED,
+    min_slot: int | None = None,
+) -> SessionAccount | None:
+    """The session at `address`, or None where no account is; ForeignAccountError when it is anything else."""
+    info = await chain.account(address, commitment=commitment, min_slot=min_slot)
+    return None if info is None else read_session(info, program_id)
+
+
+def read_session(info: AccountInfo, program_id: Pubkey = PROGRAM_ID) -> SessionAccount:
+    """The session that an account holds.
+
+    A byte-identical account of another program, and one whose fields derive another address (so that it is not the
+    session that its address promises), are refused with ForeignAccountError.
+    """
+    if info.owner != program_id:
+        raise ForeignAccountError(f"{info.address} belongs to {info.owner}, not to the session program {program_id}")
+    try:
+        session = decode_session(info.data)
+    except LayoutError as error:
+        raise ForeignAccountError(f"{info.address} is no session: {error}") from None
+    derived, bump = derive_session(session.seeds, program_id)
+    if (derived, bump) != (info.address, session.bump):
+        raise ForeignAccountError(f"{info.address} holds the session of another address, {derived}")
+    return session
+
+
+async def token_account(
+    chain: Chain, address: Pubkey, *, commitment: Commitment = Commitment.CONFIRMED, min_slot: int | None = None
+) -> TokenAccount | None:
+    """The token account at `address`, or None where no account is; ForeignAccountError when it is anything else."""
+    info = await chain.account(address, commitment=commitment, min_slot=min_slot)
+    return None if info is None else read_token_account(info)
+
+
+def read_token_account(info: AccountInfo) -> TokenAccount:
+    """The token account that an account of either token program holds; ForeignAccountError when it holds none."""
+    if info.owner not in (TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID):
+        raise ForeignAccountError(f"{info.address} belongs to {info.owner}, not to a token program")
+    try:
+        return decode_token_account(info.data)
+    except LayoutError as error:
+        raise ForeignAccountError(f"{info.address} is no token account: {error}") from None
