@@ -27,7 +27,7 @@ def base_units(value: int) -> BaseUnits:
 
 def parse_base_units(text: str) -> BaseUnits:
     """Read the wire form: decimal digits, no sign, space or leading zero, at most u64; else AmountError."""
-    if not isinstance(text, str) or not _WIRE.match(text):
+    if not _WIRE.match(text):
         raise AmountError("an amount on the wire is a decimal string of base units without sign, space or leading zero")
     return base_units(int(text))
 
@@ -37,7 +37,9 @@ def parse_amount(text: str, decimals: int) -> BaseUnits:
     _require_decimals(decimals)
     match = _TYPED.match(text) if len(text) <= _TYPED_MAX_LENGTH else None
     if match is None:
-        raise AmountError(f"write the amount as digits with at most one point, such as 0.76: {text[:_TYPED_MAX_LENGTH]!r}")
+        raise AmountError(
+            f"write the amount as digits with at most one point, such as 0.76: {text[:_TYPED_MAX_LENGTH]!r}"
+        )
     whole, fraction = match.group(1), (match.group(2) or "").rstrip("0")
     if len(fraction) > decimals:
         raise AmountError(f"{text} is finer than the token's smallest unit: it has {decimals} decimals")

@@ -46,7 +46,7 @@ def sign_proof(challenge_id: str, channel_id: Pubkey, keypair: Keypair) -> Sessi
 
 
 def verify_proof(proof: SessionProof, channel_id: Pubkey) -> bool:
-    """Whether the named payer signed for this challenge and channel; the caller checks that it is the session's payer."""
+    """Whether the named payer signed for challenge and channel; the caller checks that it is the session's payer."""
     return proof.signature.verify(proof.payer, proof_message(proof.challenge_id, channel_id, proof.payer))
 
 

@@ -12,7 +12,7 @@ import rfc8785
 from retainer.protocol.constants import JSON_INTEGER_MAX
 from retainer.protocol.errors import MessageError
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 """The JSON that retainer writes and reads: there are no floats in it."""
 
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
@@ -20,7 +20,7 @@ _LONGEST_INTEGER: Final = len(str(-JSON_INTEGER_MAX))
 
 
 def canonical_json(value: Mapping[str, Json]) -> bytes:
-    """The RFC 8785 bytes of a JSON object; MessageError where it has none (an integer beyond 2**53, a lone surrogate)."""
+    """The RFC 8785 bytes of a JSON object; MessageError where it has none (integer beyond 2**53, lone surrogate)."""
     try:
         return rfc8785.dumps(dict(value))
     except rfc8785.CanonicalizationError as error:

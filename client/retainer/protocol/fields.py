@@ -1,6 +1,7 @@
 """Reading a JSON object field by field: each value is checked once, here, and each error names the field's path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from typing import Final, TypeVar
 
 from solders.hash import Hash
@@ -13,10 +14,16 @@ from retainer.protocol.encoding import Json, decode_base64
 from retainer.protocol.errors import AmountError, MessageError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 _LONGEST_BASE58_KEY: Final = 44
 _LONGEST_BASE58_SIGNATURE: Final = 88
+_SHA256_HEX_LENGTH: Final = 64
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
+
+
+class FieldValueError(Exception):
+    """A value that its field cannot hold; ``Fields`` says which field when it turns this into a MessageError."""
 
 
 class Fields:
@@ -27,11 +34,15 @@ class Fields:
     def __init__(self, value: object, path: str) -> None:
         if not isinstance(value, dict):
             raise MessageError(f"{path} must be a JSON object")
-        self._object: dict[str, object] = value
+        self._object: dict[str, Json] = value
         self.path = path
 
     def __contains__(self, name: str) -> bool:
         return name in self._object
+
+    def items(self) -> Iterable[tuple[str, Json]]:
+        """All members as they are."""
+        return self._object.items()
 
     def require(self, name: str, read: Callable[[object], T]) -> T:
         """The field's value as ``read`` understands it; MessageError when absent or wrong."""
@@ -39,7 +50,7 @@ class Fields:
             raise MessageError(f"{self.path}.{name} is missing")
         try:
             return read(self._object[name])
-        except ValueError as error:
+        except FieldValueError as error:
             raise MessageError(f"{self.path}.{name} {error}") from None
 
     def optional(self, name: str, read: Callable[[object], T]) -> T | None:
@@ -71,18 +82,18 @@ class Fields:
 def text(value: object) -> str:
     """A string that has UTF-8 bytes (a lone surrogate has none)."""
     if not isinstance(value, str):
-        raise ValueError("must be a string")
+        raise FieldValueError("must be a string")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError("is not valid Unicode") from None
+        raise FieldValueError("is not valid Unicode") from None
     return value
 
 
 def filled_text(value: object) -> str:
     """A string with at least one character."""
     if not text(value):
-        raise ValueError("must not be empty")
+        raise FieldValueError("must not be empty")
     return text(value)
 
 
@@ -91,16 +102,22 @@ def exactly(*allowed: str) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if text(value) not in allowed:
-            raise ValueError(f"must be {' or '.join(allowed)}")
+            raise FieldValueError(f"must be {' or '.join(allowed)}")
         return text(value)
 
     return read
 
 
+def member(kind: type[E]) -> Callable[[object], E]:
+    """A string that is one of the enum's values."""
+    choose = exactly(*kind)
+    return lambda value: kind(choose(value))
+
+
 def flag(value: object) -> bool:
     """A JSON true or false."""
     if not isinstance(value, bool):
-        raise ValueError("must be true or false")
+        raise FieldValueError("must be true or false")
     return value
 
 
@@ -109,9 +126,9 @@ def integer(least: int = 0, most: int = JSON_INTEGER_MAX) -> Callable[[object], 
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError("must be an integer")
+            raise FieldValueError("must be an integer")
         if not least <= value <= most:
-            raise ValueError(f"must lie between {least} and {most}")
+            raise FieldValueError(f"must lie between {least} and {most}")
         return value
 
     return read
@@ -122,7 +139,7 @@ def units(value: object) -> BaseUnits:
     try:
         return parse_base_units(text(value))
     except AmountError:
-        raise ValueError("must be a decimal u64 string without sign or leading zero") from None
+        raise FieldValueError("must be a decimal u64 string without sign or leading zero") from None
 
 
 def pubkey(value: object) -> Pubkey:
@@ -132,9 +149,9 @@ def pubkey(value: object) -> Pubkey:
         # The length is looked at first: base58 decoding costs quadratic time.
         key = Pubkey.from_string(written[: _LONGEST_BASE58_KEY + 1])
     except ValueError:
-        raise ValueError("must be base58 of 32 bytes") from None
+        raise FieldValueError("must be base58 of 32 bytes") from None
     if str(key) != written:
-        raise ValueError("must be base58 of 32 bytes")
+        raise FieldValueError("must be base58 of 32 bytes")
     return key
 
 
@@ -144,9 +161,9 @@ def signature(value: object) -> Signature:
     try:
         parsed = Signature.from_string(written[: _LONGEST_BASE58_SIGNATURE + 1])
     except ValueError:
-        raise ValueError("must be base58 of 64 bytes") from None
+        raise FieldValueError("must be base58 of 64 bytes") from None
     if str(parsed) != written:
-        raise ValueError("must be base58 of 64 bytes")
+        raise FieldValueError("must be base58 of 64 bytes")
     return parsed
 
 
@@ -161,10 +178,13 @@ def base64_bytes(most: int) -> Callable[[object], bytes]:
     def read(value: object) -> bytes:
         written = text(value)
         if len(written) > (most + 2) // 3 * 4:
-            raise ValueError(f"must be at most {most} bytes of base64")
-        data = decode_base64(written)
+            raise FieldValueError(f"must be at most {most} bytes of base64")
+        try:
+            data = decode_base64(written)
+        except ValueError as error:
+            raise FieldValueError(str(error)) from None
         if not 0 < len(data) <= most:
-            raise ValueError(f"must be 1 to {most} bytes of base64")
+            raise FieldValueError(f"must be 1 to {most} bytes of base64")
         return data
 
     return read
@@ -173,15 +193,15 @@ def base64_bytes(most: int) -> Callable[[object], bytes]:
 def hex_digest(value: object) -> str:
     """64 lower-case hexadecimal digits: a SHA-256."""
     written = text(value)
-    if len(written) != 64 or not set(written) <= _HEX_DIGITS:
-        raise ValueError("must be 64 lower-case hexadecimal digits")
+    if len(written) != _SHA256_HEX_LENGTH or not set(written) <= _HEX_DIGITS:
+        raise FieldValueError("must be 64 lower-case hexadecimal digits")
     return written
 
 
 def text_map(value: object) -> dict[str, str]:
     """A flat JSON object of strings."""
     if not isinstance(value, dict):
-        raise ValueError("must be a JSON object")
+        raise FieldValueError("must be a JSON object")
     return {text(key): text(entry) for key, entry in value.items()}
 
 
@@ -190,10 +210,16 @@ def list_of(read: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
 
     def read_all(value: object) -> tuple[T, ...]:
         if not isinstance(value, list):
-            raise ValueError("must be an array")
+            raise FieldValueError("must be an array")
         return tuple(read(entry) for entry in value)
 
     return read_all
+
+
+def no_splits(value: object) -> None:
+    """An array of distribution splits that must be empty."""
+    if value != []:
+        raise FieldValueError("must be empty: retainer pays one payee, without splits")
 
 
 def present(members: dict[str, Json]) -> dict[str, Json]:

@@ -152,7 +152,7 @@ def decode_instruction(data: bytes) -> DecodedInstruction:
     return decode(data)
 
 
-def encode_instruction(instruction: DecodedInstruction) -> bytes:
+def encode_instruction(instruction: DecodedInstruction) -> bytes:  # noqa: PLR0911 - one return per instruction
     """The instruction's bytes; LayoutError when a number does not fit its field."""
     match instruction:
         case OpenData():

@@ -12,7 +12,7 @@ from retainer.protocol.errors import LayoutError
 from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount
 
 SESSION_VERSION: Final = 1
-# sha256("account:Session")[:8]
+# The first 8 bytes of the SHA-256 of "account:Session".
 SESSION_DISCRIMINATOR: Final = bytes.fromhex("f3514873d6bc4890")
 
 SESSION_LAYOUT: Final = Layout(

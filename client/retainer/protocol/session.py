@@ -74,7 +74,10 @@ def can_move(source: SessionState, target: SessionState) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SessionAccount:
-    """The session account; its fields, never token balances, are the authority. Times are Unix seconds, amounts base units."""
+    """The session account: its fields, never token balances, are the authority.
+
+    Times are Unix seconds, amounts base units; a time of 0 is none.
+    """
 
     version: int
     bump: int

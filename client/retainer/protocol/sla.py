@@ -98,27 +98,31 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a term was broken, which one (its name as in ``SlaTerms``), and how."""
+    """Which term was broken (its name as in ``SlaTerms``) and how; no term when the answer is to be charged."""
 
-    breached: bool
     term: str | None = None
     detail: str = ""
 
+    @property
+    def breached(self) -> bool:
+        """Whether the answer is free."""
+        return self.term is not None
 
-KEPT: Final = Verdict(breached=False)
+
+KEPT: Final = Verdict()
 
 
 def judge(terms: SlaTerms | None, observation: Observation) -> Verdict:
     """Hold one answer against the terms; the first broken of status, latency and body is named."""
     if terms is None:
         return KEPT
-    if not _accepted(terms.accepted_statuses, observation.status):
-        accepted = ", ".join(terms.accepted_statuses)
-        return Verdict(True, "accepted_statuses", f"status {observation.status}, accepted are {accepted}")
-    if terms.max_latency_ms is not None and observation.latency_ms > terms.max_latency_ms:
-        return Verdict(True, "max_latency_ms", f"{observation.latency_ms} ms, at most {terms.max_latency_ms} agreed")
-    if observation.body_bytes < terms.min_body_bytes and _should_have_a_body(observation):
-        return Verdict(True, "min_body_bytes", f"{observation.body_bytes} bytes, at least {terms.min_body_bytes} agreed")
+    status, latency, body = observation.status, observation.latency_ms, observation.body_bytes
+    if not _accepted(terms.accepted_statuses, status):
+        return Verdict("accepted_statuses", f"status {status}, accepted are {', '.join(terms.accepted_statuses)}")
+    if terms.max_latency_ms is not None and latency > terms.max_latency_ms:
+        return Verdict("max_latency_ms", f"{latency} ms, at most {terms.max_latency_ms} agreed")
+    if body < terms.min_body_bytes and _should_have_a_body(observation):
+        return Verdict("min_body_bytes", f"{body} bytes, at least {terms.min_body_bytes} agreed")
     return KEPT
 
 

@@ -1,9 +1,9 @@
-"""Vouchers: cumulative authorizations, 50 signed bytes that the program itself reads back from the Ed25519 precompile."""
+"""Vouchers: cumulative authorizations, 50 signed bytes that the program reads back from the Ed25519 precompile."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from construct import Const, Int64sl, Int64ul, Struct
+from construct import Int64sl, Int64ul, Struct
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
@@ -60,7 +60,7 @@ def sign_voucher(voucher: Voucher, keypair: Keypair) -> SignedVoucher:
 
 
 def verify_voucher(signed: SignedVoucher) -> bool:
-    """Whether ``signer`` signed it (strictly: no small-order key, no malleable signature); the caller checks who that is."""
+    """Whether ``signer`` signed it (no small-order key, no malleable signature); the caller checks who that is."""
     return signed.signature.verify(signed.signer, voucher_bytes(signed.voucher))
 
 

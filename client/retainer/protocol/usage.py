@@ -1,0 +1,109 @@
+"""The usage log: one entry per metered request, chained by hashes, whose head a `close` commits on chain."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from retainer.protocol import fields
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.encoding import Json, canonical_json
+from retainer.protocol.errors import MessageError
+from retainer.protocol.fields import Fields
+
+EMPTY_ROOT: Final = bytes(32)
+
+_DOMAIN: Final = b"retainer-usage-v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEntry:
+    """One metered request. ``cumulative`` is what the session has spent after it; digests are hexadecimal SHA-256.
+
+    The log goes to auditors, so it holds digests of the Idempotency-Key, the request and the response, not their text.
+    """
+
+    sequence: int
+    timestamp_ms: int
+    key_digest: str | None
+    method: str
+    target: str
+    request_digest: str
+    response_digest: str
+    status: int
+    latency_ms: int
+    body_bytes: int
+    charged: bool
+    term: str | None
+    units: int
+    amount: BaseUnits
+    cumulative: BaseUnits
+
+    def to_json(self) -> dict[str, Json]:
+        """The entry as a log line holds it."""
+        return fields.present(
+            {
+                "sequence": self.sequence,
+                "timestampMs": self.timestamp_ms,
+                "keyDigest": self.key_digest,
+                "method": self.method,
+                "target": self.target,
+                "requestDigest": self.request_digest,
+                "responseDigest": self.response_digest,
+                "status": self.status,
+                "latencyMs": self.latency_ms,
+                "bodyBytes": self.body_bytes,
+                "charged": self.charged,
+                "term": self.term,
+                "units": str(self.units),
+                "amount": str(self.amount),
+                "cumulative": str(self.cumulative),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, value: object) -> "UsageEntry":
+        """Read ``to_json``'s form; MessageError names the bad field.
+
+        An unknown member is refused: the hash covers only what is known here, and must cover all that is shown.
+        """
+        entry = Fields(value, "usage")
+        read = cls(
+            sequence=entry.require("sequence", fields.integer()),
+            timestamp_ms=entry.require("timestampMs", fields.integer()),
+            key_digest=entry.optional("keyDigest", fields.hex_digest),
+            method=entry.require("method", fields.filled_text),
+            target=entry.require("target", fields.text),
+            request_digest=entry.require("requestDigest", fields.hex_digest),
+            response_digest=entry.require("responseDigest", fields.hex_digest),
+            status=entry.require("status", fields.integer(100, 599)),
+            latency_ms=entry.require("latencyMs", fields.integer()),
+            body_bytes=entry.require("bodyBytes", fields.integer()),
+            charged=entry.require("charged", fields.flag),
+            term=entry.optional("term", fields.filled_text),
+            units=entry.require("units", fields.units),
+            amount=entry.require("amount", fields.units),
+            cumulative=entry.require("cumulative", fields.units),
+        )
+        entry.only(*read.to_json())
+        return read
+
+
+def chain_hash(previous: bytes, entry: UsageEntry) -> bytes:
+    """The head after ``entry``: SHA-256 of a domain, the 32 bytes of the head before it, and its canonical JSON."""
+    if len(previous) != len(EMPTY_ROOT):
+        raise MessageError(f"the head of a usage chain has {len(EMPTY_ROOT)} bytes, not {len(previous)}")
+    return hashlib.sha256(_DOMAIN + previous + canonical_json(entry.to_json())).digest()
+
+
+def usage_root(entries: Iterable[UsageEntry]) -> bytes:
+    """The head after all ``entries``; 32 zero bytes when there are none."""
+    head = EMPTY_ROOT
+    for entry in entries:
+        head = chain_hash(head, entry)
+    return head
+
+
+def text_digest(text: str) -> str:
+    """Hexadecimal SHA-256 of a text, as for ``key_digest``."""
+    return hashlib.sha256(text.encode()).hexdigest()
