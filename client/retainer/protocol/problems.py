@@ -49,6 +49,9 @@ class ProblemType(StrEnum):
     BODY_TOO_LARGE = _OWN + "body-too-large"
     UPSTREAM_UNAVAILABLE = _OWN + "upstream-unavailable"
     CHAIN_UNAVAILABLE = _OWN + "chain-unavailable"
+    SERVICE_UNAVAILABLE = _OWN + "service-unavailable"
+    REQUEST_MALFORMED = _OWN + "request-malformed"
+    ROUTE_UNKNOWN = _OWN + "route-unknown"
 
 
 @dataclass(frozen=True, slots=True)
