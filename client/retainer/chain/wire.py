@@ -1,0 +1,190 @@
+"""JSON-RPC as a node speaks it: solana-py carries the requests, the answers are read here.
+
+Not by solders: its reader of answers panics, past `except Exception`, on an error object without `data`, which nodes
+and proxies send; and an older solders does not know newer nodes' fields. What is read here is only what is needed.
+"""
+
+import asyncio
+import random
+from typing import Any, Final, TypeVar
+
+import httpx
+import msgspec
+from solana.exceptions import SolanaRpcException
+
+from retainer.chain.errors import ChainUnavailableError
+
+try:
+    from solana.rpc.async_http_provider import AsyncHTTPProvider
+except ImportError:  # solana before 0.40
+    from solana.rpc.providers.async_http import AsyncHTTPProvider  # type: ignore[import-not-found, no-redef]
+
+# Pauses before the second and third try, in seconds, each stretched by up to half to spread out callers.
+_PAUSES: Final = (0.2, 0.8)
+_TEXT_IN_ERRORS: Final = 200
+
+Answer = TypeVar("Answer")
+
+
+class Context(msgspec.Struct):
+    """The slot an answer describes."""
+
+    slot: int
+
+
+class Account(msgspec.Struct):
+    """An account; `data` is base64 and the word for it."""
+
+    lamports: int
+    owner: str
+    data: tuple[str, str]
+
+
+class AccountAnswer(msgspec.Struct):
+    """Of getAccountInfo."""
+
+    context: Context
+    value: Account | None
+
+
+class AccountsAnswer(msgspec.Struct):
+    """Of getMultipleAccounts."""
+
+    context: Context
+    value: list[Account | None]
+
+
+class Blockhash(msgspec.Struct, rename="camel"):
+    """A blockhash and how long it can be used."""
+
+    blockhash: str
+    last_valid_block_height: int
+
+
+class BlockhashAnswer(msgspec.Struct):
+    """Of getLatestBlockhash."""
+
+    context: Context
+    value: Blockhash
+
+
+class Status(msgspec.Struct, rename="camel"):
+    """A transaction's status; old nodes name no commitment once it is rooted."""
+
+    slot: int
+    err: Any
+    confirmation_status: str | None = None
+    confirmations: int | None = None
+
+
+class StatusesAnswer(msgspec.Struct):
+    """Of getSignatureStatuses."""
+
+    value: list[Status | None]
+
+
+class Meta(msgspec.Struct, rename="camel"):
+    """What came of a transaction."""
+
+    err: Any
+    fee: int
+    log_messages: list[str] | None = None
+    compute_units_consumed: int | None = None
+
+
+class TransactionAnswer(msgspec.Struct, rename="camel"):
+    """Of getTransaction, in base64."""
+
+    slot: int
+    transaction: tuple[str, str]
+    meta: Meta
+    block_time: int | None = None
+
+
+class SignatureAnswer(msgspec.Struct):
+    """Of getSignaturesForAddress."""
+
+    signature: str
+
+
+class Simulation(msgspec.Struct, rename="camel"):
+    """What would come of a transaction; also sent along with a refusal."""
+
+    err: Any
+    logs: list[str] | None = None
+    units_consumed: int | None = None
+
+
+class SimulationAnswer(msgspec.Struct):
+    """Of simulateTransaction."""
+
+    value: Simulation
+
+
+class RpcError(msgspec.Struct):
+    """A JSON-RPC error object."""
+
+    code: int
+    message: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class RpcRefusalError(Exception):
+    """The node understood the request and answered with an error object. Stays inside this package."""
+
+    def __init__(self, error: RpcError) -> None:
+        super().__init__(f"{error.message} (RPC error {error.code})")
+        self.error = error
+
+
+class _Envelope(msgspec.Struct):
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: RpcError | None = None
+
+
+class Wire:
+    """A node at `url`. Each try may take `timeout` seconds in all, however slowly the answer drips in."""
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        self.url = url
+        self._timeout = timeout
+        # Every try is counted here, so the transport makes none of its own.
+        self._transport = AsyncHTTPProvider(url, timeout=timeout)
+
+    async def ask(self, request: Any, answer: type[Answer]) -> Answer:  # noqa: ANN401  solders' requests share no type
+        """The node's answer to one of solders' requests. Asking twice must be harmless.
+
+        ChainUnavailableError when there is no usable answer after three tries; RpcRefusalError for an error object.
+        """
+        for pause in _PAUSES:
+            try:
+                return await self._ask_once(request, answer)
+            except ChainUnavailableError:
+                await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311  jitter, not a secret
+        return await self._ask_once(request, answer)
+
+    async def _ask_once(self, request: Any, answer: type[Answer]) -> Answer:  # noqa: ANN401
+        name = type(request).__name__
+        try:
+            async with asyncio.timeout(self._timeout):
+                text = await self._transport.make_request_unparsed(request)
+        except TimeoutError:
+            raise ChainUnavailableError(f"{self.url} did not answer {name} in {self._timeout:g} s") from None
+        except (SolanaRpcException, httpx.HTTPError) as error:
+            cause = error.__cause__ or error
+            raise ChainUnavailableError(
+                f"{self.url} did not answer {name}: {cause!s:.{_TEXT_IN_ERRORS}}; is the RPC URL right?"
+            ) from error
+        try:
+            envelope = msgspec.json.decode(text, type=_Envelope)
+            if envelope.error is not None:
+                raise RpcRefusalError(envelope.error)
+            return msgspec.json.decode(envelope.result, type=answer)
+        except msgspec.DecodeError as error:
+            raise ChainUnavailableError(
+                f"{self.url} answered {name} with something else ({error}): {text:.{_TEXT_IN_ERRORS}}"
+            ) from None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
