@@ -1,0 +1,42 @@
+"""Holding receipts against what was done: pure; every failure is a BookError that says what does not fit (F29)."""
+
+from retainer.book import BookError, Entry
+from retainer.channel import Channel
+from retainer.protocol.receipts import MeteredDetails, Receipt, verify_receipt
+
+
+def check_receipt(channel: Channel, receipt: Receipt) -> None:
+    """Whether the session's operator says this about this session; BookError otherwise.
+
+    Offers with retainer's terms promise signed receipts. A stock service signs none: then only the sums are held.
+    """
+    if receipt.reference != channel.address:
+        raise BookError(f"it is about session {receipt.reference}")
+    if receipt.challenge_id not in (None, channel.offer.challenge.id):
+        raise BookError("it is about another challenge")
+    if channel.offer.request.retainer and not verify_receipt(receipt, channel.offer.operator):
+        raise BookError(f"operator {channel.offer.operator} did not sign it")
+    if max(receipt.spent, receipt.accepted_cumulative) > channel.deposit:
+        raise BookError(f"it puts the total above the deposit of {channel.deposit} base units")
+
+
+def enter_receipt(channel: Channel, receipt: Receipt, *, key: str, digest: bytes) -> Channel:
+    """The session after this receipt for the request sent under ``key``, whose ``request_digest`` is ``digest``."""
+    check_receipt(channel, receipt)
+    metered = receipt.retainer.metered if receipt.retainer else None
+    if metered is None:
+        if channel.offer.request.retainer:
+            raise BookError("it does not say what the request cost")
+        return channel.with_book(channel.book.totalled(key, receipt.spent, channel.price))
+    _check_metered(metered, digest)
+    entry = Entry(metered.sequence, metered.amount, receipt.spent)
+    return channel.with_book(channel.book.receipted(key, entry, channel.price))
+
+
+def _check_metered(metered: MeteredDetails, digest: bytes) -> None:
+    if metered.request_digest != digest.hex():
+        raise BookError("it is for another request")
+    if metered.sequence < 1:
+        raise BookError("requests are numbered from 1")
+    if not metered.charged and metered.amount:
+        raise BookError(f"it bills {metered.amount} base units for an answer that it calls uncharged")

@@ -1,0 +1,95 @@
+"""What the caller is willing to spend and to lock; checked before anything is signed (F29)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from solders.pubkey import Pubkey
+
+from retainer.errors import CapError
+from retainer.protocol.amounts import BaseUnits, base_units, format_amount, parse_amount
+from retainer.protocol.constants import MAX_EXPIRY_AHEAD
+
+Amount: TypeAlias = str | int
+"""A decimal in the token's units ("0.76"), or an int of base units."""
+
+DAY: Final = 86_400
+
+
+def in_base_units(amount: Amount, decimals: int) -> BaseUnits:
+    """The amount in base units of a token with ``decimals``; AmountError when it is none."""
+    return parse_amount(amount, decimals) if isinstance(amount, str) else base_units(amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    """A deposit that this client signed: when (Unix seconds), of which token, base units."""
+
+    at: int
+    mint: Pubkey
+    amount: BaseUnits
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingCaps:
+    """Upper bounds; None leaves one open. Amounts hold for each token on its own, times are seconds.
+
+    ``per_session``  the largest deposit. Without it no session opens by itself: only ``create_session``, which names
+                     its deposit, opens one.
+    ``per_request``  the highest price of a request.
+    ``per_day``      the sum of deposits signed within 24 hours, refunds not counted.
+    ``mints``        the tokens that may be spent. None: well-known stablecoins, and on localnet any token, because
+                     tokens are worth nothing there.
+    ``max_grace_period``  how long a service may hold the deposit after the payer asked for it back.
+    ``max_duration``      how far ahead a session may expire; until then (and the grace period) a payer that has lost
+                          its key gets nothing back.
+    """
+
+    per_session: Amount | None = None
+    per_request: Amount | None = None
+    per_day: Amount | None = None
+    mints: frozenset[Pubkey] | None = None
+    max_grace_period: int = DAY
+    max_duration: int = MAX_EXPIRY_AHEAD
+
+    def require_price(self, price: int, decimals: int) -> None:
+        """CapError when one request would cost more than ``per_request``."""
+        if self.per_request is not None and price > in_base_units(self.per_request, decimals):
+            raise CapError(
+                f"a request costs {format_amount(price, decimals)}, above the cap of {self._shown(self.per_request)} "
+                "per request; nothing was signed"
+            )
+
+    def require_deposit(self, deposit: Deposited, decimals: int, history: Iterable[Deposited]) -> None:
+        """CapError when the deposit, or all of the last 24 hours with it, is more than allowed."""
+        shown = format_amount(deposit.amount, decimals)
+        if self.per_session is not None and deposit.amount > in_base_units(self.per_session, decimals):
+            raise CapError(
+                f"a deposit of {shown} exceeds the cap of {self._shown(self.per_session)} per session; "
+                "nothing was signed"
+            )
+        if self.per_day is None:
+            return
+        recent = sum(past.amount for past in history if past.mint == deposit.mint and deposit.at - past.at < DAY)
+        if recent + deposit.amount > in_base_units(self.per_day, decimals):
+            raise CapError(
+                f"a deposit of {shown} after {format_amount(recent, decimals)} within the last 24 hours exceeds "
+                f"the cap of {self._shown(self.per_day)} per day; nothing was signed"
+            )
+
+    def require_times(self, grace_period: int, duration: int) -> None:
+        """CapError when the deposit could be held longer than the caller allows."""
+        if grace_period > self.max_grace_period:
+            raise CapError(
+                f"the service may keep the deposit {grace_period} s after you ask for it back, "
+                f"above the cap of {self.max_grace_period} s; nothing was signed"
+            )
+        if duration > self.max_duration:
+            raise CapError(
+                f"the session would expire in {duration} s only, above the cap of {self.max_duration} s; "
+                "nothing was signed"
+            )
+
+    @staticmethod
+    def _shown(cap: Amount) -> str:
+        return cap if isinstance(cap, str) else f"{cap} base units"

@@ -1,0 +1,86 @@
+"""An offer: what a service asks for in its 402, and where it was asked."""
+
+from dataclasses import dataclass
+
+import httpx
+from solders.pubkey import Pubkey
+
+from retainer.errors import OfferError
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.challenges import Challenge, parse_challenge_headers
+from retainer.protocol.constants import HEADER_CHALLENGE, INTENT, METHOD
+from retainer.protocol.errors import MessageError
+from retainer.protocol.offers import SessionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one session can pay for: sessions are kept and found by it.
+
+    Payee, token, escrow program and cluster are the payment scope proper. The origin belongs to it because the proof
+    of a metered session is a bearer token: a host that copies another one's payee must not be shown it. So does the
+    offer, because a session commits to one price.
+    """
+
+    payee: Pubkey
+    token: Pubkey
+    program: Pubkey
+    cluster: str
+    origin: str
+    offer_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One session challenge and the request that it answered."""
+
+    method: str
+    url: str
+    challenge: Challenge
+    request: SessionRequest
+
+    @property
+    def scope(self) -> Scope:
+        """What a session opened for this offer can pay for."""
+        request = self.request
+        return Scope(
+            payee=request.recipient,
+            token=request.currency,
+            program=request.channel_program,
+            cluster=str(request.network),
+            origin=origin_of(httpx.URL(self.url)),
+            offer_id=request.retainer.offer_id if request.retainer else "",
+        )
+
+    @property
+    def operator(self) -> Pubkey:
+        """Who meters and submits; the payee where the offer has no terms."""
+        return self.request.operator or self.request.recipient
+
+    @property
+    def expires_at(self) -> int:
+        """When a session opened now ends (Unix seconds); 0 where it does not."""
+        return self.request.retainer.expires_at if self.request.retainer else 0
+
+    @property
+    def suggested_deposit(self) -> BaseUnits | None:
+        """What the service suggests, or else insists on, in base units."""
+        return self.request.suggested_deposit or self.request.minimum_deposit
+
+
+def origin_of(url: httpx.URL) -> str:
+    """Scheme, host and port, always with the port, so that equal origins are equal texts."""
+    return f"{url.scheme}://{url.host}:{url.port or {'https': 443, 'http': 80}.get(url.scheme, 0)}"
+
+
+def read_offers(response: httpx.Response) -> list[Offer]:
+    """The session offers in a 402, none when it asks for other payments; OfferError when they are malformed."""
+    try:
+        challenges = parse_challenge_headers(response.headers.get_list(HEADER_CHALLENGE))
+        return [
+            Offer(response.request.method, str(response.request.url), challenge, challenge.session_request())
+            for challenge in challenges
+            if (challenge.method, challenge.intent) == (METHOD, INTENT)
+        ]
+    except MessageError as error:
+        raise OfferError(f"{response.request.url} asks for payment in a way that cannot be read: {error}") from None
