@@ -28,10 +28,13 @@ class SystemClock:
     """The machine's clocks."""
 
     def now(self) -> int:
+        """See ``Clock``."""
         return time.time_ns() // 1_000_000_000
 
     def now_ms(self) -> int:
+        """See ``Clock``."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
+        """See ``Clock``."""
         return time.monotonic()

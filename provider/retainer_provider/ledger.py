@@ -2,7 +2,7 @@
 
 Every method is one transaction. Money is guarded inside the write itself, so that no interleaving of
 callers can overspend a deposit; expected alternatives are outcomes, exceptions mean that nothing is known.
-Times are unix seconds; amounts are base units below 2**63, which `NewSession` checks.
+Times are unix seconds; amounts are base units below 2**63, which ``NewSession`` checks.
 """
 
 from collections.abc import Collection, Sequence
@@ -71,7 +71,7 @@ class Ledger(Protocol):
         limit: int = 100,
         after: int = 0,
     ) -> Sequence[SessionRecord]:
-        """Sessions in order of admission whose `number` is above `after`; `states` are stored ones."""
+        """Sessions in order of admission whose ``number`` is above ``after``; ``states`` are stored ones."""
         ...
 
     async def due(self, now: int, limit: int = 100) -> Sequence[SessionRecord]:
@@ -85,7 +85,7 @@ class Ledger(Protocol):
     async def commit(self, commit: Commit) -> CommitResult:
         """Charge (or not), append the usage entry and keep the answer, in one durable transaction.
 
-        LOST means that nothing was written and the answer must not leave. What `commit.finish` raises is
+        LOST means that nothing was written and the answer must not leave. What ``commit.finish`` raises is
         raised here, with nothing written and the reservation still held.
         """
         ...
@@ -107,19 +107,19 @@ class Ledger(Protocol):
         ...
 
     async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
-        """The payer asked for its exit on chain: like `begin_close`, and the deadline is remembered."""
+        """The payer asked for its exit on chain: like ``begin_close``, and the deadline is remembered."""
         ...
 
-    async def closing(self, *, limit: int = 100, after: int = 0) -> Sequence[SessionRecord]:
-        """CLOSING sessions, which all need settling, with `number` above `after`, in order of admission."""
+    async def closing(self) -> Sequence[str]:
+        """Ids of the CLOSING sessions, which all need settling, earliest deadline first (F16)."""
         ...
 
     async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
-        """Store what `close` will say, once: CLOSING and drained only. A live plan is replaced, a signed one kept."""
+        """Store what ``close`` will say, once: CLOSING and drained only. An unsigned plan is replaced."""
         ...
 
     async def store_signed(
-        self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int, now: int
+        self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int
     ) -> SignedOutcome:
         """Keep the signed transaction before it is sent (F13); replaces one that is known to be dead."""
         ...
@@ -131,17 +131,20 @@ class Ledger(Protocol):
     async def record_settled(
         self, session_id: str, signature: str, settled: int, refunded: int, now: int
     ) -> RecordOutcome:
-        """CLOSING -> REFUNDED with what the chain did. `settled + refunded` must be the whole deposit."""
+        """CLOSING -> REFUNDED with what the chain did. ``settled + refunded`` must be the whole deposit."""
         ...
 
-    async def usage(
-        self, session_id: str, *, after: int = 0, limit: int = 1000
-    ) -> Sequence[UsageEntry]:
-        """Entries of the usage hash chain with a sequence above `after`."""
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        """Entries of the usage hash chain with a sequence above ``after``."""
         ...
 
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
-        """Drop stored answers of sessions closed before then, at most `limit`; returns how many."""
+        """Drop stored answers of sessions closed before then, at most ``limit``; returns how many."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why the ledger takes no more money, as a sentence; None while it does."""
         ...
 
     async def aclose(self) -> None:

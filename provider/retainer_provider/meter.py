@@ -8,7 +8,7 @@ from retainer.protocol.sla import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a request costs at most: `units` whole units, `amount` base units of the token."""
+    """What a request costs at most: ``units`` whole units, ``amount`` base units of the token."""
 
     units: int
     amount: BaseUnits
@@ -16,7 +16,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a finished request costs: what was quoted, or nothing and `term` names the broken SLA term."""
+    """What a finished request costs: what was quoted, or nothing and ``term`` names the broken SLA term."""
 
     charged: bool
     units: int
@@ -25,7 +25,7 @@ class Charge:
 
 
 def quote(price: int, units: int = 1) -> Quote:
-    """Price `units` whole units at `price` base units each. AmountError where that leaves u64."""
+    """Price ``units`` whole units at ``price`` base units each. AmountError where that leaves u64."""
     return Quote(units, base_units(price * units))
 
 

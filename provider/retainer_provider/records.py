@@ -14,20 +14,27 @@ from retainer_provider.meter import Charge
 from retainer_provider.settlement import SettlementPlan
 
 LEDGER_MAX = 2**63 - 1
-"""Largest amount a SQL BIGINT holds; a deposit above it is refused at the door."""
+"""Largest amount that every SQL database's integer holds; a deposit above it is refused at the door."""
+
+
+def ledger_amount(value: int) -> BaseUnits:
+    """Check that the books can hold the amount, else AmountError."""
+    if not 0 <= value <= LEDGER_MAX:
+        raise AmountError(f"{value} base units are beyond the books: amounts lie between 0 and 2**63 - 1")
+    return BaseUnits(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
     """A session to be opened, as offered and asked for; amounts in base units.
 
-    `deposit`, `price` and the like are what the challenge and the opening request state; the account on
-    chain replaces them at activation. `sla_json` is the canonical JSON of the terms, empty for none.
+    ``deposit``, ``price`` and the like are what the challenge and the opening request state; the account on
+    chain replaces them at activation. ``sla_json`` is the canonical JSON of the terms, empty for none.
     """
 
     session_id: str  # base58 of the session PDA
     offer_id: str
-    challenge_id: str  # of the opening challenge, which every `use` echoes
+    challenge_id: str  # of the opening challenge, which every ``use`` echoes
     payer: Pubkey
     payee: Pubkey
     operator: Pubkey
@@ -52,15 +59,15 @@ class NewSession:
     created_at: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.deposit <= LEDGER_MAX or not 0 <= self.price <= LEDGER_MAX:
-            raise AmountError(f"deposit {self.deposit} or price {self.price} is beyond 2**63 - 1 base units")
+        ledger_amount(self.deposit)
+        ledger_amount(self.price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
-    """A session as the books have it. `state` is stored: PENDING, ABANDONED, ACTIVE, CLOSING or REFUNDED.
+    """A session as the books have it. ``state`` is stored: PENDING, ABANDONED, ACTIVE, CLOSING or REFUNDED.
 
-    DEPLETED and EXPIRED depend on balance and time: `state_at`.
+    DEPLETED and EXPIRED depend on balance and time: ``state_at``.
     """
 
     number: int  # order of admission, from 1
@@ -129,7 +136,7 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer kept for replay. `body` is None where it was over the caps: then only the receipt replays."""
+    """An answer kept for replay. ``body`` is None where it was over the caps: then only the receipt replays."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -138,8 +145,20 @@ class StoredAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """How many bytes of bodies are kept for replay: of one answer, and of all of a session's together."""
+
+    answer_bytes: int = 256 * 1024
+    session_bytes: int = 16 * 1024 * 1024
+
+    def room(self, kept: int) -> int:
+        """The largest body still kept when ``kept`` bytes are."""
+        return min(self.answer_bytes, self.session_bytes - kept)
+
+
+@dataclass(frozen=True, slots=True)
 class ReserveRequest:
-    """`fingerprint` is SHA-256 of method, target and body; without `key` the request is its own and never replayed."""
+    """``fingerprint`` is SHA-256 of method, target and body. Without ``key`` the request is its own, never replayed."""
 
     session_id: str
     key: str | None
@@ -186,7 +205,7 @@ class CommitFacts:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """End of a request. `finish` runs inside the transaction: pure, quick, and it makes the answer with its receipt."""
+    """End of a request. ``finish`` makes the answer with its receipt inside the transaction: pure and quick."""
 
     reservation: Reservation
     charge: Charge
@@ -196,6 +215,8 @@ class Commit:
 
 
 class SettlementStage(StrEnum):
+    """How far a settlement is."""
+
     PLANNED = "planned"
     SIGNED = "signed"  # bytes are stored and may be on their way
     DONE = "done"

@@ -7,7 +7,7 @@ from retainer.protocol.amounts import BaseUnits
 
 @dataclass(frozen=True, slots=True)
 class SettlementPlan:
-    """The arguments of `close`. `amount + refund` is the account's whole deposit, in base units."""
+    """The arguments of ``close``. ``amount + refund`` is the account's whole deposit, in base units."""
 
     amount: BaseUnits
     charged_units: int
