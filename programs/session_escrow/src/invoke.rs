@@ -1,0 +1,76 @@
+//! Cross-program calls. All `unsafe` of this crate is here, apart from what Anchor's macros write.
+
+use anchor_lang::prelude::*;
+use pinocchio::{
+    cpi::{invoke_signed_unchecked, CpiAccount, Signer},
+    instruction::{InstructionAccount, InstructionView},
+};
+
+/// An account of a call, with what the callee may do with it.
+#[derive(Clone, Copy)]
+pub struct Meta<'a> {
+    view: &'a AccountView,
+    writable: bool,
+    signer: bool,
+}
+
+impl<'a> Meta<'a> {
+    /// Neither written nor signing.
+    pub fn readonly(view: &'a AccountView) -> Self {
+        Self {
+            view,
+            writable: false,
+            signer: false,
+        }
+    }
+
+    /// Written by the callee.
+    pub fn writable(view: &'a AccountView) -> Self {
+        Self {
+            view,
+            writable: true,
+            signer: false,
+        }
+    }
+
+    /// Signs, by the transaction or by seeds.
+    pub fn signer(view: &'a AccountView) -> Self {
+        Self {
+            view,
+            writable: false,
+            signer: true,
+        }
+    }
+
+    /// Signs and is written.
+    pub fn writable_signer(view: &'a AccountView) -> Self {
+        Self {
+            view,
+            writable: true,
+            signer: true,
+        }
+    }
+}
+
+/// Calls `program`; a failure of the callee ends the transaction. The account list has a fixed length, so nothing is allocated.
+#[inline(always)]
+pub fn invoke<const N: usize>(program: &Address, accounts: [Meta; N], data: &[u8], signers: &[Signer]) {
+    let metas: [InstructionAccount; N] = core::array::from_fn(|i| {
+        let Meta {
+            view,
+            writable,
+            signer,
+        } = accounts[i];
+        InstructionAccount::new(view.address(), writable, signer)
+    });
+    let infos: [CpiAccount; N] = core::array::from_fn(|i| CpiAccount::from(accounts[i].view));
+    let instruction = InstructionView {
+        program_id: program,
+        accounts: &metas,
+        data,
+    };
+    // SAFETY: the checked call would refuse the session, which Anchor keeps marked as mutably borrowed for the whole instruction. The callee
+    // never writes it (every call here passes it read-only), and no reference into the data of an account that a callee writes is alive:
+    // token accounts are read through `token`, whose borrows end before it returns.
+    unsafe { invoke_signed_unchecked(&instruction, &infos, signers) }
+}

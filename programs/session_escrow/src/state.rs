@@ -1,0 +1,7 @@
+//! The one account of this program and the rules that change it.
+
+mod session;
+mod terms;
+
+pub use session::*;
+pub use terms::*;
