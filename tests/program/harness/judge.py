@@ -1,0 +1,50 @@
+"""The one pass rule for every attack: refused by name, nothing changed, and the honest twin of the same transaction lands."""
+
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+
+from tests.program.harness.calls import Call
+from tests.program.harness.conservation import changed_accounts
+from tests.program.harness.errors import ProgramError
+from tests.program.harness.world import Outcome, World
+
+Reason = ProgramError | int | str
+"""Our program's error, another program's number, or the runtime's word."""
+
+Twin = Call | Callable[[], Call]
+"""An honest transaction, or what prepares its moment (moves the clock, thaws) and then gives it."""
+
+let_through: ContextVar[bool] = ContextVar("let_through", default=False)
+"""The fault that the attack table's sabotage plants: every attack is replaced by its honest twin, as if the program let it through."""
+
+
+def refused(world: World, attack: Call, reason: Reason, *, twin: Twin) -> Outcome:
+    """Holds that the attack fails for this reason and changes nothing but the fee, and that its honest twin lands afterwards.
+
+    Returns the twin's outcome.
+    """
+    return each_refused(world, [(attack, reason)], twin=twin)
+
+
+def each_refused(world: World, attacks: Iterable[tuple[Call, Reason]], *, twin: Twin) -> Outcome:
+    """`refused` for several attacks on the same state that share one honest twin."""
+    sabotaged = let_through.get()
+    for attack, reason in attacks:
+        _blocked(world, (twin() if callable(twin) else twin) if sabotaged else attack, reason)
+    return accepted(world, twin() if callable(twin) else twin)
+
+
+def accepted(world: World, honest: Call) -> Outcome:
+    """Holds that an honest transaction lands."""
+    return world.send(honest.instructions, honest.signers).require()
+
+
+def _blocked(world: World, attack: Call, reason: Reason) -> None:
+    before = world.snapshot(meta.pubkey for one in attack.instructions for meta in one.accounts)
+    outcome = world.send(attack.instructions, attack.signers)
+    assert outcome.refusal is not None, f"{attack.name} was let through where {reason!r} was due"
+    assert outcome.refusal.reason == reason, f"refused with {outcome.refusal}, not {reason!r}:\n" + "\n".join(
+        outcome.logs
+    )
+    changed = changed_accounts(before, world.snapshot(before), fee_payer=world.fees.pubkey(), fee=outcome.fee)
+    assert not changed, f"the refused {attack.name} changed {changed}"

@@ -1,0 +1,141 @@
+"""C03, C04, C09: accounts that look like a session and are none."""
+
+import hashlib
+
+from solders.account import Account
+from solders.pubkey import Pubkey
+from tests.program.harness.calls import Call
+from tests.program.harness.cast import WALLET, Opening, Run
+from tests.program.harness.errors import ProgramError
+from tests.program.harness.judge import each_refused, refused
+from tests.program.harness.marks import every_kind, row
+from tests.program.harness.stage import Stage
+
+from retainer.protocol.constants import PROGRAM_ID, SYSTEM_PROGRAM_ID
+from retainer.protocol.layouts import SESSION_LEN
+from retainer.protocol.pda import derive_ata
+
+WRONG_OWNER = "IllegalOwner"
+WRONG_DATA = "InvalidAccountData"
+
+
+def every_call(stage: Stage) -> list[Call]:
+    """Every instruction on an open session; the withdrawal is due already."""
+    stage.world.warp(seconds=stage.run.grace)
+    return [stage.settle(), stage.close(), stage.withdraw(), stage.top_up(), stage.request_close()]
+
+
+@row("C03", "a byte-identical session that another program owns", twin="the real one")
+@every_kind
+def test_a_copy_under_another_owner_is_no_session(run: Run) -> None:
+    stage = Stage(run).opened()
+    real = stage.world.get(stage.session)
+    assert real is not None
+    attacks = []
+    for owner in (SYSTEM_PROGRAM_ID, run.token.id, stage.stranger.pubkey()):
+        copy = stage.world.keypair(f"copy owned by {owner}").pubkey()
+        stage.world.put(copy, Account(real.lamports, real.data, owner, executable=False, rent_epoch=0))
+        attacks += [(call.with_account("session", copy), WRONG_OWNER) for call in every_call(stage)]
+    each_refused(stage.world, attacks, twin=stage.settle())
+
+
+@row("C03", "the session's own account, handed to another program", twin="given back")
+@every_kind
+def test_the_owner_is_read_at_the_real_address_too(run: Run) -> None:
+    stage = Stage(run).opened()
+    honest = stage.settle()
+    stage.world.edit(stage.session, owner=run.token.id)
+
+    def given_back() -> Call:
+        stage.world.edit(stage.session, owner=PROGRAM_ID)
+        return honest
+
+    refused(stage.world, honest, WRONG_OWNER, twin=given_back)
+
+
+@row("C04", "an account of ours with another discriminator, no content, or another length", twin="a session")
+@every_kind
+def test_an_account_of_ours_that_is_no_session_is_refused(run: Run) -> None:
+    stage = Stage(run).opened()
+    real = stage.world.get(stage.session)
+    assert real is not None
+    event = hashlib.sha256(b"event:Session").digest()[:8]
+    wrong = {
+        "other discriminator": event + real.data[8:],
+        "zero discriminator": bytes(8) + real.data[8:],
+        "all zero": bytes(SESSION_LEN),
+        "discriminator only": real.data[:8],
+        "one byte short": real.data[:-1],
+        "empty": b"",
+    }
+    attacks = []
+    for name, data in wrong.items():
+        address = stage.world.keypair(name).pubkey()
+        stage.world.put(address, Account(real.lamports, data, PROGRAM_ID, executable=False, rent_epoch=0))
+        attacks += [(call.with_account("session", address), WRONG_DATA) for call in every_call(stage)]
+    each_refused(stage.world, attacks, twin=stage.settle())
+
+
+@row("C04", "a session that another release wrote", twin="one of this version")
+@every_kind
+def test_another_version_of_a_session_is_refused_by_name(run: Run) -> None:
+    stage = Stage(run).opened()
+    real = stage.world.get(stage.session)
+    assert real is not None
+    calls = every_call(stage)
+
+    def this_version() -> Call:
+        stage.world.edit(stage.session, data=real.data)
+        return stage.settle()
+
+    for version in (0, 2, 255):
+        stage.world.edit(stage.session, data=real.data[:8] + bytes([version]) + real.data[9:])
+        attacks = [(call, ProgramError.UNSUPPORTED_VERSION) for call in calls]
+        each_refused(stage.world, attacks, twin=this_version)
+        stage.world.edit(stage.session, data=real.data)
+        calls = [stage.withdraw(), stage.top_up(), stage.request_close()]
+
+
+@row("C09", "open at the session address of a bump that is not the canonical one", twin="at the canonical one")
+@every_kind
+def test_only_the_canonical_bump_opens_a_session(run: Run) -> None:
+    stage = Stage(run)
+    honest = stage.open()
+    seeds = stage.seeds
+    parts = [b"channel", *(bytes(key) for key in (seeds.payer, seeds.payee, seeds.mint, seeds.authorized_signer))]
+    parts += [seeds.salt.to_bytes(8, "little"), seeds.open_slot.to_bytes(8, "little")]
+    others = [address for address in addresses_of(parts) if address != stage.session]
+    assert len(others) > 50
+    attacks = []
+    for session in others[:3]:
+        attack = honest.with_account("session", session)
+        if run.opening is Opening.TERMS:
+            vault, _ = Pubkey.find_program_address([b"vault", bytes(session)], PROGRAM_ID)
+            attack = attack.with_account("escrow", vault)
+        else:
+            attack = attack.with_account("escrow", derive_ata(session, stage.mint, run.token.id))
+        attacks.append((attack, ProgramError.WRONG_SESSION_ADDRESS))
+    each_refused(stage.world, attacks, twin=honest)
+
+
+@row("C09", "open with the vault of a bump that is not the canonical one", twin="with the canonical one")
+@every_kind
+def test_only_the_canonical_vault_holds_a_deposit(run: Run) -> None:
+    stage = Stage(run)
+    honest = stage.open()
+    program, parts = (PROGRAM_ID, [b"vault", bytes(stage.session)])
+    others = [address for address in addresses_of(parts, program) if address != stage.escrow]
+    attacks = [(honest.with_account("escrow", vault), ProgramError.WRONG_ESCROW) for vault in others[:3]]
+    each_refused(stage.world, attacks, twin=honest)
+    assert stage.balance(stage.payer_token) == WALLET - run.deposit
+
+
+def addresses_of(seeds: list[bytes], program: Pubkey = PROGRAM_ID) -> list[Pubkey]:
+    """The addresses that these seeds give with any bump."""
+    found = []
+    for bump in range(256):
+        try:
+            found.append(Pubkey.create_program_address([*seeds, bytes([bump])], program))
+        except Exception:  # noqa: BLE001 - solders panics for a point on the curve
+            continue
+    return found
