@@ -1,5 +1,7 @@
 //! What can be refused. A number never changes its meaning and its range never moves; new ones go to the end of a range.
 //!
+//! Anchor itself refuses a wrong session or vault address (`InvalidSeeds`) and a wrong system program (`IncorrectProgramId`); 50 and 62 stay free.
+//!
 //! Offsets from 6000: 0-49 authority and status, 50-99 accounts, 100-149 amounts, 150-199 time, 200-249 voucher, 250-299 token policy.
 
 use anchor_lang::prelude::*;
@@ -39,9 +41,6 @@ pub enum EscrowError {
     #[msg("The session's fields contradict each other; please report this.")]
     InvariantBroken = 9,
 
-    /// 6050
-    #[msg("This is not the address that the session's seeds give.")]
-    WrongSessionAddress = 50,
     /// 6051
     #[msg("This is not the session's escrow; a session opened with terms has a vault instead of an associated token account.")]
     WrongEscrow = 51,
@@ -77,9 +76,6 @@ pub enum EscrowError {
     /// 6061
     #[msg("The session was written by another version of this program.")]
     UnsupportedVersion = 61,
-    /// 6062
-    #[msg("The system program is expected here.")]
-    WrongSystemProgram = 62,
     /// 6063
     #[msg("The associated token account program is expected here.")]
     WrongAtaProgram = 63,

@@ -55,15 +55,8 @@ impl<'a> Meta<'a> {
 /// Calls `program`; a failure of the callee ends the transaction. The account list has a fixed length, so nothing is allocated.
 #[inline(always)]
 pub fn invoke<const N: usize>(program: &Address, accounts: [Meta; N], data: &[u8], signers: &[Signer]) {
-    let metas: [InstructionAccount; N] = core::array::from_fn(|i| {
-        let Meta {
-            view,
-            writable,
-            signer,
-        } = accounts[i];
-        InstructionAccount::new(view.address(), writable, signer)
-    });
-    let infos: [CpiAccount; N] = core::array::from_fn(|i| CpiAccount::from(accounts[i].view));
+    let metas = accounts.map(|a| InstructionAccount::new(a.view.address(), a.writable, a.signer));
+    let infos = accounts.map(|a| CpiAccount::from(a.view));
     let instruction = InstructionView {
         program_id: program,
         accounts: &metas,

@@ -28,7 +28,7 @@ declare_id!("reUf7A1fqcJL4gQQmEbTReMuidTJnUF48pJUddZqnZT");
 pub mod session_escrow {
     use super::*;
 
-    /// See [`instructions::open`].
+    /// Opens a session as a stock client does: no terms, the payee is the operator, the escrow is an associated token account.
     #[discrim = [1]]
     pub fn open(
         ctx: &mut Context<Open>,
@@ -36,8 +36,9 @@ pub mod session_escrow {
         deposit: u64,
         grace_period: u32,
         open_slot: u64,
-        _splits: u32,
+        count: u32,
     ) -> Result<()> {
+        let _ = count; // refused by the accounts' constraint unless it is 0
         let terms = Terms {
             salt,
             deposit,
@@ -50,19 +51,19 @@ pub mod session_escrow {
         ctx.accounts.execute(&terms, &ctx.bumps)
     }
 
-    /// See [`instructions::top_up`].
+    /// Adds to the deposit; only while the session is open and before its expiry.
     #[discrim = [3]]
     pub fn top_up(ctx: &mut Context<TopUp>, amount: u64) -> Result<()> {
         ctx.accounts.execute(amount)
     }
 
-    /// See [`instructions::request_close`].
+    /// Starts the grace period after which the payer can withdraw.
     #[discrim = [5]]
     pub fn request_close(ctx: &mut Context<RequestClose>) -> Result<()> {
         ctx.accounts.execute()
     }
 
-    /// See [`instructions::open_with_terms`].
+    /// Opens a session with operator, price, expiry and SLA terms committed, and a vault as its escrow.
     #[discrim = [16]]
     #[allow(clippy::too_many_arguments)]
     pub fn open_with_terms(
@@ -88,7 +89,7 @@ pub mod session_escrow {
         ctx.accounts.execute(&terms, flags, &ctx.bumps)
     }
 
-    /// See [`instructions::settle`].
+    /// Pays the payee up to the cumulative `amount`; the session goes on.
     #[discrim = [17]]
     pub fn settle(ctx: &mut Context<Settle>, amount: u64, charged_units: u64, opened_at: i64) -> Result<()> {
         ctx.accounts.execute(&Claim {
@@ -98,7 +99,7 @@ pub mod session_escrow {
         })
     }
 
-    /// See [`instructions::close`].
+    /// Settles up to the cumulative `amount`, refunds the rest and closes.
     #[discrim = [18]]
     pub fn close(
         ctx: &mut Context<Close>,
@@ -119,7 +120,7 @@ pub mod session_escrow {
         )
     }
 
-    /// See [`instructions::withdraw`].
+    /// Refunds the payer once the deadline is reached, or returns the rent of a closed session. Anyone may send it.
     #[discrim = [19]]
     pub fn withdraw(ctx: &mut Context<Withdraw>) -> Result<()> {
         ctx.accounts.execute()

@@ -22,13 +22,13 @@ const CREATE_IDEMPOTENT: u8 = 1;
 
 /// Accounts of `open`, in the order that stock clients use.
 #[derive(Accounts)]
-#[instruction(salt: u64, deposit: u64, grace_period: u32, open_slot: u64, splits: u32)]
+#[instruction(salt: u64, deposit: u64, grace_period: u32, open_slot: u64, count: u32)]
 pub struct Open {
     /// Deposits. May be the rent payer too, hence `unsafe(dup)`: no field of either account is held mutably.
     #[account(
         mut,
         unsafe(dup),
-        constraint = splits == 0 @ EscrowError::SplitsUnsupported,
+        constraint = count == 0 @ EscrowError::SplitsUnsupported,
         constraint = __ix_data.len() == ARGS_LEN @ ProgramError::InvalidInstructionData,
     )]
     pub payer: Signer,
