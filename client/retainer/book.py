@@ -8,12 +8,15 @@ its outcome stays unknown. Receipts may overtake each other, so sequence and spe
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from retainer.protocol.amounts import BaseUnits
 
 Span: TypeAlias = tuple[int, int]
 """Sequence numbers from the first to the second, both included."""
+
+
+_NOTHING: Final = BaseUnits(0)
 
 
 class BookError(Exception):
@@ -33,8 +36,8 @@ class Entry:
 class Book:
     """Sums over the receipts seen, and the keys of requests whose outcome is not known."""
 
-    charged: BaseUnits = BaseUnits(0)
-    spent: BaseUnits = BaseUnits(0)
+    charged: BaseUnits = _NOTHING
+    spent: BaseUnits = _NOTHING
     answered: tuple[Span, ...] = ()
     outstanding: frozenset[str] = frozenset()
 

@@ -1,6 +1,6 @@
 """One session as the client keeps it: the offer it was opened for, the proof that spends it, and the books."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import httpx
@@ -31,7 +31,8 @@ class Channel:
     """A session of this client. Immutable: each change is a new value that goes through the store.
 
     ``opening`` is the ``Authorization`` text that opened it, kept until the service has confirmed the deposit, so that
-    an interrupted opening is repeated rather than paid twice. ``dispute`` says why nothing may be spent from it.
+    an interrupted opening is repeated rather than paid twice; ``transaction`` likewise, where this client sends it.
+    ``dispute`` says why nothing may be spent from it.
     """
 
     address: Pubkey
@@ -42,7 +43,8 @@ class Channel:
     created_at: int
     state: SessionState = SessionState.PENDING
     opening: str | None = None
-    book: Book = Book()
+    transaction: bytes | None = None
+    book: Book = field(default_factory=Book)
     dispute: str | None = None
     settlement: Settlement | None = None
 
@@ -88,23 +90,26 @@ class Channel:
 
     def opened(self) -> "Channel":
         """The service has confirmed the deposit."""
-        return replace(self, state=SessionState.ACTIVE, opening=None)
+        return self._moved(SessionState.ACTIVE)
 
     def closing(self) -> "Channel":
         """Nothing more is spent from it."""
-        return replace(self, state=SessionState.CLOSING, opening=None)
+        return self._moved(SessionState.CLOSING)
 
     def abandoned(self) -> "Channel":
         """The deposit never came to be."""
-        return replace(self, state=SessionState.ABANDONED, opening=None)
+        return self._moved(SessionState.ABANDONED)
 
     def settled(self, settlement: Settlement) -> "Channel":
         """It is gone from the chain."""
-        return replace(self, state=SessionState.REFUNDED, opening=None, settlement=settlement)
+        return replace(self._moved(SessionState.REFUNDED), settlement=settlement)
 
     def disputed(self, reason: str) -> "Channel":
         """The service has contradicted itself; the first contradiction stands."""
         return replace(self, dispute=self.dispute or reason)
+
+    def _moved(self, state: SessionState) -> "Channel":
+        return replace(self, state=state, opening=None, transaction=None)
 
     def with_book(self, book: Book) -> "Channel":
         """The same session after an entry in its books."""

@@ -1,22 +1,22 @@
 """What the client raises, as a tree; every message says what happened to the money and what to do.
 
-    RetainerError
-    └── ClientError
-        ├── WalletError              a keypair file that cannot be used
-        ├── StoreError               a session record that cannot be kept or read
-        ├── RefusedError             the caller's own rules forbid it; nothing was signed
-        │   ├── PinError             another network, program, host or token than the caller trusts
-        │   └── CapError             more money, or for longer, than the caller allows
-        ├── OfferError               the service asks for something that no session of ours can pay
-        ├── SessionError             a session that cannot do what was asked of it
-        │   ├── UnknownSessionError
-        │   ├── OpeningRefusedError      the service did not accept the deposit
-        │   ├── OpeningUnconfirmedError  the deposit is on its way; ask again
-        │   ├── CloseRefusedError
-        │   └── CloseUnconfirmedError    the settlement is on its way; ask again
-        └── DishonestServiceError    receipts or a settlement that contradict what was done
-            ├── ReceiptError
-            └── SettlementError
+RetainerError
+└── ClientError
+    ├── WalletError              a keypair file that cannot be used
+    ├── StoreError               a session record that cannot be kept or read
+    ├── RefusedError             the caller's own rules forbid it; nothing was signed
+    │   ├── PinError             another network, program, host or token than the caller trusts
+    │   └── CapError             more money, or for longer, than the caller allows
+    ├── OfferError               the service asks for something that no session of ours can pay
+    ├── SessionError             a session that cannot do what was asked of it
+    │   ├── UnknownSessionError
+    │   ├── OpeningRefusedError      the service did not accept the deposit
+    │   ├── OpeningUnconfirmedError  the deposit is on its way; ask again
+    │   ├── CloseRefusedError
+    │   └── CloseUnconfirmedError    the settlement is on its way; ask again
+    └── DishonestServiceError    receipts or a settlement that contradict what was done
+        ├── ReceiptError
+        └── SettlementError
 """
 
 import httpx

@@ -72,12 +72,8 @@ def decide(exchange: Exchange, reply: Reply) -> tuple[Exchange, Next]:
     if reply.status != HTTPStatus.PAYMENT_REQUIRED or not reply.challenged or not exchange.tries_left:
         return exchange, Next.DELIVER
     again = replace(exchange, paid=True, tries_left=exchange.tries_left - 1)
-    if not exchange.paid:
+    if not exchange.paid or not (reply.same_scope or exchange.pinned):
         return again, Next.PAY
-    if exchange.pinned:
-        return exchange, Next.DELIVER
-    if not reply.same_scope:
-        return again, Next.PAY
-    if reply.problem in _OVER and exchange.may_replace:
+    if not exchange.pinned and reply.problem in _OVER and exchange.may_replace:
         return replace(again, may_replace=False), Next.REPLACE
     return exchange, Next.DELIVER

@@ -1,11 +1,6 @@
-"""Building an opening: the signed transaction, the proof, and the credential that carries both. Pure but for signing."""
+"""Building an opening: the signed transaction, the proof, and the credential that carries both."""
 
-from dataclasses import dataclass
-
-from solders.message import Message
 from solders.pubkey import Pubkey
-from solders.signature import Signature
-from solders.transaction import VersionedTransaction
 
 from retainer.channel import Channel
 from retainer.errors import OfferError
@@ -17,15 +12,7 @@ from retainer.protocol.constants import MAX_TRANSACTION_BYTES
 from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
 from retainer.protocol.pda import derive_ata, derive_session
-from retainer.wallet import Signer
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A session about to be: its record, and the signed transaction that makes it real."""
-
-    channel: Channel
-    transaction: bytes
+from retainer.wallet import Signer, sign_transaction
 
 
 def build_opening(
@@ -37,8 +24,8 @@ def build_opening(
     token_program: Pubkey,
     now: int,
     self_sent: bool = False,
-) -> Opening:
-    """Sign the opening of ``deposit`` base units for an offer that has passed the policy.
+) -> Channel:
+    """Sign the opening of ``deposit`` base units for an offer that has passed the policy: a session that is PENDING.
 
     ``salt`` (u64) tells sessions apart that open in the same slot. With ``self_sent`` the credential names the
     transaction's signature instead of carrying it, for a caller that sends it to the chain itself.
@@ -65,9 +52,7 @@ def build_opening(
         if request.retainer
         else open_session(stock, request.channel_program)
     )
-    message = Message.new_with_blockhash([instruction], payer, request.recent_blockhash)
-    signature = signer.sign_message(bytes(message))
-    transaction = bytes(VersionedTransaction.populate(message, [signature]))
+    transaction, signature = sign_transaction(signer, [instruction], request.recent_blockhash)
     if len(transaction) > MAX_TRANSACTION_BYTES:
         raise OfferError(f"the opening needs {len(transaction)} bytes; a transaction has {MAX_TRANSACTION_BYTES}")
     proof = _prove(offer, address, signer)
@@ -85,7 +70,7 @@ def build_opening(
         signature=signature if self_sent else None,
         authentication=proof,
     )
-    channel = Channel(
+    return Channel(
         address=address,
         offer=offer,
         proof=proof,
@@ -93,8 +78,8 @@ def build_opening(
         creation_signature=str(signature),
         created_at=now,
         opening=authorization_header(Credential(offer.challenge, action)),
+        transaction=transaction if self_sent else None,
     )
-    return Opening(channel, transaction)
 
 
 def _with_terms(stock: OpenParams, offer: Offer) -> OpenWithTermsParams:
@@ -112,5 +97,5 @@ def _with_terms(stock: OpenParams, offer: Offer) -> OpenWithTermsParams:
 
 def _prove(offer: Offer, address: Pubkey, signer: Signer) -> SessionProof:
     payer = signer.pubkey()
-    signature: Signature = signer.sign_message(proof_message(offer.challenge.id, address, payer))
+    signature = signer.sign_message(proof_message(offer.challenge.id, address, payer))
     return SessionProof(offer.challenge.id, payer, signature)

@@ -1,4 +1,4 @@
-"""How a session ended, read from the transaction that removed it: the service's word is not asked (design section 7)."""
+"""How a session ended, read from the transaction that removed it; the service's word is not asked."""
 
 from typing import Final
 
@@ -7,11 +7,11 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain, TransactionInfo
 from retainer.channel import Settlement
 from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.envelopes import decode_transaction
 from retainer.protocol.errors import LayoutError, TransactionError
 from retainer.protocol.events import SessionClosed, SessionWithdrawn, events_from_logs
 from retainer.protocol.instruction_data import CloseData, decode_instruction
 from retainer.protocol.instructions import ACCOUNT_NAMES
-from retainer.protocol.transactions import decode_transaction
 
 # The removing transaction is the last that did anything there; strangers may have named the address in a few since.
 _HISTORY: Final = 100

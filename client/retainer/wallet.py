@@ -3,12 +3,17 @@
 import json
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.signature import Signature
+from solders.transaction import VersionedTransaction
 
 from retainer.errors import WalletError
 
@@ -26,6 +31,13 @@ class Signer(Protocol):
     def sign_message(self, message: bytes) -> Signature:
         """The Ed25519 signature of exactly these bytes."""
         ...
+
+
+def sign_transaction(signer: Signer, instructions: Sequence[Instruction], blockhash: Hash) -> tuple[bytes, Signature]:
+    """A transaction that the signer pays for and alone signs, as wire bytes, and its signature."""
+    message = Message.new_with_blockhash(instructions, signer.pubkey(), blockhash)
+    signature = signer.sign_message(bytes(message))
+    return bytes(VersionedTransaction.populate(message, [signature])), signature
 
 
 def load_keypair(path: str | os.PathLike[str]) -> Keypair:
@@ -52,7 +64,7 @@ def create_keypair(path: str | os.PathLike[str]) -> Keypair:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         # The mode is set by the call that creates the file: there is no moment at which others could read it.
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
             json.dump(list(bytes(keypair)), out)
     except FileExistsError:
         raise WalletError(f"{file} already exists, and overwriting a key would lose what it owns") from None

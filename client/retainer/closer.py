@@ -1,0 +1,157 @@
+"""Closing sessions: ask, wait, and believe only the transaction that removed the session from the chain."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+
+from retainer.accounting import check_receipt
+from retainer.answers import pause_asked, problem_of, receipt_of
+from retainer.book import BookError
+from retainer.chain.sessions import session_account
+from retainer.channel import Channel, Settlement
+from retainer.errors import CloseRefusedError, CloseUnconfirmedError, SettlementError
+from retainer.protocol.amounts import BaseUnits, format_amount
+from retainer.protocol.constants import HEADER_CREDENTIAL
+from retainer.protocol.errors import MessageError
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import SessionAccount, SessionState
+from retainer.protocol.views import SessionView
+from retainer.settlements import find_settlement
+from retainer.setup import Setup
+from retainer.views import view_of
+
+_CLOSING_SECONDS: Final = 120.0
+_MOST_SILENCES: Final = 3
+_BUSY: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+@dataclass(frozen=True, slots=True)
+class CloseResult:
+    """What closing came to, as the chain has it; amounts in base units, ``signature`` is the settling transaction."""
+
+    session_id: str
+    settled: BaseUnits
+    refunded: BaseUnits
+    signature: str
+    view: SessionView
+
+
+class Closer:
+    """Closes sessions and checks what was paid."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+
+    async def close(self, session_id: str) -> CloseResult:
+        """Ask the service to settle and refund, and return what the chain shows. Asking again is safe.
+
+        CloseRefusedError: it does not; CloseUnconfirmedError: not yet; SettlementError: it took what it had not earned.
+        """
+        channel = await self._setup.channel(session_id)
+        if channel.settlement is None:
+            await self._require_opened(channel)
+            channel = await self._setup.update(session_id, Channel.closing)
+            settlement = await self._find(channel, hint=await self._ask(channel))
+            channel = await self._setup.update(session_id, lambda kept: kept.settled(settlement))
+            await self._require_earned(channel, settlement)
+        else:
+            settlement = channel.settlement
+        view = view_of(channel, None, self._setup.now())
+        return CloseResult(session_id, settlement.settled, settlement.refunded, settlement.signature, view)
+
+    async def _require_opened(self, channel: Channel) -> None:
+        if channel.state is SessionState.ABANDONED and await self._account(channel) is None:
+            raise CloseRefusedError(
+                f"session {channel.session_id} was never opened: there is nothing to close", channel.session_id
+            )
+
+    async def _account(self, channel: Channel) -> SessionAccount | None:
+        program = channel.offer.request.channel_program
+        return await session_account(self._setup.chain, channel.address, program_id=program)
+
+    async def _ask(self, channel: Channel) -> str | None:
+        """Repeat the close until the service has settled; the signature that it names, if it names one."""
+        timer = self._setup.timer
+        give_up_at = timer.monotonic() + _CLOSING_SECONDS
+        silent = 0
+        while True:
+            response = await self._try(channel)
+            if response is None:
+                silent += 1
+            elif response.is_success and response.status_code not in _BUSY:
+                return self._named(channel, response)
+            elif not (response.is_server_error or response.status_code in _BUSY):
+                await self._refused(channel, response)
+                return None
+            pause = pause_asked(response)
+            if silent == _MOST_SILENCES or timer.monotonic() + pause > give_up_at:
+                raise CloseUnconfirmedError(
+                    f"the service has not settled session {channel.session_id} yet; close it again to go on waiting. "
+                    "Should it never answer, the session can be reclaimed without it",
+                    channel.session_id,
+                )
+            await timer.sleep(pause)
+
+    async def _try(self, channel: Channel) -> httpx.Response | None:
+        offer = channel.offer
+        headers = {HEADER_CREDENTIAL: channel.close_header()}
+        try:
+            return await self._setup.http.request(offer.lifecycle_method, offer.url, headers=headers, auth=None)
+        except httpx.TransportError:
+            return None
+
+    def _named(self, channel: Channel, response: httpx.Response) -> str | None:
+        # Only a pointer to the transaction: a receipt that cannot be right is no reason not to look at the chain.
+        try:
+            receipt = receipt_of(response)
+            if receipt is not None:
+                check_receipt(channel, receipt)
+        except (BookError, MessageError):
+            return None
+        return receipt.tx_hash if receipt else None
+
+    async def _refused(self, channel: Channel, response: httpx.Response) -> None:
+        problem = problem_of(response)
+        kind = problem.type if problem else None
+        if kind is ProblemType.SESSION_CLOSED:
+            return
+        if kind is ProblemType.SESSION_UNKNOWN and await self._account(channel) is None:
+            return
+        said = problem.detail if problem else f"status {response.status_code}"
+        raise CloseRefusedError(
+            f"the service does not close session {channel.session_id}: {said}. It can be reclaimed without the service",
+            channel.session_id,
+            problem,
+        )
+
+    async def _require_earned(self, channel: Channel, settlement: Settlement) -> None:
+        try:
+            channel.book.require_explained(settlement.settled, channel.price)
+            if settlement.settled + settlement.refunded < channel.deposit:
+                raise BookError("it paid out less than the deposit")
+        except BookError as error:
+            paid = format_amount(settlement.settled, channel.offer.request.decimals)
+            reason = f"transaction {settlement.signature} settled session {channel.session_id} with {paid}: {error}"
+            await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
+            raise SettlementError(f"{reason}. Keep the receipts", channel.session_id) from None
+
+    async def _find(self, channel: Channel, hint: str | None) -> Settlement:
+        """The settling transaction, waiting for the caller's node to see what the service's node has seen."""
+        timer, program = self._setup.timer, channel.offer.request.channel_program
+        give_up_at = timer.monotonic() + _CLOSING_SECONDS
+        while True:
+            found = await find_settlement(
+                self._setup.chain, channel.address, program, deposit=channel.deposit, hint=hint
+            )
+            if found is not None:
+                return found
+            pause = pause_asked(None)
+            if timer.monotonic() + pause > give_up_at:
+                raise CloseUnconfirmedError(
+                    f"the service calls session {channel.session_id} closed, and your RPC knows of no settlement; "
+                    "close it again to look once more",
+                    channel.session_id,
+                )
+            await timer.sleep(pause)

@@ -1,0 +1,183 @@
+"""Opening sessions: check, sign, hand over, and take an interrupted opening up again instead of paying twice."""
+
+import secrets
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+
+from retainer.accounting import check_receipt
+from retainer.answers import pause_asked, problem_of, receipt_of
+from retainer.book import BookError
+from retainer.caps import Amount, Deposited, in_base_units
+from retainer.chain.confirm import ConfirmationOutcome, confirm
+from retainer.chain.errors import SendOutcomeUnknownError, TransactionRefusedError
+from retainer.chain.sessions import session_account
+from retainer.channel import Channel
+from retainer.errors import CapError, OpeningRefusedError, OpeningUnconfirmedError, ReceiptError
+from retainer.facts import read_facts
+from retainer.offers import Offer
+from retainer.opening import build_opening
+from retainer.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import HEADER_CREDENTIAL, OPEN_SLOT_WINDOW
+from retainer.protocol.errors import MessageError
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import SessionAccount
+from retainer.setup import Setup
+
+_SALT_BITS: Final = 64
+_CONFIRMATION_SECONDS: Final = 90.0
+_MOST_SILENCES: Final = 3
+_PATIENCE: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
+
+
+class Submit(StrEnum):
+    """Who sends the opening transaction to the chain."""
+
+    PROVIDER = "provider"
+    SELF = "self"
+
+
+class Opener:
+    """Opens sessions with the payer's own funds."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+
+    async def open(self, offer: Offer, amount: Amount | None, submit: Submit = Submit.PROVIDER) -> Channel:
+        """Deposit ``amount``, or what the service suggests within the caps when None, and return the live session.
+
+        RefusedError and OfferError: nothing was signed. OpeningRefusedError: the service did not take it.
+        OpeningUnconfirmedError: the deposit is on its way, and ``confirm`` takes it up again.
+        """
+        setup = self._setup
+        now = setup.now()
+        require_trusted(offer, payer=setup.payer, pins=setup.pins, caps=setup.caps, now=now)
+        facts = await read_facts(setup.chain, offer.request.currency, setup.payer)
+        require_on_chain(offer, facts, setup.caps)
+        deposit = self._deposit(offer, amount, facts)
+        require_deposit(offer, deposit, facts)
+        signing = Deposited(now, offer.request.currency, deposit)
+        setup.caps.require_deposit(signing, facts.decimals, setup.deposits)
+        channel = build_opening(
+            offer,
+            setup.signer,
+            deposit=deposit,
+            salt=secrets.randbits(_SALT_BITS),
+            token_program=facts.token_program,
+            now=now,
+            self_sent=submit is Submit.SELF,
+        )
+        # Kept before anything leaves: whatever interrupts us, the session can be found and its deposit got back.
+        await setup.store.set(channel)
+        setup.deposits.append(signing)
+        return await self.confirm(channel)
+
+    async def confirm(self, channel: Channel) -> Channel:
+        """Hand the same opening over until the service has confirmed it; asking again never deposits again."""
+        timer = self._setup.timer
+        if channel.transaction is not None:
+            await self._send(channel, channel.transaction)
+        give_up_at = timer.monotonic() + _CONFIRMATION_SECONDS
+        silent = 0
+        while True:
+            response = await self._hand_over(channel)
+            if response is None:
+                silent += 1
+            elif response.is_success:
+                return await self._opened(channel, response)
+            elif not _asks_for_patience(response):
+                return await self._refused(channel, response)
+            pause = pause_asked(response)
+            if silent == _MOST_SILENCES or timer.monotonic() + pause > give_up_at:
+                raise OpeningUnconfirmedError(
+                    f"the service has not confirmed the deposit of session {channel.session_id} yet; do the same "
+                    "again to go on waiting. No second deposit is made meanwhile",
+                    channel.session_id,
+                )
+            await timer.sleep(pause)
+
+    async def _hand_over(self, channel: Channel) -> httpx.Response | None:
+        """One try; None when no answer came, which says nothing about whether the service got it."""
+        offer = channel.offer
+        headers = {HEADER_CREDENTIAL: channel.opening or channel.use_header()}
+        try:
+            return await self._setup.http.request(offer.lifecycle_method, offer.url, headers=headers, auth=None)
+        except httpx.TransportError:
+            return None
+
+    async def _opened(self, channel: Channel, response: httpx.Response) -> Channel:
+        try:
+            receipt = receipt_of(response)
+            if receipt is None:
+                raise BookError("there is none")
+            check_receipt(channel, receipt)
+        except (BookError, MessageError) as error:
+            reason = f"the receipt for opening session {channel.session_id} cannot be right: {error}"
+            await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
+            raise ReceiptError(f"{reason}; nothing is spent from it", channel.session_id, response) from None
+        return await self._setup.update(channel.session_id, Channel.opened)
+
+    async def _refused(self, channel: Channel, response: httpx.Response) -> Channel:
+        setup, problem = self._setup, problem_of(response)
+        said = problem.detail if problem else f"status {response.status_code}"
+        if await self._account(channel) is not None:
+            reason = f"the service took the deposit of session {channel.session_id} and refuses to serve it: {said}"
+            await setup.update(channel.session_id, lambda kept: kept.disputed(reason))
+            raise OpeningRefusedError(f"{reason}. Close the session to get it back", channel.session_id, problem)
+        if await self._may_still_land(channel):
+            note = "If the service sends it all the same, the deposit appears under this address and can be got back"
+        else:
+            note = "It can no longer reach the chain, so nothing was deposited"
+        await setup.update(channel.session_id, Channel.abandoned)
+        raise OpeningRefusedError(
+            f"the service refused to open session {channel.session_id}: {said}. {note}", channel.session_id, problem
+        )
+
+    async def _account(self, channel: Channel) -> SessionAccount | None:
+        program = channel.offer.request.channel_program
+        return await session_account(self._setup.chain, channel.address, program_id=program)
+
+    async def _may_still_land(self, channel: Channel) -> bool:
+        slot = channel.offer.request.recent_slot or 0
+        return await self._setup.chain.slot() <= slot + OPEN_SLOT_WINDOW
+
+    async def _send(self, channel: Channel, transaction: bytes) -> None:
+        """Send it, or send the same bytes again: the chain takes them once."""
+        setup = self._setup
+        try:
+            await setup.chain.send(transaction)
+            outcome = await confirm(setup.chain, channel.creation_signature, clock=setup.timer)
+            refusal = f"it failed on chain, transaction {channel.creation_signature}"
+        except SendOutcomeUnknownError:
+            return  # the service looks for the signature, and this client sends again when asked again
+        except TransactionRefusedError as error:
+            outcome, refusal = ConfirmationOutcome.FAILED, str(error)
+        # A refusal can also mean that it landed long ago and its blockhash has died since: then the account is there.
+        if outcome is ConfirmationOutcome.FAILED and await self._account(channel) is None:
+            await setup.update(channel.session_id, Channel.abandoned)
+            raise OpeningRefusedError(
+                f"session {channel.session_id} was not opened: {refusal}. Nothing was deposited", channel.session_id
+            )
+
+    def _deposit(self, offer: Offer, amount: Amount | None, facts: ChainFacts) -> BaseUnits:
+        if amount is not None:
+            return in_base_units(amount, facts.decimals)
+        cap, suggested = self._setup.caps.per_session, offer.suggested_deposit
+        if cap is None:
+            raise CapError(
+                "a session would have to be opened, and no SpendingCaps(per_session=...) says how much it may hold; "
+                "nothing was signed. Set it, or open one with create_session"
+            )
+        most = in_base_units(cap, facts.decimals)
+        return most if suggested is None else min(suggested, most)
+
+
+def _asks_for_patience(response: httpx.Response) -> bool:
+    """Whether the outcome is still open: an overloaded gateway in between has refused nothing."""
+    problem = problem_of(response)
+    if problem is not None and problem.type is ProblemType.DEPOSIT_UNCONFIRMED:
+        return True
+    return response.is_server_error or response.status_code in _PATIENCE
