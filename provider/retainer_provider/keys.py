@@ -1,0 +1,77 @@
+"""The operator's keypair and the challenge secrets: read once, checked, never shown (F26, F28)."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from solders.keypair import Keypair
+
+from retainer.protocol.constants import MIN_CHALLENGE_SECRET_BYTES
+from retainer_provider.settings import ServiceSettings, SettingsError
+
+# Random text of 32 bytes has far more; what has fewer was typed, or repeats itself.
+_FEWEST_DISTINCT_CHARACTERS: Final = 10
+_KEYPAIR_BYTES: Final = 64
+
+
+def load_keypair(path: Path) -> Keypair:
+    """The keypair in a Solana CLI file (a JSON array of 64 numbers), readable by its owner only."""
+    raw = _read_private(path, "operator keypair")
+    try:
+        return Keypair.from_bytes(bytes(msgspec.json.decode(raw, type=list[int])))
+    except (msgspec.MsgspecError, ValueError):
+        raise SettingsError(
+            f"{path} is not a Solana keypair (a JSON array of {_KEYPAIR_BYTES} numbers whose halves belong together); "
+            "`solana-keygen new` or `retainer-provider init` make one"
+        ) from None
+
+
+def load_secrets(service: ServiceSettings) -> Sequence[bytes]:
+    """The secrets that sign challenges: the first signs, the others (rotated out) still verify.
+
+    `secret` goes before `secret_file`, which has one per line.
+    """
+    if service.secret is not None:
+        lines, source = [service.secret], "`secret`"
+    elif service.secret_file is not None:
+        lines, source = _read_private(service.secret_file, "secret file").splitlines(), str(service.secret_file)
+    else:
+        raise SettingsError(
+            "no challenge secret: set `secret_file` to a file with the output of `openssl rand -hex 32`"
+        )
+    secrets = [line.strip().encode() for line in lines if line.strip()]
+    if not secrets:
+        raise SettingsError(f"{source} holds no secret: write the output of `openssl rand -hex 32` into it")
+    for secret in secrets:
+        if len(secret) < MIN_CHALLENGE_SECRET_BYTES or len(set(secret)) < _FEWEST_DISTINCT_CHARACTERS:
+            raise SettingsError(
+                f"{source} holds a weak secret: at least {MIN_CHALLENGE_SECRET_BYTES} random bytes are needed, "
+                "such as `openssl rand -hex 32` prints"
+            )
+    return secrets
+
+
+def write_private(path: Path, text: str) -> None:
+    """Create a file that only its owner can read; FileExistsError rather than overwrite a key."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def keypair_text(keypair: Keypair) -> str:
+    """The keypair as Solana's CLI writes it."""
+    return msgspec.json.encode(list(bytes(keypair))).decode()
+
+
+def _read_private(path: Path, what: str) -> str:
+    try:
+        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise SettingsError(f"{what} {path} can be read by others: run `chmod 600 {path}`")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"cannot read {what} {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{what} {path} is not text") from None

@@ -1,0 +1,87 @@
+"""Which offer prices a path. A path that an upstream could read as another one is refused (F19, F20).
+
+Servers decode, collapse and fold paths in different ways. So a path is matched as it came and in the reading of
+the most lenient server; only where both agree does a request pass, otherwise a cheap path could reach a dear one.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from retainer_provider.offers import Offer
+from retainer_provider.settings import SettingsError
+
+_DECODINGS: Final = 3
+"""How often a chain of servers may percent-decode: as it came, once, and once more by mistake."""
+
+
+class Unpriced(StrEnum):
+    """What a path is when no offer prices it."""
+
+    FREE = "free"
+    UNKNOWN = "unknown"  # neither priced nor listed as free: nothing is served
+    AMBIGUOUS = "ambiguous"
+
+
+Target = Offer | Unpriced
+
+
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    exact: Mapping[str, Target]
+    prefixes: Sequence[tuple[str, Target]]  # longest first
+
+    def find(self, path: str) -> Target:
+        if path in self.exact:
+            return self.exact[path]
+        return next((target for prefix, target in self.prefixes if path.startswith(prefix)), Unpriced.UNKNOWN)
+
+
+class RouteTable:
+    """Patterns are whole paths ("/v1/report") or prefixes ("/v1/*", which covers "/v1" too); the longest wins."""
+
+    def __init__(self, offers: Mapping[str, Offer], free: Sequence[str] = ()) -> None:
+        priced: dict[str, Target] = {route: offer for offer in offers.values() for route in offer.routes}
+        targets: dict[str, Target] = {**dict.fromkeys(free, Unpriced.FREE), **priced}
+        self._literal = _compile(targets)
+        lenient: dict[str, Target] = {}
+        for pattern, target in targets.items():
+            if lenient.setdefault(_lenient(pattern), target) is not target:
+                raise SettingsError(f"route {pattern!r} differs from another only in spelling: give both one price")
+        self._lenient = _compile(lenient)
+
+    def find(self, raw_path: bytes) -> Target:
+        """The offer that prices a path as it came on the request line, without its query."""
+        path = raw_path.decode("latin-1")
+        target = self._literal.find(path)
+        if not path.startswith("/") or target is Unpriced.UNKNOWN:
+            return Unpriced.UNKNOWN
+        for _ in range(_DECODINGS):
+            if self._lenient.find(_lenient(path)) is not target:
+                return Unpriced.AMBIGUOUS
+            path = unquote_to_bytes(path).decode("latin-1")
+        return target
+
+
+def _compile(targets: Mapping[str, Target]) -> _Patterns:
+    exact: dict[str, Target] = {}
+    prefixes: list[tuple[str, Target]] = []
+    for pattern, target in targets.items():
+        if pattern.endswith("*"):
+            prefixes.append((pattern[:-1], target))
+            if pattern.endswith("/*"):
+                exact.setdefault(pattern[:-2] or "/", target)
+        else:
+            exact[pattern] = target
+    return _Patterns(exact, sorted(prefixes, key=lambda entry: -len(entry[0])))
+
+
+def _lenient(path: str) -> str:
+    """The path after everything a server may do to it: fold case, drop parameters and controls, resolve dots."""
+    printable = "".join(character for character in path if character.isprintable())
+    segments = [segment.partition(";")[0].rstrip(" ") for segment in printable.replace("\\", "/").split("/")]
+    resolved = posixpath.normpath("/" + "/".join(filter(None, segments)))
+    return "/" + "/".join(segment.rstrip(".") for segment in resolved.casefold().split("/") if segment)

@@ -1,0 +1,246 @@
+"""What the operator decides: one TOML file, its scalars overridable by RETAINER_PROVIDER_... variables.
+
+Contradictory or weak settings are refused here, at start, with a sentence (F26, F28).
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct, field
+from solders.pubkey import Pubkey
+
+from retainer.protocol.constants import (
+    MAX_EXPIRY_AHEAD,
+    MAX_GRACE_PERIOD,
+    MAX_IDLE_TIMEOUT,
+    MIN_GRACE_PERIOD,
+    PROGRAM_ID,
+    TOKEN_2022_PROGRAM_ID,
+    TOKEN_PROGRAM_ID,
+    Network,
+)
+from retainer.protocol.errors import RetainerError
+
+ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_PLACEHOLDER_REALMS: Final = frozenset(
+    {"", "realm", "changeme", "change-me", "default", "example.com", "api.example.com"}
+)
+_REALM: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+\Z")
+_PATH: Final = re.compile(r"/[\x21-\x7e]*\Z")
+# A challenge fixes the expiry before the transaction lands, and clocks differ: stay a day off the program's limit.
+_LONGEST_DURATION: Final = MAX_EXPIRY_AHEAD - 86_400
+
+Positive = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Seconds = Annotated[int, Meta(ge=1, le=3600)]
+
+
+class SettingsError(RetainerError):
+    """Settings that cannot be served; the text names the setting and says what to write instead."""
+
+
+class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[service]: who this service is and what it stands on. Paths are relative to the settings file."""
+
+    realm: str
+    network: Network
+    rpc_url: str
+    operator_keypair: Path
+    secret: str | None = None
+    secret_file: Path | None = None
+    program_id: Pubkey = PROGRAM_ID
+    payee: Pubkey | None = None
+    commitment: Literal["confirmed", "finalized"] = "confirmed"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8402
+    upstream: str | None = None
+    database: Path = Path("retainer.sqlite")
+    api_prefix: str = "/api"
+    challenge_ttl: Annotated[int, Meta(ge=30, le=3600)] = 300
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    def __post_init__(self) -> None:
+        if self.realm.lower() in _PLACEHOLDER_REALMS or not _REALM.match(self.realm):
+            raise ValueError(
+                "`realm` must be this service's own name, such as api.your-domain.org, in ASCII without spaces"
+            )
+        _require_url("rpc_url", self.rpc_url)
+        _require_cluster(self.network, self.rpc_url)
+        if self.upstream is not None:
+            _require_url("upstream", self.upstream)
+            if urlsplit(self.upstream).path not in {"", "/"}:
+                raise ValueError("`upstream` is scheme, host and port only: a request's path is forwarded as it came")
+        if not _PATH.match(self.api_prefix) or self.api_prefix.endswith("/"):
+            raise ValueError('`api_prefix` starts with "/" and does not end with it, such as "/api"')
+
+    def __repr__(self) -> str:
+        return f"ServiceSettings(realm={self.realm!r}, network={self.network.value!r})"  # never the secret (F27)
+
+
+class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[limits]: bytes held in memory or kept, and seconds waited."""
+
+    request_body_bytes: Bytes = 1_048_576
+    response_body_bytes: Bytes = 16_777_216
+    replay_body_bytes: Bytes = 262_144
+    replay_session_bytes: Bytes = 8_388_608
+    upstream_seconds: Seconds = 30
+    deposit_wait_seconds: Seconds = 20
+    close_wait_seconds: Seconds = 45
+    in_flight_wait_seconds: Seconds = 10
+    shutdown_seconds: Seconds = 30
+
+    def __post_init__(self) -> None:
+        if self.replay_body_bytes > self.response_body_bytes:
+            raise ValueError("`replay_body_bytes` must not exceed `response_body_bytes`: larger answers never leave")
+
+
+class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[routes]: paths that cost nothing. What neither an offer nor this names is answered 404."""
+
+    free: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_patterns("free", self.free)
+
+
+class SlaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[offers.NAME.sla]: a request that breaks one of these is answered but not charged."""
+
+    max_latency_ms: Positive | None = None
+    accepted_statuses: tuple[str, ...] = ("2xx", "3xx", "4xx")
+    min_body_bytes: Annotated[int, Meta(ge=0)] = 0
+
+
+class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[offers.NAME]: amounts are decimal strings in the token's units, times are seconds."""
+
+    price: str
+    mint: Pubkey
+    decimals: Annotated[int, Meta(ge=0, le=9)]
+    suggested_deposit: str
+    minimum_deposit: str
+    routes: tuple[str, ...]
+    maximum_deposit: str | None = None
+    token_program: Pubkey = TOKEN_PROGRAM_ID
+    duration: Annotated[int, Meta(ge=60, le=_LONGEST_DURATION)] = 86_400
+    grace_period: Annotated[int, Meta(ge=MIN_GRACE_PERIOD, le=MAX_GRACE_PERIOD)] = 3_600
+    idle_timeout: Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)] = 3_600
+    max_free_answers: Annotated[int, Meta(ge=0)] = 100
+    description: str | None = None
+    sla: SlaSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.token_program not in {TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID}:
+            raise ValueError("`token_program` is the SPL Token program or Token-2022; remove the line for SPL Token")
+        if not self.routes:
+            raise ValueError('`routes` names the paths that this offer prices, such as ["/v1/*"]')
+        _require_patterns("routes", self.routes)
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    service: ServiceSettings
+    offers: dict[str, OfferSettings]
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    routes: RouteSettings = field(default_factory=RouteSettings)
+
+    def __post_init__(self) -> None:
+        if not self.offers:
+            raise ValueError("at least one [offers.NAME] is needed: without it there is nothing to sell")
+        priced = [(pattern, name) for name, offer in self.offers.items() for pattern in offer.routes]
+        priced += [(pattern, "routes.free") for pattern in self.routes.free]
+        seen: dict[str, str] = {}
+        for pattern, name in priced:
+            if pattern in seen:
+                raise ValueError(f"route {pattern!r} is in both {seen[pattern]} and {name}: give it one price")
+            seen[pattern] = name
+
+
+def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read and check the file at `path`, with what `environ` overrides; SettingsError says what to change."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read settings {path}: {error.strerror}. `retainer-provider init` writes one"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+    return settings_from(raw, environ, base=path.parent)
+
+
+def settings_from(raw: Mapping[str, object], environ: Mapping[str, str], *, base: Path) -> Settings:
+    """Check settings already parsed; relative paths are taken from `base`."""
+    known = environment_names()
+    ours = {name: value for name, value in environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
+    if unknown := sorted(ours.keys() - known.keys()):
+        raise SettingsError(f"{unknown[0]} is not a setting; those known are {', '.join(known)}")
+    service = raw.get("service", {})
+    if not isinstance(service, dict):
+        raise SettingsError("[service] must be a table")
+    overridden = {**service, **{known[name]: value for name, value in ours.items()}}
+    try:
+        return msgspec.convert(
+            {**raw, "service": overridden},
+            Settings,
+            strict=False,
+            dec_hook=lambda kind, value: _decode(kind, value, base),
+        )
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from None
+
+
+def environment_names() -> dict[str, str]:
+    """Variable name -> the [service] setting that it overrides."""
+    return {ENVIRONMENT_PREFIX + name.upper(): name for name in ServiceSettings.__struct_fields__}
+
+
+def _decode(kind: type, value: object, base: Path) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")  # noqa: TRY004 - msgspec reports ValueError with the setting's path
+    if kind is Pubkey:
+        try:
+            return Pubkey.from_string(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a base58 public key") from None
+    if kind is Path:
+        return base / Path(value).expanduser()
+    raise NotImplementedError(kind)
+
+
+def _require_url(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        port_fits = False
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_fits or parts.fragment:
+        raise ValueError(f"`{name}` must be a URL such as http://127.0.0.1:8899, not {url!r}")
+
+
+def _require_cluster(network: Network, url: str) -> None:
+    host = urlsplit(url).hostname or ""
+    for other in Network:
+        if other is not network and other is not Network.LOCALNET and other.value in host:
+            raise ValueError(f"`rpc_url` {host} looks like {other}, but `network` is {network}: make them agree")
+    if network is Network.MAINNET and host not in _LOOPBACK and not url.startswith("https://"):
+        raise ValueError("`rpc_url` on mainnet must be https: whoever can change its answers can credit false deposits")
+
+
+def _require_patterns(name: str, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        if not _PATH.match(pattern) or "*" in pattern[:-1]:
+            raise ValueError(
+                f'`{name}` holds paths such as "/v1/report" or "/v1/*" (one star, at the end), not {pattern!r}'
+            )
