@@ -31,9 +31,9 @@ _SIGNED: Final = """
   WHERE session = (SELECT number FROM session WHERE session_id = :session_id AND state = 'closing')
   RETURNING session"""
 _SETTLEMENT: Final = """
-  SELECT stage, amount, charged_units, refund, settlement.usage_root, settlement.opened_at, attempts, raw, signature,
-    last_valid_block_height, settlement.created_at
-  FROM settlement JOIN session ON session.number = settlement.session WHERE session_id = ?"""
+  SELECT stage, amount, charged_units, refund, usage_root, opened_at, attempts, raw, signature,
+    last_valid_block_height, created_at
+  FROM settlement WHERE session = (SELECT number FROM session WHERE session_id = ?)"""
 _RECORD: Final = """
   UPDATE session SET
     state = 'refunded', settled = :settled, refund = :refunded, settlement_signature = :signature, closed_at = :now
