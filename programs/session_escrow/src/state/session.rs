@@ -224,12 +224,12 @@ impl Session {
     /// The earlier of closure and expiry, plus the grace period; none while neither is set. From it on nothing raises `settled`, and
     /// anyone may send the payer its refund.
     pub fn deadline(&self) -> Result<Option<i64>> {
-        let grace = i64::from(self.grace_period.get());
-        let start = match (self.closure_started_at.get(), self.expires_at.get()) {
-            (0, 0) => return Ok(None),
-            (start, 0) | (0, start) => start,
-            (closure, expiry) => closure.min(expiry),
+        let closure = (self.status == Status::Closing as u8).then(|| self.closure_started_at.get());
+        let expiry = Some(self.expires_at.get()).filter(|&at| at != 0);
+        let Some(start) = closure.into_iter().chain(expiry).min() else {
+            return Ok(None);
         };
+        let grace = i64::from(self.grace_period.get());
         Ok(Some(start.checked_add(grace).ok_or(EscrowError::AmountOverflow)?))
     }
 
@@ -262,12 +262,7 @@ impl Session {
 
     /// Holds after every instruction that leaves the account in place.
     pub fn invariant(&self) -> Result<()> {
-        let closing = self.closure_started_at.get() != 0;
-        let status_fits = match self.status {
-            s if s == Status::Open as u8 => !closing,
-            s if s == Status::Closing as u8 => closing,
-            s => s == Status::Closed as u8,
-        };
+        let status_fits = (Status::Open as u8..=Status::Closed as u8).contains(&self.status);
         require!(
             status_fits
                 && self.version == SESSION_VERSION
