@@ -14,7 +14,7 @@ _PARAMETER: Final = re.compile(
     rf'({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*)"){_END}'
 )
 _SCHEME: Final = re.compile(rf"({_WORD})(?:[ \t]+|(?=,)|\Z)")
-_TOKEN68: Final = re.compile(rf"[A-Za-z0-9\-._~+/]+=*{_END}")
+_NO_PARAMETERS: Final = re.compile(rf"(?:[A-Za-z0-9\-._~+/]+=*)?{_END}")
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 
@@ -26,7 +26,7 @@ def parse_challenges(value: str) -> Iterator[tuple[str, dict[str, str]]]:
     """
     if len(value) > MAX_CHALLENGE_BYTES:
         raise MessageError(f"WWW-Authenticate is longer than {MAX_CHALLENGE_BYTES} bytes")
-    position = _skip(_SEPARATORS, value, 0)
+    position = _skip_separators(value, 0)
     while position < len(value):
         scheme = _SCHEME.match(value, position)
         if scheme is None:
@@ -38,18 +38,20 @@ def parse_challenges(value: str) -> Iterator[tuple[str, dict[str, str]]]:
 def _parameters(value: str, position: int) -> tuple[int, dict[str, str]]:
     """The parameters from ``position`` on, and where the next challenge starts."""
     parameters: dict[str, str] = {}
-    position = _skip(_SEPARATORS, value, position)
     while (found := _PARAMETER.match(value, position)) is not None:
         name, plain, quoted = found.groups()
         if name.lower() in parameters:
             raise MessageError(f"WWW-Authenticate has the parameter {name[:40]} twice")
         parameters[name.lower()] = plain if plain is not None else _ESCAPED.sub(r"\1", quoted)
-        position = _skip(_SEPARATORS, value, found.end())
+        position = _skip_separators(value, found.end())
     if not parameters:
-        position = _skip(_SEPARATORS, value, _skip(_TOKEN68, value, position))
+        bare = _NO_PARAMETERS.match(value, position)
+        if bare is None:
+            raise MessageError(f"WWW-Authenticate is malformed at position {position}")
+        position = _skip_separators(value, bare.end())
     return position, parameters
 
 
-def _skip(pattern: re.Pattern[str], value: str, position: int) -> int:
-    found = pattern.match(value, position)
+def _skip_separators(value: str, position: int) -> int:
+    found = _SEPARATORS.match(value, position)
     return position if found is None else found.end()

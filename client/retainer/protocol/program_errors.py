@@ -1,5 +1,7 @@
 """The program's errors by number, as its IDL has them: a number never changes its meaning."""
 
+# ruff: noqa: E501 - a message stands on one line, as in the IDL
+
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final

@@ -1,0 +1,12 @@
+"""The language-neutral vectors under ``tests/vectors``: values that every implementation of the wire must reproduce."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+_FOLDER = Path(__file__).parent / "vectors"
+
+
+def golden(name: str) -> Any:  # noqa: ANN401 - JSON as it is, checked by the tests that read it
+    """The vectors in ``NAME.json``."""
+    return json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
