@@ -1,21 +1,22 @@
-"""`close`: settle and refund in one instruction; afterwards nothing is left but, in voucher mode, a marker of the address."""
+"""`close`: settle and refund in one instruction; nothing is left but, in voucher mode, a marker of the address."""
 
 from dataclasses import replace
 
 import pytest
+
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import OPEN_SLOT_WINDOW, U64_MAX
+from retainer.protocol.events import SessionClosed
+from retainer.protocol.session import ChainStatus
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Mode, Run
-from tests.program.harness.errors import ProgramError
+from tests.program.harness.errors import AnchorError, ProgramError, Reason, Runtime
 from tests.program.harness.judge import accepted, each_refused, refused
 from tests.program.harness.marks import by_voucher, every_kind, metered, row, with_terms
 from tests.program.harness.stage import USAGE_ROOT, Stage
 from tests.program.harness.tokens import token_account
 from tests.program.harness.world import SOL
 from tests.program.harness.wrong_accounts import wrong_token_accounts
-
-from retainer.protocol.constants import OPEN_SLOT_WINDOW, U64_MAX
-from retainer.protocol.events import SessionClosed
-from retainer.protocol.session import ChainStatus
 
 
 @every_kind
@@ -52,7 +53,7 @@ def test_a_voucher_close_inside_the_window_leaves_a_closed_session(run: Run) -> 
     rent = stage.lamports(stage.session)
     accepted(stage.world, stage.close(240_000, units=30))
 
-    assert stage.account == replace(opened, status=ChainStatus.CLOSED, settled=240_000, charged_units=30)
+    assert stage.account == replace(opened, status=ChainStatus.CLOSED, settled=BaseUnits(240_000), charged_units=30)
     assert stage.lamports(stage.session) == rent
     assert stage.world.get(stage.escrow) is None
     assert stage.balance(stage.payee_token) == WALLET + 240_000
@@ -90,10 +91,11 @@ def test_escrow_and_session_go_together(run: Run) -> None:
     other = Stage(replace(run, salt=8), world=stage.world).opened()
     stage.world.warp(slots=OPEN_SLOT_WINDOW + 1)
     honest = stage.close()
-    attacks = [
+    attacks: list[tuple[Call, Reason]] = [
         (honest.with_account("escrow", wrong), ProgramError.WRONG_ESCROW)
-        for wrong in (other.escrow, stage.payee_token, stage.stranger_token, stage.world.keypair("none").pubkey())
+        for wrong in (other.escrow, stage.stranger_token, stage.world.keypair("none").pubkey())
     ]
+    attacks += [(honest.with_account("escrow", stage.payee_token), AnchorError.DUPLICATE_WRITABLE)]
     each_refused(stage.world, attacks, twin=honest)
     assert stage.gone
     assert stage.balance(other.escrow) == run.deposit
@@ -129,9 +131,13 @@ def test_a_voucher_session_without_any_voucher_can_be_closed_for_nothing_only(ru
 @every_kind
 def test_nobody_but_operator_and_payee_closes(run: Run) -> None:
     stage = Stage(run).opened()
-    others = (stage.stranger, stage.payer, stage.sponsor, stage.voucher_key, stage.world.fees)
-    attacks = [(stage.close(by=person), ProgramError.UNAUTHORIZED_SUBMITTER) for person in others]
-    attacks += [(stage.close(0, by=person), ProgramError.UNAUTHORIZED_SUBMITTER) for person in others]
+    others = (stage.stranger, stage.payer, stage.voucher_key, stage.world.fees)
+    attacks: list[tuple[Call, Reason]] = [
+        (stage.close(amount, by=person), ProgramError.UNAUTHORIZED_SUBMITTER)
+        for person in others
+        for amount in (240_000, 0)
+    ]
+    attacks += [(stage.close(by=stage.sponsor), AnchorError.DUPLICATE_WRITABLE)]
     each_refused(stage.world, attacks, twin=stage.close())
 
 
@@ -139,7 +145,7 @@ def test_nobody_but_operator_and_payee_closes(run: Run) -> None:
 @every_kind
 def test_the_submitter_must_sign(run: Run) -> None:
     stage = Stage(run).opened()
-    refused(stage.world, stage.close().unsigned("submitter"), "MissingRequiredSignature", twin=stage.close())
+    refused(stage.world, stage.close().unsigned("submitter"), Runtime.MISSING_SIGNATURE, twin=stage.close())
 
 
 @with_terms
@@ -196,18 +202,18 @@ def test_opened_at_names_the_session_that_was_meant(run: Run) -> None:
 @every_kind
 def test_the_payees_token_account_is_checked(run: Run) -> None:
     stage = Stage(run).opened()
-    wrong = wrong_token_accounts(stage, stage.payee.pubkey(), wrong=ProgramError.WRONG_PAYEE_TOKEN)
-    attacks = [(stage.close(payee_token=one.address), one.reason) for one in wrong]
-    each_refused(stage.world, attacks, twin=stage.close())
+    honest = stage.close()
+    attacks = wrong_token_accounts(stage, honest, "payee_token", stage.payee.pubkey(), ProgramError.WRONG_PAYEE_TOKEN)
+    each_refused(stage.world, attacks, twin=honest)
 
 
 @row("C07", "refund to an account that is not a usable token account of the payer", twin="to the payer's")
 @every_kind
 def test_the_payers_token_account_is_checked(run: Run) -> None:
     stage = Stage(run).opened()
-    wrong = wrong_token_accounts(stage, stage.payer.pubkey(), wrong=ProgramError.WRONG_PAYER_TOKEN)
-    attacks = [(stage.close(payer_token=one.address), one.reason) for one in wrong]
-    each_refused(stage.world, attacks, twin=stage.close())
+    honest = stage.close()
+    attacks = wrong_token_accounts(stage, honest, "payer_token", stage.payer.pubkey(), ProgramError.WRONG_PAYER_TOKEN)
+    each_refused(stage.world, attacks, twin=honest)
 
 
 @every_kind
@@ -225,10 +231,11 @@ def test_rent_payer_mint_and_programs_are_the_sessions(run: Run) -> None:
     stage = Stage(run).opened()
     honest = stage.close()
     fake = stage.stranger.pubkey()
-    attacks: list[tuple[Call, ProgramError]] = [
+    attacks: list[tuple[Call, Reason]] = [
         (honest.with_account("rent_payer", wrong), ProgramError.WRONG_RENT_PAYER)
-        for wrong in (fake, stage.operator.pubkey(), stage.payer.pubkey(), stage.payee.pubkey())
+        for wrong in (fake, stage.payer.pubkey(), stage.world.fees.pubkey())
     ]
+    attacks += [(honest.with_account("rent_payer", stage.operator.pubkey()), AnchorError.DUPLICATE_WRITABLE)]
     attacks += [
         (honest.with_account("mint", stage.new_mint("other mint")), ProgramError.WRONG_MINT),
         (honest.with_account("token_program", fake), ProgramError.WRONG_TOKEN_PROGRAM),

@@ -1,17 +1,17 @@
-"""Deadlines to the second: who may move money at t-1, t and t+1, and how long the slowest provider can lock a payer's money."""
+"""Deadlines to the second: who may move money at t-1, t and t+1, and how long a payer's money can be locked."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+
+from retainer.protocol.constants import MAX_EXPIRY_AHEAD, MAX_GRACE_PERIOD, OPEN_SLOT_WINDOW
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import EVERY_KIND, WALLET, WITH_TERMS, Run
 from tests.program.harness.errors import ProgramError
 from tests.program.harness.judge import accepted, refused
 from tests.program.harness.marks import every_kind, row, with_terms
 from tests.program.harness.stage import Stage
-
-from retainer.protocol.constants import MAX_EXPIRY_AHEAD, MAX_GRACE_PERIOD, OPEN_SLOT_WINDOW
 
 Raising = Callable[[Stage], Call]
 raising = pytest.mark.parametrize("pay", [Stage.settle, Stage.close], ids=["settle", "close"])

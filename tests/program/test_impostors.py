@@ -2,21 +2,19 @@
 
 import hashlib
 
+import pytest
 from solders.account import Account
 from solders.pubkey import Pubkey
-from tests.program.harness.calls import Call
-from tests.program.harness.cast import WALLET, Opening, Run
-from tests.program.harness.errors import ProgramError
-from tests.program.harness.judge import each_refused, refused
-from tests.program.harness.marks import every_kind, row
-from tests.program.harness.stage import Stage
 
 from retainer.protocol.constants import PROGRAM_ID, SYSTEM_PROGRAM_ID
 from retainer.protocol.layouts import SESSION_LEN
 from retainer.protocol.pda import derive_ata
-
-WRONG_OWNER = "IllegalOwner"
-WRONG_DATA = "InvalidAccountData"
+from tests.program.harness.calls import Call
+from tests.program.harness.cast import WALLET, Opening, Run
+from tests.program.harness.errors import ProgramError, Runtime
+from tests.program.harness.judge import each_refused, refused
+from tests.program.harness.marks import every_kind, row
+from tests.program.harness.stage import Stage
 
 
 def every_call(stage: Stage) -> list[Call]:
@@ -35,7 +33,7 @@ def test_a_copy_under_another_owner_is_no_session(run: Run) -> None:
     for owner in (SYSTEM_PROGRAM_ID, run.token.id, stage.stranger.pubkey()):
         copy = stage.world.keypair(f"copy owned by {owner}").pubkey()
         stage.world.put(copy, Account(real.lamports, real.data, owner, executable=False, rent_epoch=0))
-        attacks += [(call.with_account("session", copy), WRONG_OWNER) for call in every_call(stage)]
+        attacks += [(call.with_account("session", copy), Runtime.ILLEGAL_OWNER) for call in every_call(stage)]
     each_refused(stage.world, attacks, twin=stage.settle())
 
 
@@ -50,7 +48,7 @@ def test_the_owner_is_read_at_the_real_address_too(run: Run) -> None:
         stage.world.edit(stage.session, owner=PROGRAM_ID)
         return honest
 
-    refused(stage.world, honest, WRONG_OWNER, twin=given_back)
+    refused(stage.world, honest, Runtime.ILLEGAL_OWNER, twin=given_back)
 
 
 @row("C04", "an account of ours with another discriminator, no content, or another length", twin="a session")
@@ -61,24 +59,25 @@ def test_an_account_of_ours_that_is_no_session_is_refused(run: Run) -> None:
     assert real is not None
     event = hashlib.sha256(b"event:Session").digest()[:8]
     wrong = {
-        "other discriminator": event + real.data[8:],
-        "zero discriminator": bytes(8) + real.data[8:],
-        "all zero": bytes(SESSION_LEN),
-        "discriminator only": real.data[:8],
-        "one byte short": real.data[:-1],
-        "empty": b"",
+        "other discriminator": (event + real.data[8:], Runtime.INVALID_ACCOUNT_DATA),
+        "zero discriminator": (bytes(8) + real.data[8:], Runtime.INVALID_ACCOUNT_DATA),
+        "all zero": (bytes(SESSION_LEN), Runtime.INVALID_ACCOUNT_DATA),
+        "discriminator only": (real.data[:8], Runtime.ACCOUNT_DATA_TOO_SMALL),
+        "one byte short": (real.data[:-1], Runtime.ACCOUNT_DATA_TOO_SMALL),
+        "empty": (b"", Runtime.ACCOUNT_DATA_TOO_SMALL),
     }
     attacks = []
-    for name, data in wrong.items():
+    for name, (data, why) in wrong.items():
         address = stage.world.keypair(name).pubkey()
         stage.world.put(address, Account(real.lamports, data, PROGRAM_ID, executable=False, rent_epoch=0))
-        attacks += [(call.with_account("session", address), WRONG_DATA) for call in every_call(stage)]
+        attacks += [(call.with_account("session", address), why) for call in every_call(stage)]
     each_refused(stage.world, attacks, twin=stage.settle())
 
 
 @row("C04", "a session that another release wrote", twin="one of this version")
+@pytest.mark.parametrize("version", [0, 2, 255])
 @every_kind
-def test_another_version_of_a_session_is_refused_by_name(run: Run) -> None:
+def test_another_version_of_a_session_is_refused_by_name(run: Run, version: int) -> None:
     stage = Stage(run).opened()
     real = stage.world.get(stage.session)
     assert real is not None
@@ -88,12 +87,8 @@ def test_another_version_of_a_session_is_refused_by_name(run: Run) -> None:
         stage.world.edit(stage.session, data=real.data)
         return stage.settle()
 
-    for version in (0, 2, 255):
-        stage.world.edit(stage.session, data=real.data[:8] + bytes([version]) + real.data[9:])
-        attacks = [(call, ProgramError.UNSUPPORTED_VERSION) for call in calls]
-        each_refused(stage.world, attacks, twin=this_version)
-        stage.world.edit(stage.session, data=real.data)
-        calls = [stage.withdraw(), stage.top_up(), stage.request_close()]
+    stage.world.edit(stage.session, data=real.data[:8] + bytes([version]) + real.data[9:])
+    each_refused(stage.world, [(call, ProgramError.UNSUPPORTED_VERSION) for call in calls], twin=this_version)
 
 
 @row("C09", "open at the session address of a bump that is not the canonical one", twin="at the canonical one")
@@ -114,7 +109,7 @@ def test_only_the_canonical_bump_opens_a_session(run: Run) -> None:
             attack = attack.with_account("escrow", vault)
         else:
             attack = attack.with_account("escrow", derive_ata(session, stage.mint, run.token.id))
-        attacks.append((attack, ProgramError.WRONG_SESSION_ADDRESS))
+        attacks.append((attack, Runtime.INVALID_SEEDS))
     each_refused(stage.world, attacks, twin=honest)
 
 
@@ -125,7 +120,7 @@ def test_only_the_canonical_vault_holds_a_deposit(run: Run) -> None:
     honest = stage.open()
     program, parts = (PROGRAM_ID, [b"vault", bytes(stage.session)])
     others = [address for address in addresses_of(parts, program) if address != stage.escrow]
-    attacks = [(honest.with_account("escrow", vault), ProgramError.WRONG_ESCROW) for vault in others[:3]]
+    attacks = [(honest.with_account("escrow", vault), Runtime.INVALID_SEEDS) for vault in others[:3]]
     each_refused(stage.world, attacks, twin=honest)
     assert stage.balance(stage.payer_token) == WALLET - run.deposit
 

@@ -2,23 +2,19 @@
 
 from dataclasses import replace
 
+from retainer.protocol.constants import MAX_GRACE_PERIOD, MIN_GRACE_PERIOD, OPEN_SLOT_WINDOW, U64_MAX
+from retainer.protocol.events import SessionOpened
+from retainer.protocol.layouts import SESSION_LEN
+from retainer.protocol.session import ChainStatus, EscrowKind
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Mode, Run
-from tests.program.harness.errors import ProgramError
+from tests.program.harness.errors import AnchorError, Foreign, ProgramError, Runtime
 from tests.program.harness.judge import accepted, each_refused, refused
 from tests.program.harness.marks import every_kind, row, stock
 from tests.program.harness.stage import Stage
 from tests.program.harness.tokens import AccountState, token_account
 from tests.program.harness.world import SOL
 from tests.program.harness.wrong_accounts import wrong_token_accounts
-
-from retainer.protocol.constants import MAX_GRACE_PERIOD, MIN_GRACE_PERIOD, OPEN_SLOT_WINDOW, U64_MAX
-from retainer.protocol.events import SessionOpened
-from retainer.protocol.layouts import SESSION_LEN
-from retainer.protocol.session import ChainStatus, EscrowKind
-
-INSUFFICIENT_FUNDS = 1
-"""The token program's own error."""
 
 
 @stock
@@ -64,14 +60,14 @@ def test_the_payer_may_pay_its_own_rent(run: Run) -> None:
 @every_kind
 def test_the_payer_must_sign(run: Run) -> None:
     stage = Stage(run)
-    refused(stage.world, stage.open().unsigned("payer"), "MissingRequiredSignature", twin=stage.open())
+    refused(stage.world, stage.open().unsigned("payer"), Runtime.MISSING_SIGNATURE, twin=stage.open())
 
 
 @row("C01", "open without the rent payer's signature", twin="the sponsor signs")
 @every_kind
 def test_the_rent_payer_must_sign(run: Run) -> None:
     stage = Stage(run)
-    refused(stage.world, stage.open().unsigned("rent_payer"), "MissingRequiredSignature", twin=stage.open())
+    refused(stage.world, stage.open().unsigned("rent_payer"), Runtime.MISSING_SIGNATURE, twin=stage.open())
 
 
 @row("C01", "a stranger signs as payer and pays from the payer's tokens", twin="the payer signs for its own tokens")
@@ -85,10 +81,9 @@ def test_a_stranger_cannot_open_with_the_payers_tokens(run: Run) -> None:
 @every_kind
 def test_the_deposit_comes_from_a_token_account_of_the_payers(run: Run) -> None:
     stage = Stage(run)
-    wrong = wrong_token_accounts(stage, stage.payer.pubkey(), wrong=ProgramError.WRONG_PAYER_TOKEN)
-    # The escrow does not exist yet; its own test is the aliasing of payer_token and escrow in test_substitution.
-    attacks = [(stage.open(payer_token=one.address), one.reason) for one in wrong if one.address != stage.escrow]
-    each_refused(stage.world, attacks, twin=stage.open())
+    honest = stage.open()
+    attacks = wrong_token_accounts(stage, honest, "payer_token", stage.payer.pubkey(), ProgramError.WRONG_PAYER_TOKEN)
+    each_refused(stage.world, attacks, twin=honest)
 
 
 @every_kind
@@ -121,8 +116,8 @@ def test_the_deposit_is_positive_and_there(run: Run) -> None:
     stage = Stage(run)
     attacks = [
         (stage.open(deposit=0), ProgramError.ZERO_DEPOSIT),
-        (stage.open(deposit=WALLET + 1), INSUFFICIENT_FUNDS),
-        (stage.open(deposit=U64_MAX), INSUFFICIENT_FUNDS),
+        (stage.open(deposit=WALLET + 1), Foreign.TOKEN_INSUFFICIENT_FUNDS),
+        (stage.open(deposit=U64_MAX), Foreign.TOKEN_INSUFFICIENT_FUNDS),
     ]
     each_refused(stage.world, attacks, twin=stage.open(deposit=WALLET))
     assert stage.balance(stage.payer_token) == 0
@@ -177,7 +172,7 @@ def test_every_program_and_sysvar_is_the_real_one(run: Run) -> None:
     fake = stage.stranger.pubkey()
     reasons = {
         "token_program": ProgramError.WRONG_TOKEN_PROGRAM,
-        "system_program": ProgramError.WRONG_SYSTEM_PROGRAM,
+        "system_program": AnchorError.NOT_EXECUTABLE,
         "rent": ProgramError.WRONG_RENT_SYSVAR,
         "ata_program": ProgramError.WRONG_ATA_PROGRAM,
         "event_authority": ProgramError.WRONG_EVENT_AUTHORITY,
@@ -192,9 +187,9 @@ def test_session_and_escrow_are_where_the_seeds_say(run: Run) -> None:
     honest = stage.open()
     elsewhere = stage.world.keypair("elsewhere").pubkey()
     attacks = [
-        (honest.with_account("session", elsewhere), ProgramError.WRONG_SESSION_ADDRESS),
-        (honest.with_account("escrow", elsewhere), ProgramError.WRONG_ESCROW),
-        (honest.with_account("mint", stage.new_mint("other mint")), ProgramError.WRONG_SESSION_ADDRESS),
+        (honest.with_account("session", elsewhere), Runtime.INVALID_SEEDS),
+        (honest.with_account("escrow", elsewhere), Runtime.INVALID_SEEDS),
+        (honest.with_account("mint", stage.new_mint("other mint")), Runtime.INVALID_SEEDS),
     ]
     each_refused(stage.world, attacks, twin=honest)
 
@@ -203,7 +198,7 @@ def test_session_and_escrow_are_where_the_seeds_say(run: Run) -> None:
 @every_kind
 def test_a_live_session_is_not_opened_again(run: Run) -> None:
     stage = Stage(run).opened()
-    refused(stage.world, stage.open(deposit=1), ProgramError.WRONG_SESSION_ADDRESS, twin=stage.open(salt=8))
+    refused(stage.world, stage.open(deposit=1), Foreign.SYSTEM_ACCOUNT_IN_USE, twin=stage.open(salt=8))
 
 
 @row("C11", "open the same session twice in one transaction", twin="two salts in one transaction")
@@ -211,12 +206,12 @@ def test_a_live_session_is_not_opened_again(run: Run) -> None:
 def test_one_transaction_does_not_open_a_session_twice(run: Run) -> None:
     stage = Stage(run)
     attack = stage.open().then(stage.open())
-    refused(stage.world, attack, ProgramError.WRONG_SESSION_ADDRESS, twin=stage.open().then(stage.open(salt=8)))
+    refused(stage.world, attack, Foreign.SYSTEM_ACCOUNT_IN_USE, twin=stage.open().then(stage.open(salt=8)))
 
 
 @stock
 def test_a_payee_that_is_a_program_address_can_be_named(run: Run) -> None:
-    """A multisig's vault is off the curve; in metered mode it is then the operator too, and signs through its own program."""
+    """A multisig's vault is off the curve; in metered mode it is the operator too, and signs through its program."""
     stage = Stage(run)
     vault = stage.escrow
     signer = vault if run.mode is Mode.METERED else stage.voucher_key.pubkey()

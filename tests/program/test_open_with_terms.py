@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from tests.program.harness.cast import WALLET, Mode, Opening, Run
-from tests.program.harness.errors import ProgramError
-from tests.program.harness.judge import accepted, each_refused, refused
-from tests.program.harness.marks import metered, row, with_terms
-from tests.program.harness.stage import SLA_HASH, Stage
-from tests.program.harness.tokens import TokenProgram
 
 from retainer.protocol.constants import MAX_EXPIRY_AHEAD, U64_MAX
 from retainer.protocol.events import SessionOpened
 from retainer.protocol.session import ChainStatus, EscrowKind
+from tests.program.harness.cast import WALLET, Mode, Opening, Run
+from tests.program.harness.errors import AnchorError, ProgramError
+from tests.program.harness.judge import accepted, each_refused, refused
+from tests.program.harness.marks import metered, row, with_terms
+from tests.program.harness.stage import SLA_HASH, Stage
+from tests.program.harness.tokens import TokenProgram
 
 I64_MIN, I64_MAX = -(2**63), 2**63 - 1
 
@@ -131,7 +131,7 @@ def test_every_program_is_the_real_one(run: Run) -> None:
     fake = stage.stranger.pubkey()
     attacks = [
         (honest.with_account("token_program", fake), ProgramError.WRONG_TOKEN_PROGRAM),
-        (honest.with_account("system_program", fake), ProgramError.WRONG_SYSTEM_PROGRAM),
+        (honest.with_account("system_program", fake), AnchorError.NOT_EXECUTABLE),
     ]
     each_refused(stage.world, attacks, twin=honest)
 

@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
+from retainer.protocol.events import CloseRequested
+from retainer.protocol.session import ChainStatus
 from tests.program.harness.cast import Run
-from tests.program.harness.errors import ProgramError
+from tests.program.harness.errors import ProgramError, Runtime
 from tests.program.harness.judge import accepted, each_refused, refused
 from tests.program.harness.marks import every_kind, row, with_terms
 from tests.program.harness.stage import Stage
-
-from retainer.protocol.events import CloseRequested
-from retainer.protocol.session import ChainStatus
 
 
 @every_kind
@@ -56,7 +55,7 @@ def test_nobody_else_asks_to_close(run: Run) -> None:
 def test_the_payer_must_sign(run: Run) -> None:
     stage = Stage(run).opened()
     honest = stage.request_close()
-    refused(stage.world, honest.unsigned("payer"), "MissingRequiredSignature", twin=honest)
+    refused(stage.world, honest.unsigned("payer"), Runtime.MISSING_SIGNATURE, twin=honest)
 
 
 @every_kind

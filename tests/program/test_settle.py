@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import OPEN_SLOT_WINDOW, U64_MAX
+from retainer.protocol.events import SessionSettled
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Mode, Run
-from tests.program.harness.errors import ProgramError
+from tests.program.harness.errors import ProgramError, Runtime
 from tests.program.harness.judge import accepted, each_refused, refused
 from tests.program.harness.marks import every_kind, metered, row, with_terms
 from tests.program.harness.stage import Stage
 from tests.program.harness.tokens import token_account
 from tests.program.harness.wrong_accounts import wrong_token_accounts
-
-from retainer.protocol.constants import U64_MAX
-from retainer.protocol.events import SessionSettled
 
 
 @every_kind
@@ -22,7 +22,7 @@ def test_a_settle_pays_the_payee_the_difference_and_counts_units(run: Run) -> No
     accepted(stage.world, stage.settle(240_000, units=30))
     outcome = accepted(stage.world, stage.settle(400_000, units=50))
 
-    assert stage.account == replace(before, settled=400_000, charged_units=50)
+    assert stage.account == replace(before, settled=BaseUnits(400_000), charged_units=50)
     assert stage.balance(stage.payee_token) == WALLET + 400_000
     assert stage.balance(stage.escrow) == run.deposit - 400_000
     assert stage.balance(stage.payer_token) == WALLET - run.deposit
@@ -47,6 +47,7 @@ def test_the_whole_deposit_can_be_settled(run: Run) -> None:
     stage = Stage(run).opened()
     accepted(stage.world, stage.settle(run.deposit))
     assert stage.balance(stage.escrow) == 0
+    stage.world.warp(slots=OPEN_SLOT_WINDOW + 1)
     accepted(stage.world, stage.close(run.deposit))
     assert stage.gone
 
@@ -92,7 +93,7 @@ def test_the_payer_submits_no_settlement_whatever_its_amount(run: Run) -> None:
 @every_kind
 def test_the_submitter_must_sign(run: Run) -> None:
     stage = Stage(run).opened()
-    refused(stage.world, stage.settle().unsigned("submitter"), "MissingRequiredSignature", twin=stage.settle())
+    refused(stage.world, stage.settle().unsigned("submitter"), Runtime.MISSING_SIGNATURE, twin=stage.settle())
 
 
 @row("C42", "a key that was never this session's operator, such as a rotated one", twin="the operator of this session")
@@ -179,9 +180,9 @@ def test_opened_at_names_the_session_that_was_meant(run: Run) -> None:
 @every_kind
 def test_the_payees_token_account_is_checked(run: Run) -> None:
     stage = Stage(run).opened()
-    wrong = wrong_token_accounts(stage, stage.payee.pubkey(), wrong=ProgramError.WRONG_PAYEE_TOKEN)
-    attacks = [(stage.settle(payee_token=one.address), one.reason) for one in wrong]
-    each_refused(stage.world, attacks, twin=stage.settle())
+    honest = stage.settle()
+    attacks = wrong_token_accounts(stage, honest, "payee_token", stage.payee.pubkey(), ProgramError.WRONG_PAYEE_TOKEN)
+    each_refused(stage.world, attacks, twin=honest)
 
 
 @every_kind

@@ -1,9 +1,10 @@
-"""C31: extensions are an allow-list, read at opening and again wherever tokens move, on the mint and on every token account."""
+"""C31: extensions are an allow-list, read at opening and wherever tokens move, on mints and on token accounts."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Mode, Opening, Run
 from tests.program.harness.errors import ProgramError
@@ -112,8 +113,7 @@ def test_a_payees_account_with_the_extension_is_not_paid(run: Run, kind: int) ->
     bad = token_account(TOKEN, stage.mint, stage.payee.pubkey(), WALLET, extensions=[blank(kind)])
     address = stage.put_token("extended", bad)
     attacks = [
-        (pay(payee_token=address), ProgramError.ACCOUNT_EXTENSION_REFUSED)
-        for pay in (stage.settle, stage.close)
+        (pay(payee_token=address), ProgramError.ACCOUNT_EXTENSION_REFUSED) for pay in (stage.settle, stage.close)
     ]
     each_refused(stage.world, attacks, twin=stage.close(payee_token=plain))
 
@@ -168,7 +168,7 @@ def test_a_payee_that_cannot_be_paid_does_not_block_the_refund(run: Run) -> None
     assert stage.balance(stage.payer_token) == WALLET
 
 
-TAILS: dict[str, tuple[bytes, ProgramError | None]] = {
+TAILS: dict[str, tuple[bytes, ProgramError]] = {
     "half a length": (b"\x07\x00\x00", ProgramError.EXTENSIONS_MALFORMED),
     "no length": (b"\x07\x00", ProgramError.EXTENSIONS_MALFORMED),
     "value cut off": (b"\x07\x00\x04\x00abc", ProgramError.EXTENSIONS_MALFORMED),

@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import U64_MAX
+from retainer.protocol.events import SessionToppedUp
+from retainer.protocol.pda import derive_ata
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Run
-from tests.program.harness.errors import ProgramError
+from tests.program.harness.errors import Foreign, ProgramError, Runtime
 from tests.program.harness.judge import accepted, each_refused, refused
 from tests.program.harness.marks import every_kind, row, with_terms
 from tests.program.harness.stage import Stage
 from tests.program.harness.tokens import token_account
 from tests.program.harness.wrong_accounts import wrong_token_accounts
-
-from retainer.protocol.constants import U64_MAX
-from retainer.protocol.events import SessionToppedUp
-from retainer.protocol.pda import derive_ata
 
 
 @every_kind
@@ -22,7 +22,7 @@ def test_a_top_up_raises_the_deposit_and_moves_exactly_that(run: Run) -> None:
     before = stage.account
     outcome = accepted(stage.world, stage.top_up(500_000))
 
-    assert stage.account == replace(before, deposit=run.deposit + 500_000)
+    assert stage.account == replace(before, deposit=BaseUnits(run.deposit + 500_000))
     assert stage.balance(stage.escrow) == run.deposit + 500_000
     assert stage.balance(stage.payer_token) == WALLET - run.deposit - 500_000
     (event,) = stage.events(outcome)
@@ -44,7 +44,7 @@ def test_what_was_added_can_be_settled_and_the_rest_is_refunded(run: Run) -> Non
 @every_kind
 def test_the_payer_must_sign(run: Run) -> None:
     stage = Stage(run).opened()
-    refused(stage.world, stage.top_up().unsigned("payer"), "MissingRequiredSignature", twin=stage.top_up())
+    refused(stage.world, stage.top_up().unsigned("payer"), Runtime.MISSING_SIGNATURE, twin=stage.top_up())
 
 
 @every_kind
@@ -64,10 +64,8 @@ def test_nobody_else_tops_up(run: Run) -> None:
 def test_the_tokens_come_from_an_account_of_the_payers(run: Run) -> None:
     stage = Stage(run).opened()
     honest = stage.top_up()
-    wrong = wrong_token_accounts(stage, stage.payer.pubkey(), wrong=ProgramError.WRONG_PAYER_TOKEN)
-    each_refused(
-        stage.world, [(honest.with_account("payer_token", one.address), one.reason) for one in wrong], twin=honest
-    )
+    attacks = wrong_token_accounts(stage, honest, "payer_token", stage.payer.pubkey(), ProgramError.WRONG_PAYER_TOKEN)
+    each_refused(stage.world, attacks, twin=honest)
 
 
 @every_kind
@@ -84,8 +82,8 @@ def test_the_amount_is_positive_there_and_fits(run: Run) -> None:
     rest = WALLET - run.deposit
     attacks = [
         (stage.top_up(0), ProgramError.ZERO_TOP_UP),
-        (stage.top_up(rest + 1), 1),
-        (stage.top_up(U64_MAX - run.deposit), 1),
+        (stage.top_up(rest + 1), Foreign.TOKEN_INSUFFICIENT_FUNDS),
+        (stage.top_up(U64_MAX - run.deposit), Foreign.TOKEN_INSUFFICIENT_FUNDS),
         (stage.top_up(U64_MAX - run.deposit + 1), ProgramError.AMOUNT_OVERFLOW),
         (stage.top_up(U64_MAX), ProgramError.AMOUNT_OVERFLOW),
     ]

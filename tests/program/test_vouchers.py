@@ -1,4 +1,4 @@
-"""C17: only the canonical precompile instruction directly before, over this session's own voucher, authorizes an amount."""
+"""C17: only the canonical precompile instruction directly before, over this session's own voucher, authorizes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,6 +6,10 @@ from dataclasses import replace
 import pytest
 from solders.compute_budget import set_compute_unit_limit
 from solders.instruction import Instruction
+
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import U64_MAX
+from retainer.protocol.vouchers import Voucher, voucher_bytes
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Run
 from tests.program.harness.errors import ProgramError
@@ -13,10 +17,6 @@ from tests.program.harness.judge import accepted, each_refused, refused
 from tests.program.harness.marks import by_voucher, metered, row
 from tests.program.harness.precompile import Shape
 from tests.program.harness.stage import Stage
-
-from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.constants import U64_MAX
-from retainer.protocol.vouchers import Voucher, voucher_bytes
 
 AMOUNT = 240_000
 Paying = Callable[[Stage], Call]
@@ -55,7 +55,7 @@ def test_the_voucher_is_the_ceiling(run: Run, pay: Paying) -> None:
 
 @by_voucher
 def test_less_than_the_voucher_may_be_settled_and_the_rest_later(run: Run) -> None:
-    """A provider that did not charge a breached request settles less than was signed; one voucher serves until used up."""
+    """A provider that did not charge a breached request settles less than was signed; a voucher serves till used up."""
     stage = Stage(run).opened()
     voucher = stage.voucher(AMOUNT)
     for amount in (80_000, 160_000, AMOUNT):
@@ -150,7 +150,7 @@ def test_only_the_canonical_precompile_instruction_counts(run: Run, pay: Paying)
 @paying
 @by_voucher
 def test_what_is_verified_is_what_is_read(run: Run, pay: Paying) -> None:
-    """The key's real signature covers a voucher of 8,000, carried at the end or in another instruction; 240,000 stands where it is read."""
+    """The signature covers a voucher of 8,000, carried at the end or elsewhere; 240,000 stands where it is read."""
     stage = Stage(run).opened()
     low = shape(stage, message(stage, cumulative=8_000))
     forged = replace(low, message=message(stage))

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from retainer.protocol.constants import OPEN_SLOT_WINDOW
+from retainer.protocol.events import SessionReclaimed, SessionWithdrawn
+from retainer.protocol.session import ChainStatus
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Mode, Run
 from tests.program.harness.errors import ProgramError
@@ -11,10 +14,6 @@ from tests.program.harness.stage import Stage
 from tests.program.harness.tokens import AccountState, token_account
 from tests.program.harness.world import SOL
 from tests.program.harness.wrong_accounts import wrong_token_accounts
-
-from retainer.protocol.constants import OPEN_SLOT_WINDOW
-from retainer.protocol.events import SessionReclaimed, SessionWithdrawn
-from retainer.protocol.session import ChainStatus
 
 
 def closing(run: Run) -> Stage:
@@ -124,9 +123,9 @@ def test_an_open_session_is_not_withdrawn(run: Run) -> None:
 @every_kind
 def test_the_refund_goes_to_a_token_account_of_the_payers(run: Run) -> None:
     stage = closing(run)
-    wrong = wrong_token_accounts(stage, stage.payer.pubkey(), wrong=ProgramError.WRONG_PAYER_TOKEN)
-    attacks = [(stage.withdraw(payer_token=one.address), one.reason) for one in wrong]
-    each_refused(stage.world, attacks, twin=stage.withdraw())
+    honest = stage.withdraw()
+    attacks = wrong_token_accounts(stage, honest, "payer_token", stage.payer.pubkey(), ProgramError.WRONG_PAYER_TOKEN)
+    each_refused(stage.world, attacks, twin=honest)
 
 
 @row(

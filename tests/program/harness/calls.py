@@ -12,7 +12,7 @@ from retainer.protocol.instructions import ACCOUNT_NAMES
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One of our instructions (`name`, its slots named in ACCOUNT_NAMES) with what stands before and after it in the transaction."""
+    """One of our instructions, by its name in ACCOUNT_NAMES, with what stands before and after it."""
 
     name: str
     instruction: Instruction

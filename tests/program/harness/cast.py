@@ -6,12 +6,12 @@ from enum import Enum
 
 from solders.account import Account
 from solders.pubkey import Pubkey
-from tests.program.harness.tokens import Tlv, TokenProgram, mint_account, read_balance, token_account
-from tests.program.harness.world import World
 
 from retainer.protocol.layouts import decode_session
 from retainer.protocol.pda import SessionSeeds, derive_ata, derive_session, derive_vault
 from retainer.protocol.session import SessionAccount
+from tests.program.harness.tokens import Tlv, TokenProgram, mint_account, read_balance, token_account
+from tests.program.harness.world import World
 
 WALLET = 10_000_000
 """Base units that every person's token account starts with."""
@@ -62,7 +62,7 @@ VOUCHERS = tuple(run for run in EVERY_KIND if run.mode is Mode.VOUCHER)
 
 
 class Cast:
-    """One run's people, their token accounts and addresses. Several may share a world when they are named apart by `cast`."""
+    """One run's people, their token accounts and addresses. Several may share a world, named apart by `cast`."""
 
     def __init__(self, run: Run, *, world: World | None = None, cast: str = "") -> None:
         self.run = run

@@ -1,21 +1,21 @@
-"""What no transaction may break, whoever sent it: lamports and tokens are neither made nor lost, and an escrow covers its session."""
+"""What no transaction may break: lamports and tokens are neither made nor lost, and an escrow covers its session."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 from solders.account import Account
 from solders.pubkey import Pubkey
-from tests.program.harness.tokens import NATIVE_MINT, read_balance
 
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.layouts import SESSION_LEN, decode_session
 from retainer.protocol.session import ChainStatus, SessionAccount
+from tests.program.harness.tokens import NATIVE_MINT, read_balance
 
 Accounts = Mapping[Pubkey, Account | None]
 
 
 def check_conservation(before: Accounts, after: Accounts, *, fee_payer: Pubkey, fee: int, failed: bool) -> None:
-    """AssertionError unless the accounts of one transaction hold afterwards what they held before, less the fee (in lamports)."""
+    """AssertionError unless one transaction's accounts hold what they held before it, less the fee (in lamports)."""
     if failed:
         changed = changed_accounts(before, after, fee_payer=fee_payer, fee=fee)
         assert not changed, f"a refused transaction changed {changed}"

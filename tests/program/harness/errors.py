@@ -1,11 +1,11 @@
 """Why a transaction was refused: the program's own numbers, or the runtime's word.
 
-The numbers are written out here on purpose and not read from the IDL: clients depend on them, so a test holds the two equal and a
-number that moves fails it.
+The numbers are written out here on purpose and not read from the IDL: clients depend on them, so a test holds the two
+equal and a number that moves fails it.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from solders.transaction_status import (
     InstructionErrorBorshIO,
@@ -82,11 +82,43 @@ class ProgramError(IntEnum):
     EXTENSIONS_MALFORMED = 6252
 
 
+class AnchorError(IntEnum):
+    """Anchor's own refusals, which come before the program's: it reads the accounts first."""
+
+    NOT_WRITABLE = 2000
+    NOT_EXECUTABLE = 2007
+    DUPLICATE_WRITABLE = 2040
+
+
+class Runtime(StrEnum):
+    """Refusals by the runtime's own names, raised by it, by Anchor or by a program that we call."""
+
+    MISSING_SIGNATURE = "MissingRequiredSignature"
+    ILLEGAL_OWNER = "IllegalOwner"
+    INVALID_ACCOUNT_DATA = "InvalidAccountData"
+    ACCOUNT_DATA_TOO_SMALL = "AccountDataTooSmall"
+    INVALID_SEEDS = "InvalidSeeds"
+    INCORRECT_PROGRAM = "IncorrectProgramId"
+    INVALID_INSTRUCTION_DATA = "InvalidInstructionData"
+    UNINITIALIZED_ACCOUNT = "UninitializedAccount"
+
+
+class Foreign(IntEnum):
+    """Numbers of other programs; they overlap, so each is named by who says it."""
+
+    SYSTEM_ACCOUNT_IN_USE = 0
+    TOKEN_INSUFFICIENT_FUNDS = 1
+
+
+Reason = IntEnum | StrEnum
+"""Why a call is refused, as tests name it: a member of one of the enums above."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a transaction failed: the index of the instruction (None when none ran) and the reason.
 
-    `reason` is a `ProgramError` where our program spoke, a number where another program did (the token program's errors), else the
+    `reason` is a `ProgramError` where our program spoke, a number where Anchor or another program did, else the
     runtime's own name for it, such as "MissingRequiredSignature".
     """
 

@@ -1,25 +1,22 @@
-"""The one pass rule for every attack: refused by name, nothing changed, and the honest twin of the same transaction lands."""
+"""The one pass rule for every attack: refused by name, nothing changed, and the honest twin lands."""
 
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 
 from tests.program.harness.calls import Call
 from tests.program.harness.conservation import changed_accounts
-from tests.program.harness.errors import ProgramError
+from tests.program.harness.errors import Reason
 from tests.program.harness.world import Outcome, World
-
-Reason = ProgramError | int | str
-"""Our program's error, another program's number, or the runtime's word."""
 
 Twin = Call | Callable[[], Call]
 """An honest transaction, or what prepares its moment (moves the clock, thaws) and then gives it."""
 
 let_through: ContextVar[bool] = ContextVar("let_through", default=False)
-"""The fault that the attack table's sabotage plants: every attack is replaced by its honest twin, as if the program let it through."""
+"""The fault that the attack table's sabotage plants: attacks are replaced by their honest twins, as if let through."""
 
 
 def refused(world: World, attack: Call, reason: Reason, *, twin: Twin) -> Outcome:
-    """Holds that the attack fails for this reason and changes nothing but the fee, and that its honest twin lands afterwards.
+    """Holds that the attack fails for this reason, changes nothing but the fee, and that its honest twin lands.
 
     Returns the twin's outcome.
     """

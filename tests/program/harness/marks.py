@@ -1,6 +1,7 @@
 """Marks for tests: the row of the attack catalogue that a test performs, and the kinds of session that it runs on."""
 
 import pytest
+
 from tests.program.harness.cast import EVERY_KIND, METERED, STOCK, VOUCHERS, WITH_TERMS
 
 

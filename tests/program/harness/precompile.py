@@ -1,4 +1,4 @@
-"""Ed25519 precompile instructions of every shape, canonical or not, that verify all the same: the escrow alone must refuse them."""
+"""Ed25519 precompile instructions that verify, canonical or not: the escrow alone must refuse the latter."""
 
 import struct
 from dataclasses import dataclass

@@ -1,27 +1,48 @@
 """A cast with a session: every instruction on it as an honest `Call`, which a test then bends."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
-from tests.program.harness.calls import Call
-from tests.program.harness.cast import Cast, Mode, Opening
-from tests.program.harness.world import Outcome
 
 from retainer.protocol import instructions
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.events import Event, events_from_logs
 from retainer.protocol.instructions import OpenParams, OpenWithTermsParams
 from retainer.protocol.vouchers import Voucher, sign_voucher
+from tests.program.harness.calls import Call
+from tests.program.harness.cast import Cast, Mode, Opening
+from tests.program.harness.world import Outcome
 
 USAGE_ROOT = bytes(range(32))
 SLA_HASH = bytes(range(32, 64))
 
 
+class Changes(TypedDict, total=False):
+    """Arguments of an opening that a test replaces; the last five exist with terms only."""
+
+    payer: Pubkey
+    rent_payer: Pubkey
+    payee: Pubkey
+    mint: Pubkey
+    authorized_signer: Pubkey
+    salt: int
+    deposit: int
+    grace_period: int
+    open_slot: int
+    payer_token: Pubkey
+    token_program: Pubkey
+    operator: Pubkey
+    price_per_unit: int
+    expires_at: int
+    sla_hash: bytes
+    batch: bool
+
+
 class Stage(Cast):
-    """The honest instructions of one run. Amounts are in base units, cumulative; `changes` replace opening arguments by name."""
+    """The honest instructions of one run. Amounts are cumulative base units; `changes` replace opening arguments."""
 
     def opened(self) -> Self:
         """Itself, with the session opened."""
@@ -37,11 +58,11 @@ class Stage(Cast):
         """The expiry that opening now commits (Unix seconds, 0 for never)."""
         return 0 if self.run.lifetime is None else self.world.now + self.run.lifetime
 
-    def open(self, **changes: Any) -> Call:
+    def open(self, **changes: Unpack[Changes]) -> Call:
         """Opens the session the way the run says."""
         return self.open_with_terms(**changes) if self.run.opening is Opening.TERMS else self.open_stock(**changes)
 
-    def open_stock(self, **changes: Any) -> Call:
+    def open_stock(self, **changes: Unpack[Changes]) -> Call:
         """Opens the session as a stock client does."""
         params = OpenParams(
             payer=self.payer.pubkey(),
@@ -56,9 +77,11 @@ class Stage(Cast):
             payer_token=self.payer_token,
             token_program=self.run.token.id,
         )
-        return Call("open", instructions.open_session(replace(params, **changes)), (self.payer, self.sponsor))
+        # Terms in `changes` raise TypeError here: a stock opening has none.
+        opening = instructions.open_session(replace(params, **changes))  # type: ignore[misc]
+        return Call("open", opening, (self.payer, self.sponsor))
 
-    def open_with_terms(self, **changes: Any) -> Call:
+    def open_with_terms(self, **changes: Unpack[Changes]) -> Call:
         """Opens the session in retainer's own way."""
         params = OpenWithTermsParams(
             payer=self.payer.pubkey(),

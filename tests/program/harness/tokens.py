@@ -1,4 +1,4 @@
-"""Raw accounts of SPL Token and Token-2022, for states that no honest sequence of instructions reaches quickly (or at all)."""
+"""Raw accounts of SPL Token and Token-2022, for states that honest instructions reach slowly or never."""
 
 import struct
 from collections.abc import Sequence

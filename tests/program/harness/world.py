@@ -16,10 +16,10 @@ from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM_ID
 from solders.transaction import Transaction, VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionResult
-from tests.program.harness.conservation import check_conservation
-from tests.program.harness.errors import Refusal, read_refusal
 
 from retainer.protocol.constants import ED25519_PROGRAM_ID, PROGRAM_ID
+from tests.program.harness.conservation import check_conservation
+from tests.program.harness.errors import Refusal, read_refusal
 
 PROGRAM_FILE = Path(__file__).parents[3] / "programs/session_escrow/artifacts/session_escrow.so"
 SOL = 1_000_000_000
@@ -145,24 +145,28 @@ class World:
         fee_payer: Keypair | None = None,
         tables: Sequence[AddressLookupTableAccount] | None = None,
     ) -> Outcome:
-        """Runs one transaction, legacy or (with `tables`, which may be empty) version 0, and holds conservation over its accounts."""
+        """Runs one transaction, legacy or (with `tables`, even none) version 0, and holds conservation."""
         payer = fee_payer or self.fees
-        transaction, touched = self._compile(instructions, (payer, *signers), tables)
-        self.known.update(touched)
-        before = self._accounts(touched)
-        result = self.svm.send_transaction(transaction)
+        compiled = self._compile(instructions, (payer, *signers), tables)
+        self.known.update(compiled.touched)
+        before = self._accounts(compiled.touched)
+        outcome = compiled.outcome(self.svm.send_transaction(compiled.transaction))
         self.svm.expire_blockhash()
-        return _judge(transaction, instructions, payer.pubkey(), result, before, self._accounts(touched))
+        after = self._accounts(compiled.touched)
+        check_conservation(before, after, fee_payer=payer.pubkey(), fee=outcome.fee, failed=not outcome.landed)
+        return outcome
 
     def simulate(self, instructions: Sequence[Instruction], signers: Sequence[Keypair] = ()) -> Outcome:
         """Runs one transaction without keeping what it did; conservation is held all the same."""
-        transaction, touched = self._compile(instructions, (self.fees, *signers), None)
-        before = self._accounts(touched)
-        result = self.svm.simulate_transaction(transaction)
+        compiled = self._compile(instructions, (self.fees, *signers), None)
+        result = self.svm.simulate_transaction(compiled.transaction)
         if isinstance(result, FailedTransactionMetadata):
-            return _judge(transaction, instructions, self.fees.pubkey(), result, before, before)
+            return compiled.outcome(result)
+        outcome = compiled.outcome(result.meta())
+        before = self._accounts(compiled.touched)
         after = before | {key: account if account.lamports else None for key, account in result.post_accounts()}
-        return _judge(transaction, instructions, self.fees.pubkey(), result.meta(), before, after)
+        check_conservation(before, after, fee_payer=self.fees.pubkey(), fee=outcome.fee, failed=False)
+        return outcome
 
     def _accounts(self, addresses: Iterable[Pubkey]) -> dict[Pubkey, Account | None]:
         return {address: self.get(address) for address in addresses}
@@ -172,45 +176,45 @@ class World:
         instructions: Sequence[Instruction],
         signers: Sequence[Keypair],
         tables: Sequence[AddressLookupTableAccount] | None,
-    ) -> tuple[Transaction | VersionedTransaction, set[Pubkey]]:
-        """The signed transaction, paid by the first signer, and every account that it may touch."""
+    ) -> "_Compiled":
         people = {keypair.pubkey(): keypair for keypair in signers}
         payer, blockhash = signers[0].pubkey(), self.svm.latest_blockhash()
+        message: Message | MessageV0
         if tables is None:
-            legacy = Message.new_with_blockhash(instructions, payer, blockhash)
-            keys = _signing(legacy, people)
-            return Transaction(keys, legacy, blockhash), set(legacy.account_keys)
-        versioned = MessageV0.try_compile(payer, instructions, tables, blockhash)
-        touched = {meta.pubkey for one in instructions for meta in one.accounts} | set(versioned.account_keys)
-        return VersionedTransaction(versioned, _signing(versioned, people)), touched
+            message = Message.new_with_blockhash(instructions, payer, blockhash)
+        else:
+            message = MessageV0.try_compile(payer, instructions, tables, blockhash)
+        keys = [people[key] for key in message.account_keys[: message.header.num_required_signatures]]
+        named = {meta.pubkey for one in instructions for meta in one.accounts}
+        return _Compiled(
+            transaction=Transaction(keys, message, blockhash)
+            if isinstance(message, Message)
+            else VersionedTransaction(message, keys),
+            touched=named.union(message.account_keys),
+            fee=_fee(len(keys), instructions),
+        )
 
 
-def _signing(message: Message | MessageV0, people: Mapping[Pubkey, Keypair]) -> list[Keypair]:
-    return [people[key] for key in message.account_keys[: message.header.num_required_signatures]]
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A signed transaction, every account that it may touch, and its base fee in lamports."""
 
+    transaction: Transaction | VersionedTransaction
+    touched: set[Pubkey]
+    fee: int
 
-def _judge(
-    transaction: Transaction | VersionedTransaction,
-    instructions: Sequence[Instruction],
-    fee_payer: Pubkey,
-    result: TransactionResult,
-    before: Snapshot,
-    after: Snapshot,
-) -> Outcome:
-    meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
-    refusal = read_refusal(result.err()) if isinstance(result, FailedTransactionMetadata) else None
-    # A transaction none of whose instructions ran (for want of an account, say) costs nothing.
-    ran = refusal is None or refusal.instruction is not None
-    fee = _fee(len(transaction.signatures), instructions) if ran and before is not after else 0
-    check_conservation(before, after, fee_payer=fee_payer, fee=fee, failed=refusal is not None)
-    return Outcome(
-        refusal=refusal,
-        logs=tuple(meta.logs()),
-        units=meta.compute_units_consumed(),
-        fee=fee,
-        size=len(bytes(transaction)),
-        signatures=len(transaction.signatures),
-    )
+    def outcome(self, result: TransactionResult) -> Outcome:
+        """How it went. One none of whose instructions ran (for want of an account, say) costs nothing."""
+        meta = result.meta() if isinstance(result, FailedTransactionMetadata) else result
+        refusal = read_refusal(result.err()) if isinstance(result, FailedTransactionMetadata) else None
+        return Outcome(
+            refusal=refusal,
+            logs=tuple(meta.logs()),
+            units=meta.compute_units_consumed(),
+            fee=0 if refusal is not None and refusal.instruction is None else self.fee,
+            size=len(bytes(self.transaction)),
+            signatures=len(self.transaction.signatures),
+        )
 
 
 def _fee(signatures: int, instructions: Sequence[Instruction]) -> int:

@@ -1,47 +1,44 @@
 """Accounts that must never pass for a person's token account, each with the refusal that is due."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
+
+from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Cast
-from tests.program.harness.errors import ProgramError
+from tests.program.harness.errors import AnchorError, ProgramError, Reason
 from tests.program.harness.tokens import AccountState, TokenProgram, token_account
 
 
-@dataclass(frozen=True, slots=True)
-class WrongAccount:
-    """An account and why it is refused."""
+def wrong_token_accounts(
+    cast: Cast, honest: Call, slot: str, owner: Pubkey, wrong: ProgramError
+) -> list[tuple[Call, Reason]]:
+    """The call with all that may stand where a token account of `owner` is due; `wrong` is that slot's own refusal."""
+    attacks: list[tuple[Call, Reason]] = []
+    for address, reason in _candidates(cast, owner, wrong):
+        elsewhere = address in (honest.account(other) for other in honest.slots if other != slot)
+        attacks.append((honest.with_account(slot, address), AnchorError.DUPLICATE_WRITABLE if elsewhere else reason))
+    return attacks
 
-    what: str
-    address: Pubkey
-    reason: ProgramError
 
-
-def wrong_token_accounts(cast: Cast, owner: Pubkey, *, wrong: ProgramError) -> Iterator[WrongAccount]:
-    """What an attacker may put where a token account of `owner` and the session's mint is due; `wrong` names that slot."""
+def _candidates(cast: Cast, owner: Pubkey, wrong: ProgramError) -> Iterator[tuple[Pubkey, ProgramError]]:
     program, mint = cast.run.token, cast.mint
-    other_mint = cast.new_mint("other mint")
     other_program = next(one for one in TokenProgram if one is not program)
+    malformed = ProgramError.TOKEN_ACCOUNT_MALFORMED
 
-    yield WrongAccount("a stranger's of the right mint", cast.stranger_token, wrong)
-    yield WrongAccount("the owner's of another mint", cast.new_wallet(owner, mint=other_mint), wrong)
-    yield WrongAccount("the session's own escrow", cast.escrow, wrong)
-    yield WrongAccount("one that is not initialized", _put(cast, owner, AccountState.UNINITIALIZED), _MALFORMED)
-    yield WrongAccount("a frozen one", _put(cast, owner, AccountState.FROZEN), ProgramError.TOKEN_ACCOUNT_FROZEN)
-    yield WrongAccount("one that does not exist", cast.world.keypair("nobody").pubkey(), wrong)
-    yield WrongAccount("the owner's own address", owner, wrong)
-    yield WrongAccount("the mint", mint, _MALFORMED)
-    foreign = token_account(other_program, mint, owner, WALLET)
-    yield WrongAccount("another token program's look-alike", cast.put_token("look-alike", foreign), wrong)
-    short = token_account(program, mint, owner, WALLET)
-    address = cast.put_token("short", short)
-    cast.world.edit(address, data=short.data[:164])
-    yield WrongAccount("one byte too short", address, _MALFORMED)
+    yield cast.stranger_token, wrong
+    yield cast.new_wallet(owner, mint=cast.new_mint("other mint")), wrong
+    yield cast.escrow, wrong
+    yield owner, wrong
+    yield mint, malformed
+    yield cast.new_mint("another mint"), malformed
+    yield cast.world.keypair("nobody").pubkey(), wrong
+    yield cast.put_token("look-alike", token_account(other_program, mint, owner, WALLET)), wrong
 
-
-_MALFORMED = ProgramError.TOKEN_ACCOUNT_MALFORMED
-
-
-def _put(cast: Cast, owner: Pubkey, state: AccountState) -> Pubkey:
-    return cast.put_token(f"{state.name} account", token_account(cast.run.token, cast.mint, owner, WALLET, state=state))
+    frozen = token_account(program, mint, owner, WALLET, state=AccountState.FROZEN)
+    yield cast.put_token("frozen", frozen), ProgramError.TOKEN_ACCOUNT_FROZEN
+    uninitialized = token_account(program, mint, owner, WALLET, state=AccountState.UNINITIALIZED)
+    yield cast.put_token("uninitialized", uninitialized), malformed
+    short = cast.put_token("short", token_account(program, mint, owner, WALLET))
+    cast.world.edit(short, data=token_account(program, mint, owner, WALLET).data[:164])
+    yield short, malformed
