@@ -39,9 +39,10 @@ def fingerprint(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def new_session(salt: int = 0, *, operator: Pubkey | None = None, **changes: object) -> NewSession:
+def new_session(salt: int = 0, **changes: object) -> NewSession:
     """An opening whose id is the PDA of its seeds."""
-    operator = operator or key("operator")
+    operator = changes.pop("operator", key("operator"))
+    assert isinstance(operator, Pubkey)
     seeds = SessionSeeds(key("payer"), key("payee"), key("mint"), operator, salt, 1000)
     session, _ = derive_session(seeds)
     plain = NewSession(

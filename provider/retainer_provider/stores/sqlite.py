@@ -116,10 +116,11 @@ class SqliteLedger:
         return await self._write(sqlite_sessions.begin_close, session_id, reason, now)
 
     async def drained(self, session_id: str) -> None:
-        while self._holds.of(session_id).requests:
-            if self._writer.failure is not None:
-                raise LedgerUnavailableError(self._writer.failure)
+        while self._writer.failure is None and self._holds.of(session_id).requests:
             await self._drained.setdefault(session_id, asyncio.Event()).wait()
+        # A request whose commit failed is not in flight any more, but nobody knows whether it was charged.
+        if self._writer.failure is not None:
+            raise LedgerUnavailableError(self._writer.failure)
 
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
         return await self._write(sqlite_sessions.update_deposit, session_id, deposit, now)

@@ -1,0 +1,179 @@
+"""What is SQLite's own: which files are opened, and what happens when the disk fails."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retainer_provider.ledger import LedgerError, LedgerUnavailableError
+from retainer_provider.outcomes import ReserveOutcome
+from retainer_provider.stores import sqlite_file
+from retainer_provider.stores.sqlite import SqliteLedger
+from tests.books import PRICE, ask, commit_of, held, new_session, open_session, reserve
+from tests.disks import FaultyDisk
+
+
+async def written(path: Path) -> str:
+    """A ledger with one answered request; returns the session's id."""
+    ledger = await SqliteLedger.open(path)
+    session_id = await open_session(ledger)
+    await ask(ledger, session_id, "a")
+    await ledger.aclose()
+    return session_id
+
+
+async def test_one_file_serves_one_process(tmp_path: Path) -> None:
+    """F24."""
+    path = tmp_path / "ledger.db"
+    ledger = await SqliteLedger.open(path)
+    script = (
+        "import sys; from pathlib import Path; from retainer_provider.stores.sqlite_file import open_database\n"
+        "try: open_database(Path(sys.argv[1]))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    other = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    )
+    assert other.stdout.startswith("LedgerError")
+    assert f"in use by another process (pid {os.getpid()})" in other.stdout
+    with pytest.raises(LedgerError, match="in use by another process"):
+        await SqliteLedger.open(path)
+    await ledger.aclose()
+    await (await SqliteLedger.open(path)).aclose()
+
+
+async def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    await open_session(ledger)
+    modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in os.scandir(tmp_path)}
+    assert modes == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"), 0o600)
+    await ledger.aclose()
+    await ledger.aclose()
+
+
+async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    await written(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 1\).*upgrade"):
+        await SqliteLedger.open(path)
+
+
+async def test_another_programs_database_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (id INTEGER)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="not a retainer ledger"):
+        await SqliteLedger.open(path)
+    assert path.read_bytes() == before
+
+
+async def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    await written(path)
+    pristine = path.read_bytes()
+    for position in range(4096, len(pristine), 4096):
+        path.write_bytes(pristine[:position] + b"\xff" * 64 + pristine[position + 64 :])
+        with pytest.raises(LedgerError, match=r"damaged|could not be opened"):
+            await SqliteLedger.open(path)
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(LedgerError, match="could not be opened"):
+        await SqliteLedger.open(path)
+    path.write_bytes(pristine)
+    await (await SqliteLedger.open(path)).aclose()
+
+
+async def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=r"could not be created: No such file or directory\. Check the directory"):
+        await SqliteLedger.open(tmp_path / "missing" / "ledger.db")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(LedgerError, match="could not be created: Is a directory"):
+        await SqliteLedger.open(tmp_path / "folder")
+
+
+@pytest.mark.parametrize(("version", "fits"), [("3.51.2", False), ("3.9.9", False), ("3.51.3", True), ("4.0", True)])
+def test_an_sqlite_that_loses_data_is_refused(version: str, fits: bool) -> None:  # noqa: FBT001 - a table of cases
+    if fits:
+        sqlite_file.require_sqlite(version)
+    else:
+        with pytest.raises(LedgerError, match=r"install an apsw with 3\.51\.3 or newer"):
+            sqlite_file.require_sqlite(version)
+
+
+async def test_a_closed_ledger_says_so(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    session_id = await open_session(ledger)
+    assert ledger.failure is None
+    await ledger.aclose()
+    for call in (ledger.session(session_id), ledger.admit(new_session(1)), reserve(ledger, session_id, "a")):
+        with pytest.raises(LedgerUnavailableError, match="is closed"):
+            await call
+
+
+async def test_what_was_queued_at_the_end_is_still_written(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = await SqliteLedger.open(path)
+    session_id = await open_session(ledger)
+    reservations = [held(await reserve(ledger, session_id, f"{n}")) for n in range(20)]
+    ends = [asyncio.create_task(ledger.commit(commit_of(reservation))) for reservation in reservations]
+    await asyncio.sleep(0)
+    await ledger.aclose()
+    await asyncio.gather(*ends)
+    ledger = await SqliteLedger.open(path)
+    session = await ledger.session(session_id)
+    await ledger.aclose()
+    assert session is not None
+    assert session.spent == 20 * PRICE
+
+
+@pytest.fixture
+def disk() -> Iterator[FaultyDisk]:
+    faulty = FaultyDisk()
+    yield faulty
+    faulty.remove()
+
+
+@pytest.mark.parametrize("fault", ["sync", "write", "full"])
+async def test_a_failing_disk_turns_the_ledger_off_and_loses_nothing_acknowledged(
+    disk: FaultyDisk, tmp_path: Path, fault: str
+) -> None:
+    """F23: no answer of a failed write leaves, no later write is tried, and a restart finds what was acknowledged."""
+    path = tmp_path / "ledger.db"
+    ledger = await SqliteLedger.open(path)
+    session_id = await open_session(ledger)
+    for name in ("a", "b"):
+        await ask(ledger, session_id, name)
+    reservations = [held(await reserve(ledger, session_id, f"{n}")) for n in range(3)]
+    draining = asyncio.create_task(ledger.drained(session_id))
+    await asyncio.sleep(0)
+    disk.fault = fault
+    ends = await asyncio.gather(*(ledger.commit(commit_of(one)) for one in reservations), return_exceptions=True)
+    assert [type(end) for end in ends] == [LedgerUnavailableError] * 3
+    disk.fault = None
+    assert ledger.failure is not None
+    assert "turned itself off" in ledger.failure
+    assert "look at the disk, then restart" in ledger.failure
+    with pytest.raises(LedgerUnavailableError, match="turned itself off"):
+        await draining
+    for call in (reserve(ledger, session_id, "c"), ledger.admit(new_session(1))):
+        with pytest.raises(LedgerUnavailableError, match="turned itself off"):
+            await call
+    await ledger.aclose()
+    ledger = await SqliteLedger.open(path)
+    session = await ledger.session(session_id)
+    assert session is not None
+    log = await ledger.usage(session_id)
+    assert sum(entry.amount for entry in log) == session.spent >= 2 * PRICE
+    outcomes = [(await reserve(ledger, session_id, name)).outcome for name in ("a", "b")]
+    assert outcomes == [ReserveOutcome.REPLAY] * 2
+    await ledger.aclose()
