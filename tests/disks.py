@@ -71,7 +71,7 @@ class PowerCutDisk(Disk):
     def xOpen(self, name: FileName, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         if name is None:  # a temporary file: nothing survives of it anyway
             return super().xOpen(name, flags)
-        return _RecordedFile(self, name, flags)
+        return _RecordedFile(self, name.filename() if isinstance(name, apsw.URIFilename) else name, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: FBT001, N802
         with self._lock:
@@ -111,10 +111,10 @@ class PowerCutDisk(Disk):
 
 
 class _RecordedFile(apsw.VFSFile):
-    def __init__(self, disk: PowerCutDisk, name: FileName, flags: list[int]) -> None:
+    def __init__(self, disk: PowerCutDisk, path: str, name: FileName, flags: list[int]) -> None:
         self._disk = disk
-        self._name = name.filename() if isinstance(name, apsw.URIFilename) else name
-        disk.opened(self._name)
+        self._name = path
+        disk.opened(path)
         super().__init__(disk.usual, name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
