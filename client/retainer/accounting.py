@@ -1,7 +1,10 @@
 """Holding receipts against what was done: pure; every failure is a BookError that says what does not fit (F29)."""
 
+from collections.abc import Mapping
+
 from retainer.book import BookError, Entry
 from retainer.channel import Channel
+from retainer.protocol.digests import body_digest
 from retainer.protocol.receipts import MeteredDetails, Receipt, verify_receipt
 
 
@@ -40,3 +43,16 @@ def _check_metered(metered: MeteredDetails, digest: bytes) -> None:
         raise BookError("requests are numbered from 1")
     if not metered.charged and metered.amount:
         raise BookError(f"it bills {metered.amount} base units for an answer that it calls uncharged")
+
+
+def check_body(receipt: Receipt, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+    """Whether the answer is the one that the receipt is for; BookError otherwise.
+
+    A replay of an answer too large to be kept has another status and no body. And a digest stands for the bytes as
+    they travelled, so a body that was decoded on its way here cannot be held against it.
+    """
+    metered = receipt.retainer.metered if receipt.retainer else None
+    if metered is None or status != metered.status or "content-encoding" in headers:
+        return
+    if metered.response_digest != body_digest(body).hex():
+        raise BookError("it is for another answer")

@@ -24,7 +24,7 @@ from retainer.views import view_of
 
 _CLOSING_SECONDS: Final = 120.0
 _MOST_SILENCES: Final = 3
-_BUSY: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
+_BUSY: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @dataclass(frozen=True, slots=True)

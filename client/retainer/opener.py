@@ -30,7 +30,15 @@ from retainer.setup import Setup
 _SALT_BITS: Final = 64
 _CONFIRMATION_SECONDS: Final = 90.0
 _MOST_SILENCES: Final = 3
-_PATIENCE: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
+# The outcome is still open: asking again is what these ask for.
+_OPEN: Final = frozenset(
+    {
+        ProblemType.DEPOSIT_UNCONFIRMED,
+        ProblemType.REQUEST_IN_FLIGHT,
+        ProblemType.CHAIN_UNAVAILABLE,
+        ProblemType.SERVICE_UNAVAILABLE,
+    }
+)
 
 
 class Submit(StrEnum):
@@ -47,7 +55,9 @@ class Opener:
         self._setup = setup
 
     async def open(self, offer: Offer, amount: Amount | None, submit: Submit = Submit.PROVIDER) -> Channel:
-        """Deposit ``amount``, or what the service suggests within the caps when None, and return the live session.
+        """Deposit ``amount`` and return the live session.
+
+        When None, the caller's standing deposit, else what the service suggests, as far as the caps allow.
 
         RefusedError and OfferError: nothing was signed. OpeningRefusedError: the service did not take it.
         OpeningUnconfirmedError: the deposit is on its way, and ``confirm`` takes it up again.
@@ -163,21 +173,22 @@ class Opener:
             )
 
     def _deposit(self, offer: Offer, amount: Amount | None, facts: ChainFacts) -> BaseUnits:
+        amount = self._setup.deposit if amount is None else amount
         if amount is not None:
             return in_base_units(amount, facts.decimals)
         cap, suggested = self._setup.caps.per_session, offer.suggested_deposit
         if cap is None:
             raise CapError(
-                "a session would have to be opened, and no SpendingCaps(per_session=...) says how much it may hold; "
-                "nothing was signed. Set it, or open one with create_session"
+                "a session would have to be opened, and nothing says how much it may hold; nothing was signed. Name a "
+                "deposit (deposit=, --deposit), cap it with SpendingCaps(per_session=...), or use create_session"
             )
         most = in_base_units(cap, facts.decimals)
         return most if suggested is None else min(suggested, most)
 
 
 def _asks_for_patience(response: httpx.Response) -> bool:
-    """Whether the outcome is still open: an overloaded gateway in between has refused nothing."""
     problem = problem_of(response)
-    if problem is not None and problem.type is ProblemType.DEPOSIT_UNCONFIRMED:
-        return True
-    return response.is_server_error or response.status_code in _PATIENCE
+    if problem is not None:
+        return problem.type in _OPEN
+    # No word of the service's own: an overloaded gateway in between has refused nothing.
+    return response.is_server_error or response.status_code == HTTPStatus.TOO_MANY_REQUESTS

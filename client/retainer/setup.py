@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 from solders.pubkey import Pubkey
 
-from retainer.caps import Deposited, SpendingCaps
+from retainer.caps import Amount, Deposited, SpendingCaps
 from retainer.chain.base import Chain
 from retainer.chain.confirm import Timer
 from retainer.channel import Channel
@@ -19,7 +19,10 @@ from retainer.wallet import Signer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """``now`` is Unix seconds; ``deposits`` is what this client has signed so far, for the daily cap."""
+    """``now`` is Unix seconds.
+
+    ``deposit`` is what a session gets that opens by itself; ``deposits`` what this client has signed so far.
+    """
 
     signer: Signer
     chain: Chain
@@ -29,6 +32,7 @@ class Setup:
     store: ChannelStore
     now: Callable[[], int]
     timer: Timer
+    deposit: Amount | None = None
     deposits: list[Deposited] = field(default_factory=list)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 

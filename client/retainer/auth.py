@@ -1,0 +1,95 @@
+"""Paying 402s under httpx: the state machine of `flow`, run over the requests and answers of one exchange."""
+
+import secrets
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Never
+
+import httpx
+
+from retainer.answers import pause_asked, problem_of
+from retainer.channel import Channel
+from retainer.errors import ClientError
+from retainer.flow import Exchange, Next, Reply, decide
+from retainer.offers import Offer, origin_of, read_offers
+from retainer.payments import Payments
+from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
+
+RECEIPT_EXTENSION = "retainer"
+_KEY_BYTES = 16
+_READ_AT_ONCE = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.CONFLICT})
+
+
+def new_key() -> str:
+    """An Idempotency-Key that nobody chose before."""
+    return secrets.token_hex(_KEY_BYTES)
+
+
+class SessionAuth(httpx.Auth):
+    """Pays for the requests of an ``httpx.AsyncClient``; get one from ``SessionClient.auth``.
+
+    Each request leaves with an Idempotency-Key, its own or a fresh one, and keeps it through every retry. The verified
+    receipt stands in ``response.extensions["retainer"]``. Leave redirects off: a redirect is an answer that was paid
+    for, and following it is another request, which needs a key of its own.
+    """
+
+    requires_request_body = True
+
+    def __init__(self, payments: Payments, session_id: str | None = None) -> None:
+        self._payments = payments
+        self._session_id = session_id
+        self.paid = False
+        """Whether a request has left that carried a session's proof."""
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, Never]:
+        """Not offered: opening a session waits for the chain, which is asynchronous here."""
+        raise ClientError("sessions are paid with httpx.AsyncClient; this is a synchronous client")
+        yield request
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Send, pay what is asked within the caller's rules, and enter the receipt."""
+        key = request.headers.setdefault(HEADER_IDEMPOTENCY_KEY, new_key())
+        exchange = Exchange(pinned=self._session_id is not None)
+        channel = await self._first(request.url)
+        while True:
+            if channel is not None:
+                exchange = replace(exchange, paid=True)
+                request.headers[HEADER_CREDENTIAL] = channel.use_header()
+                await self._payments.sent(channel, key)
+                self.paid = True
+            response = yield request
+            if response.status_code in _READ_AT_ONCE:
+                await response.aread()
+            # An answer from another host, after a redirect, is shown to the caller and believed in nothing.
+            if origin_of(response.request.url) != origin_of(request.url):
+                return
+            if channel is not None:
+                receipt = await self._payments.answered(channel, key, response)
+                if receipt is not None:
+                    response.extensions[RECEIPT_EXTENSION] = receipt
+            offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
+            exchange, step = decide(exchange, _reply(response, offers, channel))
+            if step is Next.DELIVER:
+                return
+            if step is Next.WAIT:
+                await self._payments.pause(pause_asked(response))
+            elif step is Next.REPLACE and channel is not None:
+                channel = await self._payments.replacing(channel, offers)
+            else:
+                channel = await self._payments.fitting(offers)
+
+    async def _first(self, url: httpx.URL) -> Channel | None:
+        if self._session_id is not None:
+            return await self._payments.named(self._session_id, url)
+        return await self._payments.expected(url)
+
+
+def _reply(response: httpx.Response, offers: list[Offer], channel: Channel | None) -> Reply:
+    problem = problem_of(response) if response.status_code in _READ_AT_ONCE else None
+    return Reply(
+        status=response.status_code,
+        problem=problem.type if problem else None,
+        challenged=bool(offers),
+        same_scope=channel is None or any(offer.scope == channel.scope for offer in offers),
+    )

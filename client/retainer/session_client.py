@@ -1,0 +1,217 @@
+"""The client: sessions opened, used, watched and closed, by hand or by an httpx client that pays by itself."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+from solders.pubkey import Pubkey
+
+from retainer.accounting import check_body
+from retainer.auth import RECEIPT_EXTENSION, SessionAuth, new_key
+from retainer.book import BookError
+from retainer.caps import Amount, SpendingCaps
+from retainer.chain.base import Chain
+from retainer.chain.confirm import SystemTimer, Timer
+from retainer.chain.rpc import RpcChain
+from retainer.chain.sessions import session_account
+from retainer.channel import Channel
+from retainer.closer import Closer, CloseResult
+from retainer.errors import ClientError, OfferError
+from retainer.offers import Offer, read_offers
+from retainer.opener import Opener, Submit
+from retainer.payments import Payments
+from retainer.pins import Pins
+from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
+from retainer.protocol.session import SessionState
+from retainer.protocol.views import SessionView
+from retainer.reclaim import Reclaim, reclaim
+from retainer.settlements import find_settlement
+from retainer.setup import Setup
+from retainer.stores import ChannelStore, MemoryChannelStore
+from retainer.views import view_of
+from retainer.wallet import Signer
+
+_TRIES: Final = 3
+_TIMEOUT_SECONDS: Final = 60.0
+# RFC 9110: doing these twice has the effect of doing them once.
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+# With these states the chain has nothing to add.
+_FINAL: Final = frozenset({SessionState.REFUNDED})
+
+
+class SessionClient:
+    """Fund once, ask many. An async context manager.
+
+    ``chain`` or ``rpc_url``: a node that the *caller* trusts; what a service says about money is held against it.
+    ``pins``: the network and the escrow programs to trust. ``caps``: what may be spent and locked. ``deposit``: what a
+    session gets that opens by itself, otherwise what the service suggests within ``caps.per_session``; with neither,
+    only ``create_session`` opens one. ``http``: for another transport, proxy or timeout; it stays the caller's to
+    close, as does ``chain``. ``store``: where sessions are kept, in memory by default.
+    """
+
+    def __init__(
+        self,
+        signer: Signer,
+        *,
+        chain: Chain | None = None,
+        rpc_url: str | None = None,
+        pins: Pins | None = None,
+        caps: SpendingCaps | None = None,
+        deposit: Amount | None = None,
+        http: httpx.AsyncClient | None = None,
+        store: ChannelStore | None = None,
+        now: Callable[[], int] = lambda: int(time.time()),
+        timer: Timer | None = None,
+    ) -> None:
+        if (chain is None) == (rpc_url is None):
+            raise ClientError("give SessionClient either chain= or rpc_url=: a node of yours to check services against")
+        self._own_chain = chain is None
+        self._own_http = http is None
+        self._setup = Setup(
+            signer=signer,
+            chain=chain or RpcChain(rpc_url or ""),
+            http=http or httpx.AsyncClient(timeout=_TIMEOUT_SECONDS),
+            pins=pins or Pins(),
+            caps=caps or SpendingCaps(),
+            deposit=deposit,
+            store=store or MemoryChannelStore(),
+            now=now,
+            timer=timer or SystemTimer(),
+        )
+        self._opener = Opener(self._setup)
+        self._closer = Closer(self._setup)
+        self._payments = Payments(self._setup, self._opener)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of connections. Open sessions stay open: close them first, or they wait for the service to."""
+        if self._own_http:
+            await self._setup.http.aclose()
+        if self._own_chain:
+            await self._setup.chain.aclose()
+
+    @property
+    def auth(self) -> SessionAuth:
+        """For ``httpx.AsyncClient(auth=client.auth)``: pays 402s within ``caps``, with sessions of this client."""
+        return SessionAuth(self._payments)
+
+    async def offers(self, url: str, *, method: str = "GET") -> list[Offer]:
+        """What the service asks for at ``url``; nothing is signed. OfferError when it asks for no session."""
+        response = await self._setup.http.request(method, url, auth=None, follow_redirects=False)
+        offers = read_offers(response) if response.status_code == httpx.codes.PAYMENT_REQUIRED else []
+        if not offers:
+            raise OfferError(f"{url} answered {response.status_code} and offers no session")
+        return offers
+
+    async def create_session(
+        self, offer: Offer | str, deposit_amount: Amount, *, submit: Submit = Submit.PROVIDER
+    ) -> SessionView:
+        """Open a session for an offer, or for the first acceptable one at a URL, with this deposit.
+
+        The challenge is always asked for anew; an offer that got worse since the caller saw it is refused. With
+        ``Submit.SELF`` this client sends the deposit to the chain itself and hands the service only its signature.
+        """
+        if isinstance(offer, str):
+            chosen = self._payments.acceptable(await self.offers(offer))
+        else:
+            chosen = _same(offer, await self.offers(offer.url, method=offer.method))
+        channel = await self._opener.open(chosen, deposit_amount, submit)
+        return await self.get_session(self._payments.remember(channel).session_id)
+
+    async def get_session(self, session_id: str) -> SessionView:
+        """One session of this client: its own books, with deposit and state as the chain has them."""
+        channel, setup = await self._setup.channel(session_id), self._setup
+        if channel.state in _FINAL:
+            return view_of(channel, None, setup.now())
+        program = channel.offer.request.channel_program
+        account = await session_account(setup.chain, channel.address, program_id=program)
+        if account is None and channel.state in (SessionState.ACTIVE, SessionState.CLOSING):
+            # Closed without us: by the service's sweeper, or withdrawn after the deadline.
+            ended = await find_settlement(setup.chain, channel.address, program, deposit=channel.deposit)
+            if ended is not None:
+                channel = await setup.update(session_id, lambda kept: kept.settled(ended))
+        return view_of(channel, account, setup.now())
+
+    async def sessions(self) -> list[SessionView]:
+        """All sessions of this client, oldest first, as far as it knows without asking anyone."""
+        now = self._setup.now()
+        return [view_of(channel, None, now) for channel in await self._setup.store.channels(self._setup.payer)]
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        session: str | None = None,
+        idempotency_key: str | None = None,
+        **parameters: Any,  # noqa: ANN401  those of httpx.AsyncClient.build_request
+    ) -> httpx.Response:
+        """Send a request and pay for it, from ``session`` or from one found or opened within the caps.
+
+        The answer comes as it is, refusals included (`problem_of` reads them), with its verified receipt in
+        ``extensions["retainer"]``. A lost connection is tried again under the same Idempotency-Key, which a service
+        answers once; the key can be passed in to repeat a request of an earlier run.
+        """
+        http = self._setup.http
+        request = http.build_request(method, url, **parameters)
+        request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key or new_key()
+        await request.aread()
+        for last in (*[False] * (_TRIES - 1), True):
+            auth = SessionAuth(self._payments, session)
+            try:
+                response = await http.send(request, auth=auth, follow_redirects=False)
+            except httpx.TransportError:
+                if last or not (auth.paid or request.method in _IDEMPOTENT):
+                    raise
+                request.headers.pop(HEADER_CREDENTIAL, None)
+            else:
+                break
+        await self._check_body(response)
+        return response
+
+    async def close_session(self, session_id: str) -> CloseResult:
+        """Have the session settled and the rest refunded, and return what the chain shows. Asking again is safe."""
+        return await self._closer.close(session_id)
+
+    async def reclaim(self, session_id: str) -> Reclaim:
+        """Get the deposit back without the service: ask to close now, withdraw once the grace period is over."""
+        address = Pubkey.from_string(session_id)
+        setup = self._setup
+        result = await reclaim(setup.chain, setup.signer, setup.pins, address, timer=setup.timer)
+        if await setup.store.find(setup.payer, session_id):
+            settlement = result.settlement
+            await setup.update(session_id, lambda kept: kept.settled(settlement) if settlement else kept.closing())
+        return result
+
+    async def _check_body(self, response: httpx.Response) -> None:
+        receipt = response.extensions.get(RECEIPT_EXTENSION)
+        if receipt is None:
+            return
+        try:
+            check_body(receipt, response.status_code, response.content, response.headers)
+        except BookError as error:
+            channel: Channel = await self._setup.channel(str(receipt.reference))
+            raise await self._payments.dispute(channel, str(error), response) from None
+
+
+def _same(seen: Offer, offers: list[Offer]) -> Offer:
+    """The fresh challenge for an offer that the caller has looked at; OfferError when it is gone or got worse."""
+    for offer in offers:
+        if offer.scope == seen.scope:
+            before, after = seen.request, offer.request
+            if after.amount > before.amount or offer.operator != seen.operator or after.decimals != before.decimals:
+                raise OfferError(
+                    f"the service has changed its offer since you looked: the price was {before.amount} "
+                    f"base units and is {after.amount}; look again with offers()"
+                )
+            return offer
+    raise OfferError(f"{seen.url} no longer makes this offer; look again with offers()")
