@@ -17,7 +17,6 @@ from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.rpc import config, requests
 from solders.signature import Signature
-from solders.transaction import VersionedTransaction
 from solders.transaction_status import UiTransactionEncoding
 
 from retainer.chain import wire
@@ -31,6 +30,7 @@ from retainer.chain.base import (
     program_error,
 )
 from retainer.chain.errors import ChainUnavailableError, SendOutcomeUnknownError, TransactionRefusedError
+from retainer.chain.raw import decode_signed, signature_of
 from retainer.protocol.constants import CLOCK_SYSVAR_ID
 
 _LEVELS: Final = {
@@ -116,7 +116,7 @@ class RpcChain:
 
     async def send(self, raw: bytes) -> str:
         """Hand a signed transaction to the node; see `Chain.send`."""
-        signature = _signature_of(raw)
+        signature = signature_of(decode_signed(raw))
         settings = config.RpcSendTransactionConfig(preflight_commitment=CommitmentLevel.Confirmed)
         try:
             answered = await self._wire.ask(requests.SendRawTransaction(raw, settings), str)
@@ -183,7 +183,7 @@ class RpcChain:
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""
         settings = config.RpcSimulateTransactionConfig(sig_verify=True, commitment=CommitmentLevel.Confirmed)
-        request = requests.SimulateVersionedTransaction(_decoded(raw), settings)
+        request = requests.SimulateVersionedTransaction(decode_signed(raw), settings)
         answer = (await self._ask(request, wire.SimulationAnswer)).value
         return SimulationResult(_error(answer.err), tuple(answer.logs or ()), answer.units_consumed)
 
@@ -251,20 +251,6 @@ def _simulation(error: wire.RpcError) -> wire.Simulation | None:
         return msgspec.json.decode(error.data, type=wire.Simulation)
     except msgspec.DecodeError:
         return None
-
-
-def _decoded(raw: bytes) -> VersionedTransaction:
-    try:
-        transaction = VersionedTransaction.from_bytes(raw)
-    except ValueError as error:
-        raise TransactionRefusedError(f"these bytes are no transaction: {error}") from None
-    if not transaction.signatures:
-        raise TransactionRefusedError("the transaction has no place for a signature")
-    return transaction
-
-
-def _signature_of(raw: bytes) -> str:
-    return str(_decoded(raw).signatures[0])
 
 
 def _signature(text: str) -> Signature | None:
