@@ -72,14 +72,8 @@ class Metering:
 
     async def serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery:
         """Meter one authenticated request; RefusedError when it is not served, which costs nothing."""
-        cost = quote(record.price)
-        reserved = await self._reserve(record, request, cost)
-        if reserved.answer is not None:
-            return Delivery(reserved.answer, replayed=True)
-        if reserved.reservation is None:
-            raise _refusal(reserved.outcome, reserved.session or record, cost)
-        # In a task of its own: servers cancel a request when its client leaves.
-        task = asyncio.create_task(self._run(record, request, reserved.reservation, cost, call))
+        # In a task of its own: some servers cancel a request when its client leaves.
+        task = asyncio.create_task(self._serve(record, request, call))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -91,6 +85,15 @@ class Metering:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+    async def _serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery:
+        cost = quote(record.price)
+        reserved = await self._reserve(record, request, cost)
+        if reserved.answer is not None:
+            return Delivery(reserved.answer, replayed=True)
+        if reserved.reservation is None:
+            raise _refusal(reserved.outcome, reserved.session or record, cost)
+        return await self._run(record, request, reserved.reservation, cost, call)
 
     async def _reserve(self, record: SessionRecord, request: MeteredRequest, cost: Quote) -> ReserveResult:
         wanted = ReserveRequest(

@@ -13,6 +13,7 @@ from retainer_provider.upstream import UpstreamFailure
 STATUS_OK: Final = 200
 STATUS_ACCEPTED: Final = 202  # a close that the chain has not finished yet
 STATUS_RECEIPT_ONLY: Final = 204  # a replay of an answer too large to be kept
+STATUS_UNHEALTHY: Final = 503
 _PAYMENT_REQUIRED: Final = 402
 _TIMEOUT: Final = 504
 

@@ -28,6 +28,7 @@ from retainer.protocol.errors import RetainerError
 
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
+_DATABASE: Final = "retainer.sqlite"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PLACEHOLDER_REALMS: Final = frozenset(
     {"", "realm", "changeme", "change-me", "default", "example.com", "api.example.com"}
@@ -53,6 +54,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     network: Network
     rpc_url: str
     operator_keypair: Path
+    database: Path
     secret: str | None = None
     secret_file: Path | None = None
     program_id: Pubkey = PROGRAM_ID
@@ -61,7 +63,6 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8402
     upstream: str | None = None
-    database: Path = Path("retainer.sqlite")
     api_prefix: str = "/api"
     challenge_ttl: Annotated[int, Meta(ge=30, le=3600)] = 300
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -188,7 +189,8 @@ def settings_from(raw: Mapping[str, object], environ: Mapping[str, str], *, base
     service = raw.get("service", {})
     if not isinstance(service, dict):
         raise SettingsError("[service] must be a table")
-    overridden = {**service, **{known[name]: value for name, value in ours.items()}}
+    # A default like any path: beside the settings file.
+    overridden = {"database": _DATABASE, **service, **{known[name]: value for name, value in ours.items()}}
     try:
         return msgspec.convert(
             {**raw, "service": overridden},

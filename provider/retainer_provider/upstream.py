@@ -84,7 +84,7 @@ class Upstream:
         except UpstreamUnreachableError as error:
             _log.warning("upstream_unreachable", error=str(error))
             failure = UpstreamFailure.UNREACHABLE
-        except Exception:  # whatever the gated app raises is its failure, not ours
+        except Exception:  # noqa: BLE001 - whatever the gated app raises is its failure, not ours
             _log.exception("upstream_raised")
         finally:
             collector.finish(failure)
