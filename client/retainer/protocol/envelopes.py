@@ -9,7 +9,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
-from solders.transaction import VersionedTransaction
+from solders.transaction import SanitizeError, VersionedTransaction
 
 from retainer.protocol.codec import Layout
 from retainer.protocol.constants import COMPUTE_BUDGET_PROGRAM_ID, MAX_TRANSACTION_BYTES
@@ -98,7 +98,7 @@ def decode_transaction(raw: bytes) -> VersionedTransaction:
     try:
         transaction = VersionedTransaction.from_bytes(raw)
         transaction.sanitize()
-    except ValueError as error:
+    except (ValueError, SanitizeError) as error:
         raise TransactionError(f"the bytes are no transaction: {error}") from None
     if bytes(transaction) != raw:
         raise TransactionError("the transaction is followed by other bytes or not canonically encoded")
