@@ -1,0 +1,166 @@
+"""What the client keeps: scopes, stores, and sessions as JSON."""
+
+import json
+from dataclasses import replace
+
+import httpx
+import pytest
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from retainer.channel import Channel, Settlement
+from retainer.channel_json import channel_from_json, channel_to_json
+from retainer.errors import OfferError, StoreError
+from retainer.offers import origin_of, read_offers
+from retainer.opening import build_opening
+from retainer.protocol.actions import OpenAction
+from retainer.protocol.amounts import base_units
+from retainer.protocol.constants import MAX_TRANSACTION_BYTES, TOKEN_PROGRAM_ID
+from retainer.protocol.credentials import parse_authorization
+from retainer.protocol.transactions import inspect_open
+from retainer.stores import MemoryChannelStore, entry_key
+from tests.unit.client.conftest import Stage
+from tests.unit.client.service import NOW, URL
+
+
+async def channel_of(stage: Stage, *, self_sent: bool = False, agent: Keypair | None = None) -> Channel:
+    (offer,) = await stage.client.offers(URL)
+    return build_opening(
+        offer,
+        agent or stage.agent,
+        deposit=base_units(1_000_000),
+        salt=7,
+        token_program=TOKEN_PROGRAM_ID,
+        now=NOW,
+        self_sent=self_sent,
+    )
+
+
+async def test_an_opening_says_the_same_in_credential_transaction_and_record(stage: Stage) -> None:
+    channel = await channel_of(stage)
+    assert channel.opening is not None
+    action = parse_authorization(channel.opening).action
+    assert isinstance(action, OpenAction)
+    assert action.transaction is not None
+    assert len(action.transaction) <= MAX_TRANSACTION_BYTES, "C38"
+    opening = inspect_open(action.transaction)
+    assert opening.session == action.channel_id == channel.address
+    assert opening.deposit == action.deposit == channel.deposit
+    assert opening.signature == channel.creation_signature
+    assert (opening.with_terms, opening.expires_at) == (True, NOW + 3600)
+    assert opening.operator == stage.service.operator.pubkey()
+
+
+async def test_sessions_survive_being_written_and_read(stage: Stage) -> None:
+    channel = await channel_of(stage, self_sent=True)
+    used = replace(
+        channel.opened(),
+        book=channel.book.sent("lost").sent("key").totalled("key", base_units(8), 8),
+        dispute="it lied",
+        settlement=Settlement("5" * 64, base_units(8), base_units(999_992)),
+    )
+    for kept in (channel, used):
+        assert channel_from_json(json.loads(json.dumps(channel_to_json(kept)))) == kept
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"version": "2"},
+        {"credential": "Payment !"},
+        {"deposit": 5},
+        {"state": "lost"},
+        {"book": {"charged": "0", "spent": "0", "answered": [[2, 1]], "outstanding": []}},
+        {"book": {"charged": "0", "spent": "0", "answered": [[1]], "outstanding": []}},
+    ],
+)
+async def test_a_damaged_record_is_refused_by_its_field(stage: Stage, damage: dict[str, object]) -> None:
+    record: dict[str, object] = {**channel_to_json(await channel_of(stage)), **damage}
+    with pytest.raises(StoreError, match="cannot be read"):
+        channel_from_json(record)
+
+
+async def test_a_record_that_opens_is_not_one_that_pays(stage: Stage) -> None:
+    channel = await channel_of(stage)
+    with pytest.raises(StoreError, match="does not pay requests"):
+        channel_from_json({**channel_to_json(channel), "credential": channel.opening})
+
+
+async def test_a_store_finds_the_latest_usable_session_of_a_scope(stage: Stage) -> None:
+    store, payer = MemoryChannelStore(), stage.agent.pubkey()
+    first = await channel_of(stage)
+    second = replace(first, address=Pubkey.new_unique())
+    await store.set(first.opened())
+    await store.set(second.opened())
+    assert await store.get(payer, first.scope) == second.opened()
+    await store.set(second.closing())
+    assert await store.get(payer, first.scope) == first.opened()
+    await store.delete(payer, first.session_id)
+    assert await store.get(payer, first.scope) is None
+    assert await store.channels(payer) == [second.closing()]
+
+
+async def test_payers_do_not_see_each_others_sessions(stage: Stage) -> None:
+    store, stranger = MemoryChannelStore(), Keypair().pubkey()
+    channel = (await channel_of(stage)).opened()
+    await store.set(channel)
+    assert await store.get(stranger, channel.scope) is None
+    assert await store.find(stranger, channel.session_id) is None
+    await store.delete(stranger, channel.session_id)
+    assert await store.channels(stage.agent.pubkey()) == [channel]
+    assert entry_key(stranger, channel.scope) != entry_key(stage.agent.pubkey(), channel.scope)
+
+
+async def test_deposit_and_total_never_go_down_in_a_store(stage: Stage) -> None:
+    store = MemoryChannelStore()
+    channel = await channel_of(stage)
+    spent = channel.with_book(channel.book.sent("a").totalled("a", base_units(8), 8))
+    await store.set(spent)
+    for lower in (channel, replace(spent, deposit=base_units(1))):
+        with pytest.raises(StoreError, match="would go down"):
+            await store.set(lower)
+
+
+async def test_scopes_differ_in_each_part(stage: Stage) -> None:
+    scope = (await channel_of(stage)).scope
+    others = [
+        replace(scope, payee=Pubkey.new_unique()),
+        replace(scope, token=Pubkey.new_unique()),
+        replace(scope, program=Pubkey.new_unique()),
+        replace(scope, cluster="devnet"),
+        replace(scope, origin="https://other.example:443"),
+        replace(scope, offer_id="premium"),
+    ]
+    payer = stage.agent.pubkey()
+    assert len({entry_key(payer, each) for each in (scope, *others)}) == 7
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://API.example/a", "https://api.example:443"),
+        ("https://api.example:443/b", "https://api.example:443"),
+        ("http://api.example", "http://api.example:80"),
+        ("http://localhost:8402/ask", "http://localhost:8402"),
+    ],
+)
+def test_equal_origins_are_equal_texts(url: str, origin: str) -> None:
+    assert origin_of(httpx.URL(url)) == origin
+
+
+async def test_other_schemes_and_methods_are_no_offers(stage: Stage) -> None:
+    challenge = await stage.service.challenge()
+    charge = challenge.replace('intent="session"', 'intent="charge"')
+    response = httpx.Response(
+        402,
+        headers=[("WWW-Authenticate", "Basic realm=x"), ("WWW-Authenticate", f"{charge}, {challenge}")],
+        request=httpx.Request("GET", URL),
+    )
+    (offer,) = read_offers(response)
+    assert offer.challenge.intent == "session"
+
+
+def test_a_malformed_challenge_is_an_offer_error() -> None:
+    response = httpx.Response(402, headers={"WWW-Authenticate": 'Payment id="a"'}, request=httpx.Request("GET", URL))
+    with pytest.raises(OfferError, match="cannot be read"):
+        read_offers(response)
