@@ -47,10 +47,14 @@ Answer = TypeVar("Answer")
 
 
 class RpcChain:
-    """The cluster behind `url`; `timeout` is in seconds per try, and a call makes up to three."""
+    """The cluster behind `url`.
 
-    def __init__(self, url: str, *, timeout: float = 15.0) -> None:
-        self._wire = wire.Wire(url, timeout=timeout)
+    A try may take `timeout` seconds; after one without an answer there is another for each of `pauses`, which are the
+    seconds to wait before it.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 15.0, pauses: Sequence[float] = (0.2, 0.8)) -> None:
+        self._wire = wire.Wire(url, timeout=timeout, pauses=pauses)
 
     async def __aenter__(self) -> Self:
         return self

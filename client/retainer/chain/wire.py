@@ -6,6 +6,7 @@ and proxies send; and an older solders does not know newer nodes' fields. What i
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -19,8 +20,6 @@ try:
 except ImportError:  # solana before 0.40
     from solana.rpc.providers.async_http import AsyncHTTPProvider  # type: ignore[import-not-found, no-redef]
 
-# Pauses before the second and third try, in seconds, each stretched by up to half to spread out callers.
-_PAUSES: Final = (0.2, 0.8)
 _TEXT_IN_ERRORS: Final = 200
 
 Answer = TypeVar("Answer")
@@ -143,20 +142,23 @@ class _Envelope(msgspec.Struct):
 
 
 class Wire:
-    """A node at `url`. Each try may take `timeout` seconds in all, however slowly the answer drips in."""
+    """A node at `url`. Each try may take `timeout` seconds in all, however slowly the answer drips in.
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    `pauses` are the seconds to wait before each further try, stretched by up to half to spread out callers.
+    """
+
+    def __init__(self, url: str, *, timeout: float, pauses: Sequence[float]) -> None:
         self.url = url
         self._timeout = timeout
-        # Every try is counted here, so the transport makes none of its own.
+        self._pauses = tuple(pauses)
         self._transport = AsyncHTTPProvider(url, timeout=timeout)
 
     async def ask(self, request: Any, answer: type[Answer]) -> Answer:  # noqa: ANN401  solders' requests share no type
         """The node's answer to one of solders' requests. Asking twice must be harmless.
 
-        ChainUnavailableError when there is no usable answer after three tries; RpcRefusalError for an error object.
+        ChainUnavailableError when no try brought a usable answer; RpcRefusalError for an error object.
         """
-        for pause in _PAUSES:
+        for pause in self._pauses:
             try:
                 return await self._ask_once(request, answer)
             except ChainUnavailableError:
