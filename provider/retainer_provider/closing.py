@@ -66,6 +66,6 @@ class Closer:
     async def _run(self, session_id: str) -> object:
         try:
             return await self._settle(session_id)
-        except Exception:  # the session stays CLOSING, and the workers try again
+        except Exception:  # noqa: BLE001 - the session stays CLOSING, and the workers try again
             _log.exception("settlement_interrupted", session=session_id)
             return None

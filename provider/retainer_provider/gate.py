@@ -109,9 +109,7 @@ class RetainerGate:
             return MeteredRequest(scope["method"], target.decode("latin-1"), body, key)
 
         async def call() -> UpstreamResult:
-            forwarded = headers.to_upstream(
-                scope["headers"], session_id=str(action.channel_id), body_length=len(body)
-            )
+            forwarded = headers.to_upstream(scope["headers"], session_id=str(action.channel_id), body_length=len(body))
             return await self._upstream.call({**scope, "headers": forwarded}, body)
 
         return delivery_answer(await self._engine.use(credential.challenge, action, offer, read, call))
@@ -164,7 +162,7 @@ def statement_answer(statement: Statement) -> Answer:
 def delivery_answer(delivery: Delivery) -> Answer:
     """The answer to a metered request, with its receipt; a replay whose body was not kept is its receipt alone."""
     stored = delivery.answer
-    added = (*_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
+    added: tuple[tuple[str, str], ...] = (*_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
     if delivery.replayed:
         added = (*added, (_REPLAYED, "true" if stored.body is not None else "receipt-only"))
     if stored.body is None:

@@ -22,7 +22,7 @@ def openapi_document(prefix: str) -> dict[str, Json]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "retainer", "version": version("retainer"), "description": "Prepaid sessions for HTTP services"},
+        "info": {"title": "retainer", "version": version("retainer")},
         "paths": {
             f"{prefix}/offers": _page("What is for sale, on which terms"),
             f"{prefix}/health": _page("Whether the service sees the chain and can write its books"),

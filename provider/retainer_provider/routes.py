@@ -1,6 +1,6 @@
 """The JSON API for monitoring and the panel. Parse, call the engine once, serialize."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -92,7 +92,12 @@ def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
         "minimumDeposit": offer.minimum_deposit,
         "maximumDeposit": offer.maximum_deposit,
     }
-    token = {"mint": str(offer.mint), "decimals": offer.decimals, "tokenProgram": str(offer.token_program)}
+    token: dict[str, Json] = {
+        "mint": str(offer.mint),
+        "symbol": token_symbol(offer.mint),
+        "decimals": offer.decimals,
+        "tokenProgram": str(offer.token_program),
+    }
     return present(
         {
             "offerId": offer.id,
@@ -101,7 +106,7 @@ def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
             "programId": str(identity.program_id),
             "payee": str(identity.payee),
             "operator": str(identity.operator),
-            "token": present({**token, "symbol": token_symbol(offer.mint)}),
+            "token": present(token),
             **{name: str(units) for name, units in amounts.items()},
             **{f"{name}Display": format_amount(units, offer.decimals) for name, units in amounts.items()},
             "durationSeconds": offer.duration,

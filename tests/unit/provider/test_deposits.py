@@ -197,7 +197,7 @@ def test_a_stock_opening_is_held_to_the_same(changes: dict[str, object]) -> None
     ],
 )
 def test_an_account_in_another_state_is_refused(changes: dict[str, object], problem: ProblemType) -> None:
-    refusal = check_account(account(**changes), HONEST.action, DEMANDS)
+    refusal = check_account(account(HONEST, **changes), HONEST.action, DEMANDS)
     assert refusal is not None
     assert refusal.problem is problem
 
