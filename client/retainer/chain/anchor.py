@@ -1,7 +1,7 @@
 """Sessions read the way Anchor users do: through the IDL, with anchorpy.
 
 For those who work that way, and as a second opinion on our own layouts. Needs `pip install "retainer[anchorpy]"`;
-nothing else of retainer imports this. anchorpy reads only the old form of IDL, so the program's is shipped in that form too.
+nothing else of retainer imports this. anchorpy reads only the old form of IDL, so the program's is shipped in both.
 """
 
 from collections.abc import Sequence
