@@ -2,9 +2,9 @@
 
 Usage: idl.py PRINTED FOLDER
 
-`session_escrow.json` is the IDL in Anchor's present form. `session_escrow.legacy.json` is the form of before Anchor 0.30, which anchorpy 0.21
-reads: accounts, events, errors and types. It names no instructions, because that form can only say eight-byte discriminators and this
-program's instructions have one byte.
+`session_escrow.json` is the IDL in Anchor's present form. `session_escrow.legacy.json` is the form of before Anchor
+0.30, which anchorpy 0.21 reads: accounts, events, errors and types. It names no instructions, because that form can
+only say eight-byte discriminators and this program's instructions have one byte.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SECTION = re.compile(r"^--- IDL begin (\w+) ---\n(.*?)\n--- IDL end \1 ---$", re
 
 
 def assemble(printed: str) -> dict[str, Any]:
-    """Join the printed sections into one IDL; everything but the instructions in the order of its name, so that the file is stable."""
+    """Join the printed sections into one IDL; types and events in the order of their names, so that it is stable."""
     sections: dict[str, list[str]] = {}
     for kind, body in SECTION.findall(printed):
         sections.setdefault(kind, []).append(body)
@@ -47,7 +47,8 @@ def legacy(idl: dict[str, Any]) -> dict[str, Any]:
         "name": idl["metadata"]["name"],
         "instructions": [],
         "accounts": [
-            {"name": entry["name"], "type": {"kind": "struct", "fields": fields[entry["name"]]}} for entry in idl["accounts"]
+            {"name": entry["name"], "type": {"kind": "struct", "fields": fields[entry["name"]]}}
+            for entry in idl["accounts"]
         ],
         "events": [
             {"name": entry["name"], "fields": [{**field, "index": False} for field in fields[entry["name"]]]}

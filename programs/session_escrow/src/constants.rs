@@ -2,7 +2,8 @@
 
 use anchor_lang::prelude::*;
 
-/// First seed of a session's address; the same as the Solana Foundation's payment-channels program, so stock clients derive it.
+/// First seed of a session's address; the same as the Solana Foundation's payment-channels program, so stock clients
+/// derive it.
 pub const SESSION_SEED: &[u8] = b"channel";
 /// First seed of the vault of a session opened with terms.
 pub const VAULT_SEED: &[u8] = b"vault";
@@ -15,8 +16,8 @@ pub const MIN_GRACE_PERIOD: u32 = 900;
 pub const MAX_GRACE_PERIOD: u32 = 2_592_000;
 /// How far ahead an expiry may lie, in seconds (a year).
 pub const MAX_EXPIRY_AHEAD: i64 = 31_536_000;
-/// `open_slot` must lie within this many slots of now. It may only ever shrink: a closed session's address must stay out of reach of
-/// every later `open`, or vouchers signed for the old session would be worth money in the new one.
+/// `open_slot` must lie within this many slots of now. It may only ever shrink: a closed session's address must stay
+/// out of reach of every later `open`, or vouchers signed for the old session would be worth money in the new one.
 pub const OPEN_SLOT_WINDOW: u64 = 1_500;
 
 /// Bit 0 of `flags`: run the token operations as one `batch` instruction of the token program.

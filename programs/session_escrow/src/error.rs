@@ -1,8 +1,11 @@
-//! What can be refused. A number never changes its meaning and its range never moves; new ones go to the end of a range.
+//! What can be refused. A number never changes its meaning and its range never moves; new ones go to the end of a
+//! range.
 //!
-//! Anchor itself refuses a wrong session or vault address (`InvalidSeeds`) and a wrong system program (`IncorrectProgramId`); 50 and 62 stay free.
+//! Anchor itself refuses a wrong session or vault address (`InvalidSeeds`) and a wrong system program
+//! (`IncorrectProgramId`); 50 and 62 stay free.
 //!
-//! Offsets from 6000: 0-49 authority and status, 50-99 accounts, 100-149 amounts, 150-199 time, 200-249 voucher, 250-299 token policy.
+//! Offsets from 6000: 0-49 authority and status, 50-99 accounts, 100-149 amounts, 150-199 time, 200-249 voucher,
+//! 250-299 token policy.
 
 use anchor_lang::prelude::*;
 
@@ -17,7 +20,9 @@ pub enum EscrowError {
     #[msg("The payer must not be the operator.")]
     PayerIsOperator = 1,
     /// 6002
-    #[msg("The key that pays the rent must be neither operator nor payee: it co-signs transactions that others build.")]
+    #[msg(
+        "The key that pays the rent must be neither operator nor payee: it co-signs transactions that others build."
+    )]
     SponsorHasRole = 2,
     /// 6003
     #[msg("Only the session's operator or payee may submit this.")]
@@ -60,9 +65,7 @@ pub enum EscrowError {
     #[msg("This is not a token account of the session's mint owned by the payer.")]
     WrongPayerToken = 56,
     /// 6057
-    #[msg(
-        "The token account is frozen; try again after it was thawed, or with another one of the same owner."
-    )]
+    #[msg("The token account is frozen; try again after it was thawed, or with another one of the same owner.")]
     TokenAccountFrozen = 57,
     /// 6058
     #[msg("This is not an initialized token account.")]
@@ -142,9 +145,7 @@ pub enum EscrowError {
     #[msg("The session's deadline has not been reached yet.")]
     DeadlineNotReached = 155,
     /// 6156
-    #[msg(
-        "A closed session keeps its address until its open_slot is 1,500 slots old; withdraw its rent then."
-    )]
+    #[msg("A closed session keeps its address until its open_slot is 1,500 slots old; withdraw its rent then.")]
     WindowNotOver = 156,
 
     /// 6200

@@ -1,4 +1,5 @@
-//! One event per change of state, packed little-endian. What an auditor must have is in instruction data too, because logs are cut at 10 kB.
+//! One event per change of state, packed little-endian. What an auditor must have is in instruction data too, because
+//! logs are cut at 10 kB.
 
 use crate::state::Session;
 use anchor_lang::prelude::*;

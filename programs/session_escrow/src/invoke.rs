@@ -17,53 +17,34 @@ pub struct Meta<'a> {
 impl<'a> Meta<'a> {
     /// Neither written nor signing.
     pub fn readonly(view: &'a AccountView) -> Self {
-        Self {
-            view,
-            writable: false,
-            signer: false,
-        }
+        Self { view, writable: false, signer: false }
     }
 
     /// Written by the callee.
     pub fn writable(view: &'a AccountView) -> Self {
-        Self {
-            view,
-            writable: true,
-            signer: false,
-        }
+        Self { view, writable: true, signer: false }
     }
 
     /// Signs, by the transaction or by seeds.
     pub fn signer(view: &'a AccountView) -> Self {
-        Self {
-            view,
-            writable: false,
-            signer: true,
-        }
+        Self { view, writable: false, signer: true }
     }
 
     /// Signs and is written.
     pub fn writable_signer(view: &'a AccountView) -> Self {
-        Self {
-            view,
-            writable: true,
-            signer: true,
-        }
+        Self { view, writable: true, signer: true }
     }
 }
 
-/// Calls `program`; a failure of the callee ends the transaction. The account list has a fixed length, so nothing is allocated.
+/// Calls `program`; a failure of the callee ends the transaction. The account list has a fixed length, so nothing is
+/// allocated. No caller passes the session as writable, or holds a reference into an account that it does.
 #[inline(always)]
 pub fn invoke<const N: usize>(program: &Address, accounts: [Meta; N], data: &[u8], signers: &[Signer]) {
     let metas = accounts.map(|a| InstructionAccount::new(a.view.address(), a.writable, a.signer));
     let infos = accounts.map(|a| CpiAccount::from(a.view));
-    let instruction = InstructionView {
-        program_id: program,
-        accounts: &metas,
-        data,
-    };
-    // SAFETY: the checked call would refuse the session, which Anchor keeps marked as mutably borrowed for the whole instruction. The callee
-    // never writes it (every call here passes it read-only), and no reference into the data of an account that a callee writes is alive:
-    // token accounts are read through `token`, whose borrows end before it returns.
+    let instruction = InstructionView { program_id: program, accounts: &metas, data };
+    // SAFETY: the checked call would refuse the session, which Anchor keeps marked as mutably borrowed for the whole
+    // instruction. The callee cannot write it: it is passed read-only, for its signature. Of the accounts that a callee
+    // does write no reference into their data is alive: `token` reads them, and its borrows end before it returns.
     unsafe { invoke_signed_unchecked(&instruction, &infos, signers) }
 }

@@ -1,7 +1,8 @@
 //! Session escrow: a payer deposits a token once, the payee meters use off chain, and one `close` settles and refunds.
 //!
-//! The account layout, the edges of the state machine, the roles and the reasons are in `docs/adr/001-session-escrow-program.md`. Each
-//! instruction has a file of its own under `instructions`; every rule about amounts, status and time is a method in `state`.
+//! The account layout, the edges of the state machine, the roles and the reasons are in
+//! `docs/adr/001-session-escrow-program.md`. Each instruction has a file of its own under `instructions`; every rule
+//! about amounts, status and time is a method in `state`.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -12,10 +13,10 @@ pub mod constants;
 pub mod error;
 pub mod events;
 pub mod instructions;
-pub mod invoke;
+mod invoke;
 pub mod state;
-pub mod token;
-pub mod voucher;
+mod token;
+mod voucher;
 
 use instructions::*;
 use state::{Claim, Terms};
@@ -23,12 +24,14 @@ use state::{Claim, Terms};
 // A localnet id; its key was thrown away. A public deployment declares its own (ADR 001).
 declare_id!("reUf7A1fqcJL4gQQmEbTReMuidTJnUF48pJUddZqnZT");
 
-/// The seven instructions. `open`, `top_up` and `request_close` are byte-compatible with the Solana Foundation's payment-channels program.
+/// The seven instructions. `open`, `top_up` and `request_close` are byte-compatible with the Solana Foundation's
+/// payment-channels program.
 #[program]
 pub mod session_escrow {
     use super::*;
 
-    /// Opens a session as a stock client does: no terms, the payee is the operator, the escrow is an associated token account.
+    /// Opens a session as a stock client does: no terms, the payee is the operator, the escrow is an associated token
+    /// account.
     #[discrim = [1]]
     pub fn open(
         ctx: &mut Context<Open>,
@@ -39,15 +42,8 @@ pub mod session_escrow {
         count: u32,
     ) -> Result<()> {
         let _ = count; // refused by the accounts' constraint unless it is 0
-        let terms = Terms {
-            salt,
-            deposit,
-            grace_period,
-            open_slot,
-            price_per_unit: 0,
-            expires_at: 0,
-            sla_hash: [0; 32],
-        };
+        let terms =
+            Terms { salt, deposit, grace_period, open_slot, price_per_unit: 0, expires_at: 0, sla_hash: [0; 32] };
         ctx.accounts.execute(&terms, &ctx.bumps)
     }
 
@@ -77,26 +73,14 @@ pub mod session_escrow {
         sla_hash: [u8; 32],
         flags: u8,
     ) -> Result<()> {
-        let terms = Terms {
-            salt,
-            deposit,
-            grace_period,
-            open_slot,
-            price_per_unit,
-            expires_at,
-            sla_hash,
-        };
+        let terms = Terms { salt, deposit, grace_period, open_slot, price_per_unit, expires_at, sla_hash };
         ctx.accounts.execute(&terms, flags, &ctx.bumps)
     }
 
     /// Pays the payee up to the cumulative `amount`; the session goes on.
     #[discrim = [17]]
     pub fn settle(ctx: &mut Context<Settle>, amount: u64, charged_units: u64, opened_at: i64) -> Result<()> {
-        ctx.accounts.execute(&Claim {
-            amount,
-            charged_units,
-            opened_at,
-        })
+        ctx.accounts.execute(&Claim { amount, charged_units, opened_at })
     }
 
     /// Settles up to the cumulative `amount`, refunds the rest and closes.
@@ -109,15 +93,7 @@ pub mod session_escrow {
         usage_root: [u8; 32],
         flags: u8,
     ) -> Result<()> {
-        ctx.accounts.execute(
-            &Claim {
-                amount,
-                charged_units,
-                opened_at,
-            },
-            usage_root,
-            flags,
-        )
+        ctx.accounts.execute(&Claim { amount, charged_units, opened_at }, usage_root, flags)
     }
 
     /// Refunds the payer once the deadline is reached, or returns the rent of a closed session. Anyone may send it.

@@ -1,7 +1,7 @@
 //! The one account of this program and the rules that change it.
 
+mod opening;
 mod session;
-mod terms;
 
+pub use opening::*;
 pub use session::*;
-pub use terms::*;

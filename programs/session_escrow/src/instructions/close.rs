@@ -1,5 +1,6 @@
-//! Open or Closing -> gone: settles and refunds in one instruction, closes the escrow and returns all lamports. A session whose vouchers could
-//! be used again at the same address stays as Closed instead, until `withdraw` returns its rent.
+//! Open or Closing -> gone: settles and refunds in one instruction, closes the escrow and returns all lamports. A
+//! session whose vouchers could be used again at the same address stays as Closed instead, until `withdraw` returns its
+//! rent.
 
 use super::batch_flag;
 use crate::{
@@ -112,17 +113,9 @@ impl Close {
             otherwise: EscrowError::WrongPayeeToken,
         };
         token::check_account(self.payee_token.account(), &payee)?;
-        let payer = Holder {
-            owner: &self.session.payer,
-            otherwise: EscrowError::WrongPayerToken,
-            ..payee
-        };
+        let payer = Holder { owner: &self.session.payer, otherwise: EscrowError::WrongPayerToken, ..payee };
         token::check_account(self.payer_token.account(), &payer)?;
-        let own = Holder {
-            owner: self.session.address(),
-            otherwise: EscrowError::EscrowTampered,
-            ..payee
-        };
+        let own = Holder { owner: self.session.address(), otherwise: EscrowError::EscrowTampered, ..payee };
         let balance = token::check_account(self.escrow.account(), &own)?;
         let refund = balance.checked_sub(due).ok_or(EscrowError::EscrowShort)?;
         require!(refund >= self.session.owed()?, EscrowError::EscrowShort);

@@ -1,6 +1,8 @@
-//! absent -> Open, as a stock client builds it: no terms, the payee is the operator, the escrow is the session's associated token account.
+//! absent -> Open, as a stock client builds it: no terms, the payee is the operator, the escrow is the session's
+//! associated token account.
 //!
-//! Data and account order are those of the Solana Foundation's payment-channels program, so any client of it can open a session here.
+//! Data and account order are those of the Solana Foundation's payment-channels program, so any client of it can open a
+//! session here.
 
 // Anchor parses `#[instruction]` again on exit, where the seeds no longer need it.
 #![allow(unused_variables)]
@@ -108,8 +110,7 @@ impl Open {
             kind: EscrowKind::Ata,
         };
 
-        self.session
-            .record_opening(&parties, terms, &escrow, clock.unix_timestamp);
+        self.session.record_opening(&parties, terms, &escrow, clock.unix_timestamp);
         self.session.bump = bumps.session;
         let metas = [
             Meta::writable_signer(self.rent_payer.account()),

@@ -1,5 +1,6 @@
-//! absent -> Open, retainer's own way in: operator, price, expiry and SLA hash are committed from the first moment, and the escrow is a vault
-//! that nobody else can create and that costs far fewer compute units than an associated token account.
+//! absent -> Open, retainer's own way in: operator, price, expiry and SLA hash are committed from the first moment, and
+//! the escrow is a vault that nobody else can create and that costs far fewer compute units than an associated token
+//! account.
 
 // Anchor parses `#[instruction]` again on exit, where the seeds no longer need it.
 #![allow(unused_variables)]
@@ -14,7 +15,8 @@ use crate::{
 };
 use anchor_lang::{prelude::*, programs::System};
 
-/// `salt u64 | deposit u64 | grace_period u32 | open_slot u64 | price_per_unit u64 | expires_at i64 | sla_hash [32] | flags u8`.
+/// `salt u64 | deposit u64 | grace_period u32 | open_slot u64 | price_per_unit u64 | expires_at i64 | sla_hash [32] |
+/// flags u8`.
 const ARGS_LEN: usize = 77;
 
 /// Accounts of `open_with_terms`.
@@ -95,8 +97,7 @@ impl OpenWithTerms {
             kind: EscrowKind::Vault,
         };
 
-        self.session
-            .record_opening(&parties, terms, &escrow, clock.unix_timestamp);
+        self.session.record_opening(&parties, terms, &escrow, clock.unix_timestamp);
         self.session.bump = bumps.session;
         // A fresh vault needs no extension: none of the allowed mint extensions asks for one on its accounts.
         create_account_signed(
@@ -114,11 +115,7 @@ impl OpenWithTerms {
             authority: self.payer.account(),
             decimals: escrow.decimals,
         };
-        Fund {
-            transfer,
-            owner: self.session.address(),
-        }
-        .invoke(terms.deposit, batch);
+        Fund { transfer, owner: self.session.address() }.invoke(terms.deposit, batch);
         emit!(SessionOpened::new(self.session.address(), &self.session));
         self.session.invariant()
     }

@@ -1,4 +1,5 @@
-//! Open -> Closing: the payer starts the grace period, within which the payee settles and after which anyone may withdraw to the payer.
+//! Open -> Closing: the payer starts the grace period, within which the payee settles and after which anyone may
+//! withdraw to the payer.
 
 use crate::{constants::*, error::EscrowError, events::CloseRequested, state::Session};
 use anchor_lang::prelude::*;

@@ -1,5 +1,5 @@
-//! Open -> Open, Closing -> Closing: pays the payee what is due; the session stays. Touches nothing of the payer's, so whatever the payer does
-//! to its own token account, the payee is paid.
+//! Open -> Open, Closing -> Closing: pays the payee what is due; the session stays. Touches nothing of the payer's, so
+//! whatever the payer does to its own token account, the payee is paid.
 
 use crate::{
     constants::*,
@@ -67,11 +67,7 @@ impl Settle {
             otherwise: EscrowError::WrongPayeeToken,
         };
         token::check_account(self.payee_token.account(), &payee)?;
-        let own = Holder {
-            owner: self.session.address(),
-            otherwise: EscrowError::EscrowTampered,
-            ..payee
-        };
+        let own = Holder { owner: self.session.address(), otherwise: EscrowError::EscrowTampered, ..payee };
         let balance = token::check_account(self.escrow.account(), &own)?;
         require!(due <= balance, EscrowError::EscrowShort);
 

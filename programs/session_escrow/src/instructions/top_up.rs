@@ -1,4 +1,5 @@
-//! Open -> Open: adds to the deposit. Byte-compatible with stock clients; a closure that was requested is never undone by it (C26).
+//! Open -> Open: adds to the deposit. Byte-compatible with stock clients; a closure that was requested is never undone
+//! by it (C26).
 
 use crate::{
     constants::*,

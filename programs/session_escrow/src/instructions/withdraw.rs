@@ -1,5 +1,5 @@
-//! Open or Closing -> gone, from the deadline on, by anyone: refunds the payer, with nothing needed of the payee. Closed -> gone, once its
-//! address cannot be opened again: returns the rent.
+//! Open or Closing -> gone, from the deadline on, by anyone: refunds the payer, with nothing needed of the payee.
+//! Closed -> gone, once its address cannot be opened again: returns the rent.
 
 use crate::{
     constants::*,
@@ -70,7 +70,8 @@ impl Withdraw {
         Ok(())
     }
 
-    /// The deadline is reached and the payer's account can take the refund; the session becomes Closed. Returns all that the escrow holds.
+    /// The deadline is reached and the payer's account can take the refund; the session becomes Closed. Returns all
+    /// that the escrow holds.
     fn validate(&mut self, now: i64) -> Result<u64> {
         self.session.record_withdrawal(now)?;
         let token_program = self.token_program.address();
@@ -82,11 +83,7 @@ impl Withdraw {
             otherwise: EscrowError::WrongPayerToken,
         };
         token::check_account(self.payer_token.account(), &payer)?;
-        let own = Holder {
-            owner: self.session.address(),
-            otherwise: EscrowError::EscrowTampered,
-            ..payer
-        };
+        let own = Holder { owner: self.session.address(), otherwise: EscrowError::EscrowTampered, ..payer };
         token::check_account(self.escrow.account(), &own)
     }
 

@@ -6,6 +6,7 @@ use crate::{
     state::{Escrow, Parties, Terms},
 };
 use anchor_lang::prelude::*;
+use core::mem::{offset_of, size_of};
 use pinocchio::cpi::Seed;
 
 /// What a session account says of itself. Gone is the account's absence.
@@ -96,8 +97,14 @@ pub struct Session {
 }
 
 const _: () = assert!(
-    core::mem::size_of::<Session>() + 8 == 352,
-    "the layout is read by others"
+    offset_of!(Session, payer) == 8
+        && offset_of!(Session, escrow) == 200
+        && offset_of!(Session, salt) == 232
+        && offset_of!(Session, grace_period) == 272
+        && offset_of!(Session, opened_at) == 280
+        && offset_of!(Session, sla_hash) == 312
+        && size_of::<Session>() == 344,
+    "others read these offsets, 8 further on in the account"
 );
 
 impl Session {
@@ -130,11 +137,7 @@ impl Session {
         require!(amount > 0, EscrowError::ZeroTopUp);
         let expires_at = self.expires_at.get();
         require!(expires_at == 0 || now < expires_at, EscrowError::SessionExpired);
-        let deposit = self
-            .deposit
-            .get()
-            .checked_add(amount)
-            .ok_or(EscrowError::AmountOverflow)?;
+        let deposit = self.deposit.get().checked_add(amount).ok_or(EscrowError::AmountOverflow)?;
         self.deposit = deposit.into();
         Ok(())
     }
@@ -147,30 +150,15 @@ impl Session {
         Ok(())
     }
 
-    /// Open or Closing, unchanged: raises what was settled. Returns what is to be paid now, in base units; the caller sees to its
-    /// authorization (see [`crate::voucher::authorize`]).
+    /// Open or Closing, unchanged: raises what was settled. Returns what is to be paid now, in base units; the caller
+    /// sees to its authorization (see `voucher::authorize`).
     pub fn record_settlement(&mut self, claim: &Claim, now: i64) -> Result<u64> {
         self.require_not_closed()?;
-        require!(
-            claim.opened_at == self.opened_at.get(),
-            EscrowError::OpenedAtMismatch
-        );
-        let due = claim
-            .amount
-            .checked_sub(self.settled.get())
-            .ok_or(EscrowError::AmountBelowSettled)?;
-        require!(
-            claim.amount <= self.deposit.get(),
-            EscrowError::AmountAboveDeposit
-        );
-        require!(
-            claim.charged_units >= self.charged_units.get(),
-            EscrowError::UnitsDecreased
-        );
-        require!(
-            self.price_fits(claim.amount, claim.charged_units),
-            EscrowError::PriceMismatch
-        );
+        require!(claim.opened_at == self.opened_at.get(), EscrowError::OpenedAtMismatch);
+        let due = claim.amount.checked_sub(self.settled.get()).ok_or(EscrowError::AmountBelowSettled)?;
+        require!(claim.amount <= self.deposit.get(), EscrowError::AmountAboveDeposit);
+        require!(claim.charged_units >= self.charged_units.get(), EscrowError::UnitsDecreased);
+        require!(self.price_fits(claim.amount, claim.charged_units), EscrowError::PriceMismatch);
         if due > 0 {
             require!(!self.deadline_reached(now)?, EscrowError::DeadlinePassed);
         }
@@ -194,10 +182,7 @@ impl Session {
 
     /// Only these two submit settlements; never the payer, who could use an old voucher.
     pub fn require_submitter(&self, key: &Address) -> Result<()> {
-        require!(
-            *key == self.operator || *key == self.payee,
-            EscrowError::UnauthorizedSubmitter
-        );
+        require!(*key == self.operator || *key == self.payee, EscrowError::UnauthorizedSubmitter);
         Ok(())
     }
 
@@ -221,8 +206,8 @@ impl Session {
         slot.saturating_sub(self.open_slot.get()) > OPEN_SLOT_WINDOW
     }
 
-    /// The earlier of closure and expiry, plus the grace period; none while neither is set. From it on nothing raises `settled`, and
-    /// anyone may send the payer its refund.
+    /// The earlier of closure and expiry, plus the grace period; none while neither is set. From it on nothing raises
+    /// `settled`, and anyone may send the payer its refund.
     pub fn deadline(&self) -> Result<Option<i64>> {
         let closure = (self.status == Status::Closing as u8).then(|| self.closure_started_at.get());
         let expiry = Some(self.expires_at.get()).filter(|&at| at != 0);
@@ -239,11 +224,7 @@ impl Session {
 
     /// What the escrow owes at least: tokens that strangers sent come on top.
     pub fn owed(&self) -> Result<u64> {
-        Ok(self
-            .deposit
-            .get()
-            .checked_sub(self.settled.get())
-            .ok_or(EscrowError::InvariantBroken)?)
+        Ok(self.deposit.get().checked_sub(self.settled.get()).ok_or(EscrowError::InvariantBroken)?)
     }
 
     /// The seeds that let the program sign for the session, from its own fields.
@@ -262,7 +243,10 @@ impl Session {
 
     /// Holds after every instruction that leaves the account in place.
     pub fn invariant(&self) -> Result<()> {
-        let status_fits = (Status::Open as u8..=Status::Closed as u8).contains(&self.status);
+        let status_fits = match self.status {
+            s if s == Status::Open as u8 => self.closure_started_at.get() == 0,
+            s => s == Status::Closing as u8 || s == Status::Closed as u8,
+        };
         require!(
             status_fits
                 && self.version == SESSION_VERSION

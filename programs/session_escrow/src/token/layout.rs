@@ -12,7 +12,8 @@ pub const ACCOUNT_LEN: usize = core::mem::size_of::<AccountLayout>();
 const MINT_LEN: usize = core::mem::size_of::<MintLayout>();
 /// A Token-2022 multisig has this length, and its bytes could imitate an account with extensions.
 const MULTISIG_LEN: usize = 355;
-/// Byte that tells mints and accounts with extensions apart, at the end of an account's base layout; the extensions follow.
+/// Byte that tells mints and accounts with extensions apart, at the end of an account's base layout; the extensions
+/// follow.
 const ACCOUNT_TYPE_AT: usize = ACCOUNT_LEN;
 const TYPE_MINT: u8 = 1;
 const TYPE_ACCOUNT: u8 = 2;
@@ -60,10 +61,7 @@ pub fn is_token_program(address: &Address) -> bool {
 
 /// An initialized mint of `program` whose extensions are all allowed. Returns its decimals.
 pub fn check_mint(mint: &AccountView, program: &Address) -> Result<u8> {
-    require!(
-        mint.owned_by(&Token::id()) || mint.owned_by(&Token2022::id()),
-        EscrowError::WrongMint
-    );
+    require!(mint.owned_by(&Token::id()) || mint.owned_by(&Token2022::id()), EscrowError::WrongMint);
     require!(mint.owned_by(program), EscrowError::WrongTokenProgram);
     let data = mint.try_borrow()?;
     let base: &MintLayout = base_of(&data, EscrowError::WrongMint)?;
@@ -103,25 +101,18 @@ pub fn check_payer_side(
     program: &Address,
 ) -> Result<u8> {
     let decimals = check_mint(mint, program)?;
-    let holder = Holder {
-        program,
-        mint: mint.address(),
-        owner: payer,
-        otherwise: EscrowError::WrongPayerToken,
-    };
+    let holder = Holder { program, mint: mint.address(), owner: payer, otherwise: EscrowError::WrongPayerToken };
     check_account(payer_token, &holder)?;
     Ok(decimals)
 }
 
-/// As [`check_account`], for an escrow that somebody else may have created beforehand: nobody but the session may move or close it (C13).
+/// As [`check_account`], for an escrow that somebody else may have created beforehand: nobody but the session may move
+/// or close it (C13).
 pub fn check_new_escrow(account: &AccountView, holder: &Holder) -> Result<u64> {
     require!(account.owned_by(holder.program), holder.otherwise);
     let data = account.try_borrow()?;
     let base = checked_base(&data, holder)?;
-    require!(
-        base.delegate_tag == NONE && base.close_authority_tag == NONE,
-        EscrowError::EscrowTampered
-    );
+    require!(base.delegate_tag == NONE && base.close_authority_tag == NONE, EscrowError::EscrowTampered);
     Ok(base.amount.get())
 }
 
@@ -132,17 +123,10 @@ fn checked_base<'a>(data: &'a [u8], holder: &Holder) -> Result<&'a AccountLayout
         STATE_FROZEN => return Err(EscrowError::TokenAccountFrozen.into()),
         _ => return Err(EscrowError::TokenAccountMalformed.into()),
     }
-    require!(
-        base.mint == *holder.mint && base.owner == *holder.owner,
-        holder.otherwise
-    );
+    require!(base.mint == *holder.mint && base.owner == *holder.owner, holder.otherwise);
     if data.len() > ACCOUNT_LEN {
         let extensions = extensions_of(data, TYPE_ACCOUNT, EscrowError::TokenAccountMalformed)?;
-        check_extensions(
-            extensions,
-            &ACCOUNT_EXTENSIONS,
-            EscrowError::AccountExtensionRefused,
-        )?;
+        check_extensions(extensions, &ACCOUNT_EXTENSIONS, EscrowError::AccountExtensionRefused)?;
     }
     Ok(base)
 }
@@ -152,7 +136,8 @@ fn base_of<T: Pod>(data: &[u8], otherwise: EscrowError) -> Result<&T> {
     bytemuck::try_from_bytes(base).map_err(|_| otherwise.into())
 }
 
-/// The bytes after the account type, which must be `expected`. SPL Token never makes such an account: its lengths are fixed.
+/// The bytes after the account type, which must be `expected`. SPL Token never makes such an account: its lengths are
+/// fixed.
 fn extensions_of(data: &[u8], expected: u8, otherwise: EscrowError) -> Result<&[u8]> {
     if data.len() == MULTISIG_LEN {
         return Err(otherwise.into());
@@ -163,12 +148,9 @@ fn extensions_of(data: &[u8], expected: u8, otherwise: EscrowError) -> Result<&[
     }
 }
 
-/// Walks `type u16 | length u16 | value` records as Token-2022 does: type 0, or fewer bytes than a type takes, ends the list.
-fn check_extensions(
-    mut rest: &[u8],
-    allowed: &core::ops::RangeInclusive<u16>,
-    refused: EscrowError,
-) -> Result<()> {
+/// Walks `type u16 | length u16 | value` records as Token-2022 does: type 0, or fewer bytes than a type takes, ends the
+/// list.
+fn check_extensions(mut rest: &[u8], allowed: &core::ops::RangeInclusive<u16>, refused: EscrowError) -> Result<()> {
     while let [a, b, tail @ ..] = rest {
         let kind = u16::from_le_bytes([*a, *b]);
         if kind == 0 {

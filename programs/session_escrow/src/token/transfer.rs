@@ -41,12 +41,7 @@ impl Transfer<'_> {
             Meta::writable(self.to),
             Meta::signer(self.authority),
         ];
-        invoke(
-            self.program,
-            metas,
-            &transfer_data(amount, self.decimals),
-            signers,
-        );
+        invoke(self.program, metas, &transfer_data(amount, self.decimals), signers);
     }
 }
 
@@ -115,11 +110,7 @@ impl Drain<'_> {
         if refund > 0 {
             self.transfer_to(self.payer_token).invoke(refund, signers);
         }
-        let metas = [
-            Meta::writable(self.escrow),
-            Meta::writable(self.rent_payer),
-            Meta::signer(self.session),
-        ];
+        let metas = [Meta::writable(self.escrow), Meta::writable(self.rent_payer), Meta::signer(self.session)];
         invoke(self.program, metas, &[CLOSE_ACCOUNT], signers);
     }
 

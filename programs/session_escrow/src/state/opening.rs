@@ -25,22 +25,10 @@ impl Terms {
     /// The terms lie within the bounds that keep funds from being locked and addresses from being used twice.
     pub fn validate(&self, clock: &Clock) -> Result<()> {
         require!(self.deposit > 0, EscrowError::ZeroDeposit);
-        require!(
-            self.price_per_unit <= self.deposit,
-            EscrowError::PriceAboveDeposit
-        );
-        require!(
-            (MIN_GRACE_PERIOD..=MAX_GRACE_PERIOD).contains(&self.grace_period),
-            EscrowError::GraceOutOfRange
-        );
-        require!(
-            self.expires_at == 0 || self.expires_in_time(clock),
-            EscrowError::ExpiryOutOfRange
-        );
-        let age = clock
-            .slot
-            .checked_sub(self.open_slot)
-            .ok_or(EscrowError::OpenSlotOutOfWindow)?;
+        require!(self.price_per_unit <= self.deposit, EscrowError::PriceAboveDeposit);
+        require!((MIN_GRACE_PERIOD..=MAX_GRACE_PERIOD).contains(&self.grace_period), EscrowError::GraceOutOfRange);
+        require!(self.expires_at == 0 || self.expires_in_time(clock), EscrowError::ExpiryOutOfRange);
+        let age = clock.slot.checked_sub(self.open_slot).ok_or(EscrowError::OpenSlotOutOfWindow)?;
         require!(age <= OPEN_SLOT_WINDOW, EscrowError::OpenSlotOutOfWindow);
         Ok(())
     }
@@ -72,15 +60,9 @@ impl Parties<'_> {
     pub fn validate(&self) -> Result<()> {
         require!(self.payer != self.payee, EscrowError::PayerIsPayee);
         require!(self.payer != self.operator, EscrowError::PayerIsOperator);
-        require!(
-            self.rent_payer != self.operator && self.rent_payer != self.payee,
-            EscrowError::SponsorHasRole
-        );
+        require!(self.rent_payer != self.operator && self.rent_payer != self.payee, EscrowError::SponsorHasRole);
         let metered = self.authorized_signer == self.operator;
-        require!(
-            metered || self.authorized_signer.is_on_curve(),
-            EscrowError::SignerOffCurve
-        );
+        require!(metered || self.authorized_signer.is_on_curve(), EscrowError::SignerOffCurve);
         Ok(())
     }
 }
