@@ -31,8 +31,8 @@ from retainer_provider.records import (
     ReserveRequest,
     SessionRecord,
     Settlement,
+    SettlementPlan,
 )
-from retainer_provider.settlement import SettlementPlan
 
 
 class LedgerError(RetainerError):

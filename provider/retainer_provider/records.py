@@ -11,7 +11,6 @@ from retainer.protocol.errors import AmountError
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.usage import UsageEntry
 from retainer_provider.meter import Charge
-from retainer_provider.settlement import SettlementPlan
 
 LEDGER_MAX = 2**63 - 1
 """Largest amount that every SQL database's integer holds; a deposit above it is refused at the door."""
@@ -212,6 +211,17 @@ class Commit:
     usage: UsageDraft
     finish: Callable[[CommitFacts], StoredAnswer]
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementPlan:
+    """The arguments of ``close``. ``amount + refund`` is the account's whole deposit, in base units."""
+
+    amount: BaseUnits
+    charged_units: int
+    refund: BaseUnits
+    usage_root: bytes
+    opened_at: int
 
 
 class SettlementStage(StrEnum):

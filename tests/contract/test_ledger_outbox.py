@@ -11,8 +11,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
 from retainer_provider.ledger import Ledger
 from retainer_provider.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
-from retainer_provider.records import SettlementStage
-from retainer_provider.settlement import SettlementPlan
+from retainer_provider.records import SettlementPlan, SettlementStage
 from tests.books import DEPOSIT, NOW, PRICE, SIGNATURE, ask, commit_of, held, open_session, reserve
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from retainer_provider.records import (
     ReserveRequest,
     SessionRecord,
     Settlement,
+    SettlementPlan,
 )
-from retainer_provider.settlement import SettlementPlan
 from retainer_provider.stores import sqlite_requests, sqlite_sessions, sqlite_settlements
 from retainer_provider.stores.sqlite_file import DatabaseFile, open_database
 from retainer_provider.stores.sqlite_holds import Holds

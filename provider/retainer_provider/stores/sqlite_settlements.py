@@ -6,8 +6,7 @@ import apsw
 
 from retainer.protocol.amounts import BaseUnits
 from retainer_provider.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
-from retainer_provider.records import Settlement, SettlementStage, ledger_amount
-from retainer_provider.settlement import SettlementPlan
+from retainer_provider.records import Settlement, SettlementPlan, SettlementStage, ledger_amount
 from retainer_provider.stores.sqlite_rows import first_row
 
 # The plan must say what the books say at this moment, with nothing in flight that could change them.
