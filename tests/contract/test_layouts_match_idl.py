@@ -1,4 +1,4 @@
-"""The kernel writes by hand what the program's IDL says by machine: bytes, accounts, discriminators and errors agree."""
+"""The kernel writes by hand what the IDL says by machine: bytes, accounts, discriminators and errors agree."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ SIZES = {"u8": 1, "u32": 4, "u64": 8, "i64": 8, "pubkey": 32}
 def filled(
     members: Sequence[Mapping[str, Any]], fixed: Mapping[str, int]
 ) -> tuple[bytes, dict[str, int | bytes | Pubkey]]:
-    """Bytes that give every member of the IDL a value of its own, and those values by name; ``fixed`` where not free."""
+    """Bytes that give every member a value of its own, and those values by name; ``fixed`` where they are not free."""
     data, values = b"", dict[str, int | bytes | Pubkey]()
     for number, member in enumerate(members, start=1):
         name, kind = member["name"], member["type"]

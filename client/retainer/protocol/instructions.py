@@ -51,7 +51,7 @@ ACCOUNT_SLOTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "rent",
             "ata_program",
             "event_authority",
-            "program",
+            "this_program",
         ),
         "top_up": ("payer[sw]", "session[w]", "payer_token[w]", "escrow[w]", "mint", "token_program"),
         "request_close": ("payer[s]", "session[w]"),

@@ -34,7 +34,6 @@ PROGRAM_ERRORS: Final = MappingProxyType(
             "SignerOffCurve", "The authorized signer is not a point on the curve, so it could never sign a voucher."
         ),
         6009: ProgramError("InvariantBroken", "The session's fields contradict each other; please report this."),
-        6050: ProgramError("WrongSessionAddress", "This is not the address that the session's seeds give."),
         6051: ProgramError(
             "WrongEscrow",
             "This is not the session's escrow; a session opened with terms has a vault instead of an associated token account.",
@@ -54,7 +53,6 @@ PROGRAM_ERRORS: Final = MappingProxyType(
         ),
         6060: ProgramError("WrongInstructionsSysvar", "The instructions sysvar is expected here."),
         6061: ProgramError("UnsupportedVersion", "The session was written by another version of this program."),
-        6062: ProgramError("WrongSystemProgram", "The system program is expected here."),
         6063: ProgramError("WrongAtaProgram", "The associated token account program is expected here."),
         6064: ProgramError("WrongRentSysvar", "The rent sysvar is expected here."),
         6065: ProgramError("WrongEventAuthority", "This program's event authority is expected here."),

@@ -76,7 +76,8 @@ def can_move(source: SessionState, target: SessionState) -> bool:
 class SessionAccount:
     """The session account: its fields, never token balances, are the authority.
 
-    Times are Unix seconds, amounts base units; a time of 0 is none.
+    Times are Unix seconds, amounts base units. ``closure_started_at`` says something only while closing, and an
+    ``expires_at`` of 0 means never.
     """
 
     version: int
@@ -120,8 +121,9 @@ class SessionAccount:
 
     def deadline(self) -> int | None:
         """From when nothing raises ``settled`` and anyone may withdraw for the payer; None while nothing sets it."""
-        starts = [start for start in (self.closure_started_at, self.expires_at) if start]
-        return min(starts) + self.grace_period if starts else None
+        closure = [self.closure_started_at] if self.status is ChainStatus.CLOSING else []
+        expiry = [self.expires_at] if self.expires_at else []
+        return min((start + self.grace_period for start in closure + expiry), default=None)
 
 
 def user_state(account: SessionAccount, *, spent: int, price: int, now: int) -> SessionState:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from solders.hash import Hash
-from solders.keypair import Keypair
 from solders.instruction import Instruction
+from solders.keypair import Keypair
 from solders.message import Message, MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.signature import Signature

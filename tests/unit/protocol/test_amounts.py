@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from retainer.protocol.amounts import base_units, format_amount, parse_amount, parse_base_units, requests_left
@@ -36,9 +38,9 @@ def test_amounts_are_shown_shortest_with_a_digit_after_the_point(case: dict[str,
 
 
 @pytest.mark.parametrize("value", [-1, U64_MAX + 1, True, 1.0, "1", None])
-def test_only_ints_within_u64_become_amounts(value: object) -> None:
+def test_only_ints_within_u64_become_amounts(value: Any) -> None:  # noqa: ANN401 - from a caller without a type checker
     with pytest.raises(AmountError):
-        base_units(value)  # type: ignore[arg-type] - a caller without a type checker
+        base_units(value)
 
 
 @pytest.mark.parametrize("decimals", [-1, 21])

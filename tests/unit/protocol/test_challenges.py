@@ -59,7 +59,7 @@ def test_an_absent_part_is_an_empty_slot_and_not_a_missing_one() -> None:
         {"id": "ü"},
     ],
 )
-def test_a_changed_challenge_is_not_ours(change: dict[str, str | None]) -> None:
+def test_a_changed_challenge_is_not_ours(change: dict[str, Any]) -> None:
     assert verify_challenge_id(CHALLENGE, [SECRET])
     assert not verify_challenge_id(replace(CHALLENGE, **change), [SECRET])
 
@@ -171,4 +171,4 @@ def test_parsing_keeps_the_request_text_as_it_is() -> None:
     text = encode_base64url(b'{ "b":1, "a":2 }')
     parsed = parse_challenge_headers([MINIMAL.replace("e30", text)])
     assert parsed == [Challenge(id="a", realm="r", method="solana", intent="session", request=text)]
-    assert HEADER == challenge_header(parse_challenge_headers([HEADER])[0])
+    assert challenge_header(parse_challenge_headers([HEADER])[0]) == HEADER

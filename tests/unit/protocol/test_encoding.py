@@ -72,7 +72,7 @@ def test_base64url_has_no_padding_and_comes_back(data: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["", "YQ==", "YR", "YQ\n", " YQ", "YQ ", "a", "+/+/", "YWJ\u0441", "Y Q"])
 def test_base64url_in_any_other_form_is_refused(text: str) -> None:
-    """ "YR" decodes to the same byte as "YQ": two texts for one value would break comparison."""
+    """Both YR and YQ decode to the byte "a": two texts for one value would break comparison."""
     with pytest.raises(MessageError, match="it is not"):
         decode_base64url(text, "it")
 

@@ -112,7 +112,7 @@ def test_our_program_called_by_another_is_heard() -> None:
         frame(STRANGER.pubkey(), 1, f"Program log: Program {PROGRAM_ID} invoke [2]", data(ONE)),
         frame(STRANGER.pubkey(), 1, f"Program log: \nProgram {PROGRAM_ID} invoke [2]\n{data(ONE)}"),
         frame(PROGRAM_ID, 1, f"Program log: {data(ONE)}"),
-        frame(PROGRAM_ID, 1) + [data(ONE)],
+        [*frame(PROGRAM_ID, 1), data(ONE)],
         [data(ONE)],
         frame(PROGRAM_ID, 1, *frame(STRANGER.pubkey(), 2, f"Program {STRANGER.pubkey()} success x", data(ONE))),
         frame(PROGRAM_ID, 1, "Program data: !", "Program data: ", "Program data: YQ=="),

@@ -8,6 +8,7 @@ from retainer.protocol.constants import ATA_PROGRAM_ID, TOKEN_2022_PROGRAM_ID
 from retainer.protocol.errors import LayoutError
 from retainer.protocol.instruction_data import (
     CloseData,
+    DecodedInstruction,
     OpenData,
     OpenWithTermsData,
     RequestCloseData,
@@ -79,7 +80,7 @@ BUILDERS: dict[str, Callable[[], Instruction]] = {
     ),
     "withdraw": lambda: withdraw(session=SESSION, account=ACCOUNT, payer_token=PAYER_TOKEN),
 }
-DATA = {
+DATA: dict[str, DecodedInstruction] = {
     "open": OpenData(42, 1_000_000, 900, 352_114_093),
     "open_with_terms": OpenWithTermsData(
         42, 1_000_000, 900, 352_114_093, 8000, 1_900_000_000, SlaTerms().hash(), batch=True

@@ -23,7 +23,7 @@ def test_a_problem_comes_back_with_its_own_members() -> None:
 
 
 def test_the_drafts_types_have_the_drafts_addresses() -> None:
-    assert ProblemType.INVALID_CHALLENGE == "https://paymentauth.org/problems/invalid-challenge"
+    assert str(ProblemType.INVALID_CHALLENGE) == "https://paymentauth.org/problems/invalid-challenge"
     assert len({str(kind) for kind in ProblemType}) == len(ProblemType)
 
 

@@ -47,12 +47,19 @@ def test_an_account_knows_its_seeds_and_what_would_be_refunded() -> None:
 
 @pytest.mark.parametrize(
     ("closure_started_at", "expires_at", "deadline"),
-    [(0, 0, None), (1000, 0, 1900), (0, 2000, 2900), (1000, 2000, 1900), (2000, 1000, 1900)],
+    [(None, 0, None), (1000, 0, 1900), (0, 0, 900), (None, 2000, 2900), (1000, 2000, 1900), (2000, 1000, 1900)],
 )
 def test_the_deadline_is_the_earliest_that_is_set(
-    closure_started_at: int, expires_at: int, deadline: int | None
+    closure_started_at: int | None, expires_at: int, deadline: int | None
 ) -> None:
-    account = replace(ACCOUNT, closure_started_at=closure_started_at, expires_at=expires_at, grace_period=900)
+    """The status says whether a closure started: on a new test chain its time may well be 0."""
+    account = replace(
+        ACCOUNT,
+        status=ChainStatus.OPEN if closure_started_at is None else ChainStatus.CLOSING,
+        closure_started_at=closure_started_at or 0,
+        expires_at=expires_at,
+        grace_period=900,
+    )
     assert account.deadline() == deadline
 
 

@@ -1,4 +1,4 @@
-"""What a sponsor would sign: every way to slip something else into a deposit's transaction, each beside its honest twin."""
+"""What a sponsor would sign: each way to slip something else into a deposit's transaction, beside its honest twin."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +13,7 @@ from solders.message import Message, MessageHeader, MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import AdvanceNonceAccountParams, TransferParams, advance_nonce_account, transfer
 
+from retainer.protocol.actions import OpenAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import (
     ATA_PROGRAM_ID,
@@ -22,7 +23,6 @@ from retainer.protocol.constants import (
     TOKEN_2022_PROGRAM_ID,
 )
 from retainer.protocol.credentials import parse_authorization
-from retainer.protocol.actions import OpenAction
 from retainer.protocol.errors import TransactionError
 from retainer.protocol.instructions import (
     ACCOUNT_NAMES,
@@ -91,7 +91,7 @@ def test_an_opening_is_read_from_its_bytes(name: str, version: int | None) -> No
     assert (found.rent_payer, found.fee_payer, found.payer_token) == (PAYER.pubkey(), PAYER.pubkey(), PAYER_TOKEN)
     assert found.blockhash == BLOCKHASH
     assert found.signature == str(decode_transaction(raw).signatures[0])
-    assert (found.signed_by, found.missing) == ({PAYER.pubkey()}, ())
+    assert (found.signed_by, found.missing) == (frozenset({PAYER.pubkey()}), ())
     assert found.max_fee == 5000
 
 
@@ -99,7 +99,7 @@ def test_an_opening_is_read_from_its_bytes(name: str, version: int | None) -> No
 def test_a_sponsored_opening_waits_for_the_sponsor_alone(name: str) -> None:
     found = inspect_open(signed([SPONSORED[name]], [PAYER], fee_payer=SPONSOR))
     assert (found.fee_payer, found.rent_payer) == (SPONSOR.pubkey(), SPONSOR.pubkey())
-    assert (found.signed_by, found.missing) == ({PAYER.pubkey()}, (SPONSOR.pubkey(),))
+    assert (found.signed_by, found.missing) == (frozenset({PAYER.pubkey()}), (SPONSOR.pubkey(),))
     assert found.signature is None
     assert found.max_fee == 10_000
     whole = inspect_open(signed([SPONSORED[name]], [PAYER, SPONSOR], fee_payer=SPONSOR))
@@ -219,7 +219,7 @@ def test_the_peer_programs_opening_is_read_under_its_own_id_only() -> None:
 @pytest.mark.parametrize("name", OPENINGS)
 def test_every_derived_account_must_be_the_derived_one(name: str) -> None:
     names = ACCOUNT_NAMES[name]
-    for slot in ("session", "escrow", "system_program", "rent", "ata_program", "event_authority", "program"):
+    for slot in ("session", "escrow", "system_program", "rent", "ata_program", "event_authority", "this_program"):
         if slot in names:
             at = names.index(slot)
             meta = OPENINGS[name].accounts[at]
