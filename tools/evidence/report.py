@@ -93,10 +93,7 @@ class Report:
             "scale": self.scale,
             "seed": self.seed,
             "sabotage": self.fault,
-            "figures": [
-                {"name": f.name, "value": f.value, "goal": f.goal, "holds": f.holds}
-                for f in self.figures
-            ],
+            "figures": [{"name": f.name, "value": f.value, "goal": f.goal, "holds": f.holds} for f in self.figures],
             "facts": self.facts,
         }
         path.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,201 @@
+"""A stage for the real thing: validator, token, funded agent, upstream and the provider as its own process.
+
+Used by `scripts/demo` and `scripts/evidence`. Everything runs on loopback and ends with the `async with` block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import httpx
+from solders.keypair import Keypair
+
+from retainer.chain.rpc import RpcChain
+from retainer.chain.testing import create_ata, create_mint, mint_to, token_balance
+from retainer.localnet import LAMPORTS_PER_SOL, Localnet, airdrop
+from retainer.protocol.amounts import BaseUnits, parse_amount
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from solders.pubkey import Pubkey
+
+DECIMALS: Final = 6
+_READY_SECONDS: Final = 30
+_STOP_SECONDS: Final = 40
+
+OFFER: Final = """
+[offers.demo]
+price = "0.008"
+mint = "{mint}"
+decimals = 6
+suggested_deposit = "1.0"
+minimum_deposit = "0.1"
+grace_period = 900
+routes = ["/v1/*"]
+
+[offers.demo.sla]
+max_latency_ms = 2000
+accepted_statuses = ["2xx"]
+min_body_bytes = 1
+"""
+
+
+class StageError(Exception):
+    """Something on the stage did not start or stop; the text carries its own words."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True)
+class Service:
+    """`retainer-provider serve` as a process of its own, which can be killed and started again."""
+
+    settings: Path
+    log: Path
+    url: str
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it answers; StageError with the end of its log when it does not."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "retainer_provider", "serve", "--config", str(self.settings)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _READY_SECONDS
+        async with httpx.AsyncClient() as http:
+            while True:
+                try:
+                    if (await http.get(f"{self.url}/api/health")).is_success:
+                        return
+                except httpx.TransportError:
+                    pass
+                if self.process.returncode is not None or loop.time() > give_up_at:
+                    tail = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                    raise StageError(f"the provider did not start:\n{tail}")
+                await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        """Ask it to end (SIGTERM) and wait; a second time does nothing."""
+        if self.process is None or self.process.returncode is not None:
+            return
+        self.process.terminate()
+        try:
+            await asyncio.wait_for(self.process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            await self.kill()
+            raise StageError(f"the provider did not stop within {_STOP_SECONDS} s of SIGTERM") from None
+
+    async def kill(self) -> None:
+        """SIGKILL: what a power cut does to a process."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+@dataclass(slots=True)
+class Stage:
+    """What stands on the stage. Balances are read from the chain."""
+
+    folder: Path
+    rpc_url: str
+    chain: RpcChain
+    mint: Pubkey
+    authority: Keypair
+    operator: Keypair
+    payee: Keypair
+    agent: Keypair
+    service: Service
+
+    @property
+    def url(self) -> str:
+        """A priced address of the service."""
+        return f"{self.service.url}/v1/report"
+
+    async def balance(self, owner: Pubkey) -> BaseUnits:
+        """What `owner` holds of the token, from the chain, in base units."""
+        return await token_balance(self.chain, owner, self.mint)
+
+    async def new_agent(self, tokens: str = "5.0", lamports: int = LAMPORTS_PER_SOL) -> Keypair:
+        """One more funded agent."""
+        agent = Keypair()
+        await airdrop(self.rpc_url, self.chain, agent.pubkey(), lamports)
+        await mint_to(
+            self.chain, self.authority, owner=agent.pubkey(), mint=self.mint, amount=parse_amount(tokens, DECIMALS)
+        )
+        return agent
+
+
+def write_keypair(path: Path, keypair: Keypair) -> None:
+    """The Solana CLI's form, readable by this user only."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(list(bytes(keypair)), file)
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path,
+    *,
+    upstream: str,
+    offers: str = OFFER,
+    slot_ms: int = 400,
+    service: Mapping[str, str] | None = None,
+    limits: Mapping[str, int] | None = None,
+) -> AsyncIterator[Stage]:
+    """Set the stage in `folder` before the service at the URL `upstream`.
+
+    `offers` is TOML with `{mint}` in it; `service` adds string settings to [service], `limits` numbers to [limits].
+    """
+    async with AsyncExitStack() as stack:
+        localnet = stack.enter_context(Localnet.start(slot_ms=slot_ms))
+        chain = await stack.enter_async_context(RpcChain(localnet.rpc_url))
+        authority, operator, payee = Keypair(), Keypair(), Keypair()
+        for key in (authority, operator):
+            await airdrop(localnet.rpc_url, chain, key.pubkey(), 1_000 * LAMPORTS_PER_SOL)
+        mint = await create_mint(chain, authority, decimals=DECIMALS)
+        await create_ata(chain, authority, owner=payee.pubkey(), mint=mint)
+        write_keypair(folder / "operator.json", operator)
+        port = free_port()
+        lines = {
+            "realm": "stage.localhost",
+            "network": "localnet",
+            "rpc_url": localnet.rpc_url,
+            "operator_keypair": "operator.json",
+            "payee": str(payee.pubkey()),
+            "database": "ledger.sqlite",
+            "secret": secrets.token_hex(32),
+            "upstream": upstream,
+            **(service or {}),
+        }
+        text = "[service]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+        text += f"port = {port}\n\n[limits]\n" + "".join(
+            f"{name} = {value}\n" for name, value in (limits or {}).items()
+        )
+        settings = folder / "settings.toml"
+        settings.write_text(text + offers.replace("{mint}", str(mint)), encoding="utf-8")
+        settings.chmod(0o600)
+        provider = Service(settings, folder / "provider.log", f"http://127.0.0.1:{port}")
+        stack.push_async_callback(provider.stop)
+        await provider.start()
+        stood = Stage(folder, localnet.rpc_url, chain, mint, authority, operator, payee, authority, provider)
+        stood.agent = await stood.new_agent()
+        yield stood
