@@ -1,1 +1,93 @@
-"""retainer: fund once, ask many. Prepaid sessions for agents that pay HTTP services on Solana."""
+"""retainer: fund once, ask many. Prepaid sessions for agents that pay HTTP services on Solana.
+
+    async with SessionClient(load_keypair("agent.json"), rpc_url="http://127.0.0.1:8899", deposit="1.0") as client:
+        response = await client.request("GET", "http://127.0.0.1:8402/ask")
+
+Names are loaded when they are first used: importing ``retainer.protocol`` brings in no network code.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from retainer.answers import problem_of
+    from retainer.auth import SessionAuth
+    from retainer.caps import SpendingCaps
+    from retainer.closer import CloseResult
+    from retainer.errors import ClientError
+    from retainer.offers import Offer, Scope
+    from retainer.opener import Submit
+    from retainer.pins import Pins
+    from retainer.protocol.amounts import BaseUnits
+    from retainer.protocol.constants import Network
+    from retainer.protocol.errors import RetainerError
+    from retainer.protocol.session import SessionState
+    from retainer.protocol.views import SessionView
+    from retainer.reclaim import Reclaim, ReclaimStep
+    from retainer.session_client import SessionClient
+    from retainer.stores import ChannelStore, MemoryChannelStore, entry_key
+    from retainer.wallet import Signer, create_keypair, load_keypair
+
+__all__ = [
+    "BaseUnits",
+    "ChannelStore",
+    "ClientError",
+    "CloseResult",
+    "MemoryChannelStore",
+    "Network",
+    "Offer",
+    "Pins",
+    "Reclaim",
+    "ReclaimStep",
+    "RetainerError",
+    "Scope",
+    "SessionAuth",
+    "SessionClient",
+    "SessionState",
+    "SessionView",
+    "Signer",
+    "SpendingCaps",
+    "Submit",
+    "create_keypair",
+    "entry_key",
+    "load_keypair",
+    "problem_of",
+]
+
+_HOMES: Final = {
+    "BaseUnits": "protocol.amounts",
+    "ChannelStore": "stores",
+    "ClientError": "errors",
+    "CloseResult": "closer",
+    "MemoryChannelStore": "stores",
+    "Network": "protocol.constants",
+    "Offer": "offers",
+    "Pins": "pins",
+    "Reclaim": "reclaim",
+    "ReclaimStep": "reclaim",
+    "RetainerError": "protocol.errors",
+    "Scope": "offers",
+    "SessionAuth": "auth",
+    "SessionClient": "session_client",
+    "SessionState": "protocol.session",
+    "SessionView": "protocol.views",
+    "Signer": "wallet",
+    "SpendingCaps": "caps",
+    "Submit": "opener",
+    "create_keypair": "wallet",
+    "entry_key": "stores",
+    "load_keypair": "wallet",
+    "problem_of": "answers",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

@@ -9,7 +9,7 @@ from retainer.channel import Settlement
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.envelopes import decode_transaction
 from retainer.protocol.errors import LayoutError, TransactionError
-from retainer.protocol.events import SessionClosed, SessionWithdrawn, events_from_logs
+from retainer.protocol.events import SessionClosed, SessionOpened, SessionWithdrawn, events_from_logs
 from retainer.protocol.instruction_data import CloseData, decode_instruction
 from retainer.protocol.instructions import ACCOUNT_NAMES
 
@@ -32,6 +32,20 @@ async def find_settlement(
         info = await chain.transaction(signature)
         if info is not None and (found := read_settlement(info, session, program, deposit)):
             return found
+    return None
+
+
+async def find_opening(chain: Chain, session: Pubkey, program: Pubkey) -> SessionOpened | None:
+    """What the session's first transaction said about it, or None while the node knows of none."""
+    page, oldest = await chain.signatures_for(session, limit=_HISTORY), list[str]()
+    while page:
+        oldest, page = page, await chain.signatures_for(session, limit=_HISTORY, before=page[-1])
+    # Failed attempts may have come before it.
+    for signature in reversed(oldest):
+        info = await chain.transaction(signature)
+        for event in events_from_logs(info.logs, program) if info else ():
+            if isinstance(event, SessionOpened) and event.session == session:
+                return event
     return None
 
 

@@ -1,6 +1,7 @@
 """Where sessions are kept: a store finds the one that can pay for a scope, and never lets its figures shrink."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Protocol
 
 from solders.pubkey import Pubkey
@@ -60,6 +61,12 @@ def require_growing(kept: Channel, new: Channel) -> None:
         raise StoreError(f"session {kept.session_id} was changed elsewhere: its deposit or total would go down")
 
 
+def latest_usable(channels: Iterable[Channel], scope: Scope) -> Channel | None:
+    """Of sessions in the order of their opening, the last that can pay for the scope."""
+    fitting = [channel for channel in channels if channel.usable and channel.scope == scope]
+    return fitting[-1] if fitting else None
+
+
 class MemoryChannelStore:
     """Sessions for as long as the process lives."""
 
@@ -68,8 +75,7 @@ class MemoryChannelStore:
 
     async def get(self, payer: Pubkey, scope: Scope) -> Channel | None:
         """The latest usable session for the scope."""
-        fitting = [channel for channel in await self.channels(payer) if channel.usable and channel.scope == scope]
-        return fitting[-1] if fitting else None
+        return latest_usable(await self.channels(payer), scope)
 
     async def find(self, payer: Pubkey, session_id: str) -> Channel | None:
         """A session by its address, usable or not."""

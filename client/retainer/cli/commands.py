@@ -1,0 +1,187 @@
+"""The commands of `retainer`: thin, each parses, calls the client, and prints."""
+
+import json
+from pathlib import Path
+
+import click
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import Chain
+from retainer.chain.sessions import read_session
+from retainer.cli.ask import Question, ask_times
+from retainer.cli.failures import MEANINGS, ExitStatus, report
+from retainer.cli.options import Options, address, examples, reads_chain, spends
+from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
+from retainer.errors import UnknownSessionError, WalletError
+from retainer.protocol.amounts import format_amount
+from retainer.protocol.encoding import Json
+from retainer.protocol.layouts import decode_mint
+from retainer.reclaim import ReclaimStep
+from retainer.session_client import SessionClient
+from retainer.settlements import find_opening, find_settlement
+from retainer.wallet import create_keypair, load_keypair
+
+_SESSION = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"
+_EXAMPLES = examples(
+    "retainer keygen ~/.config/solana/id.json",
+    "retainer ask https://api.example/ask --deposit 1.0",
+    "retainer sessions",
+    f"retainer close {_SESSION}",
+)
+_EXITS = "\n".join(("\b", "Exit status:", *(f"  {int(status):2}  {meaning}" for status, meaning in MEANINGS.items())))
+
+
+@click.group(
+    epilog=f"{_EXAMPLES}\n\n{_EXITS}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="retainer")
+def main() -> None:
+    """Fund once, ask many: prepaid sessions for services that are paid on Solana."""
+
+
+@main.command(
+    epilog=examples(
+        "retainer ask http://127.0.0.1:8402/ask --deposit 1.0",
+        "retainer ask http://127.0.0.1:8402/ask --data @question.json --times 30",
+    )
+)
+@click.argument("url")
+@click.option("-X", "--request", "method", help="HTTP method.  [default: GET, with --data POST]")
+@click.option("-d", "--data", help="Request body; @FILE reads it from a file.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A request header.")
+@click.option("--deposit", help="What a session may be opened with, in the token's units.")
+@click.option("--max-price", help="The most that one request may cost, in the token's units.")
+@click.option(
+    "--token", "mints", type=address, multiple=True, help="A token that may be spent.  [default: USDC; on localnet any]"
+)
+@click.option("--session", type=address, help="Pay from this session only.")
+@click.option("--idempotency-key", help="Repeat a request under its key: it is charged once.")
+@click.option("-n", "--times", type=click.IntRange(min=1), default=1, show_default=True, help="Ask so many times.")
+@spends
+async def ask(options: Options, **question: object) -> ExitStatus:
+    """Send a request to URL, and pay for it.
+
+    A kept session pays; where there is none, --deposit opens one, and the next `ask` uses it again. The answer goes
+    to stdout as it came, what it cost to stderr.
+    """
+    return await ask_times(options, Question(**question))  # type: ignore[arg-type]  # click has checked them
+
+
+@main.command(epilog=examples("retainer sessions --json"))
+@spends
+async def sessions(options: Options) -> None:
+    """List your sessions, with what is left in each."""
+    async with _client(options) as client:
+        known = await client.sessions()
+        views = [await client.get_session(view.session_id) for view in known]
+    if options.as_json:
+        _print_json([view.to_json() for view in views])
+    else:
+        click.echo("\n".join(map(session_words, views)) or "no sessions; `retainer ask URL --deposit AMOUNT` opens one")
+
+
+@main.command(epilog=examples(f"retainer close {_SESSION}"))
+@click.argument("session_id", type=address)
+@spends
+async def close(options: Options, session_id: Pubkey) -> None:
+    """Have a session settled and the rest refunded.
+
+    What was paid is read from the chain. Asking again is safe.
+    """
+    async with _client(options) as client:
+        closed = await client.close_session(str(session_id))
+    if options.as_json:
+        _print_json(closed.view.to_json())
+        return
+    decimals = closed.view.token.decimals
+    click.echo(
+        f"settled {format_amount(closed.settled, decimals)} · refunded {format_amount(closed.refunded, decimals)}\n"
+        f"transaction {closed.signature}"
+    )
+
+
+@main.command(epilog=examples(f"retainer reclaim {_SESSION}"))
+@click.argument("session_id", type=address)
+@spends
+async def reclaim(options: Options, session_id: Pubkey) -> ExitStatus:
+    """Get a deposit back without the service.
+
+    The first call asks to close and starts the grace period; a call after it withdraws.
+    """
+    async with _client(options) as client:
+        result = await client.reclaim(str(session_id))
+    due = None if result.available_at is None else moment(result.available_at)
+    if options.as_json:
+        _print_json({"step": str(result.step), "signature": result.signature, "availableAt": result.available_at})
+    elif result.step is ReclaimStep.REFUNDED:
+        click.echo(f"refunded · transaction {result.signature}")
+    else:
+        click.echo(f"{result.step}: call again from {due} on")
+    return ExitStatus.OK if result.step is ReclaimStep.REFUNDED else ExitStatus.PENDING
+
+
+@main.command(epilog=examples(f"retainer show {_SESSION} --rpc-url https://api.devnet.solana.com"))
+@click.argument("pda", type=address)
+@reads_chain
+async def show(options: Options, pda: Pubkey) -> None:
+    """Show what the chain says about the session at PDA.
+
+    Needs no key and asks no service.
+    """
+    async with options.chain() as chain:
+        info = await chain.account(pda)
+        if info is None:
+            await _show_ended(options, chain, pda)
+            return
+        # A foreign account is read as one of the first pinned program, which names what is wrong with it.
+        programs = options.pins.programs
+        session = read_session(info, info.owner if info.owner in programs else next(iter(programs)))
+        if options.as_json:
+            _print_json(account_json(str(pda), session))
+        else:
+            click.echo(account_words(str(pda), session, await chain.block_time()))
+
+
+@main.command(epilog=examples("retainer keygen ~/.config/solana/id.json"))
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, and failures as JSON to stderr.")
+def keygen(path: Path, *, as_json: bool) -> None:
+    """Make a keypair, in the Solana CLI's format, at PATH.
+
+    The file is readable by you alone, and never overwritten.
+    """
+    try:
+        address = str(create_keypair(path).pubkey())
+    except WalletError as error:
+        raise SystemExit(report(error, as_json=as_json)) from None
+    if as_json:
+        _print_json({"address": address, "path": str(path)})
+    else:
+        click.echo(f"{address}\nwritten to {path}")
+
+
+async def _show_ended(options: Options, chain: Chain, pda: Pubkey) -> None:
+    for program in options.pins.programs:
+        settlement = await find_settlement(chain, pda, program)
+        opened = await find_opening(chain, pda, program)
+        if settlement is None or opened is None:
+            continue
+        mint = await chain.account(opened.mint)
+        decimals = decode_mint(mint.data).decimals if mint else 0
+        if options.as_json:
+            _print_json(ended_json(str(pda), opened, settlement))
+        else:
+            click.echo(ended_words(str(pda), opened, settlement, decimals))
+        return
+    raise UnknownSessionError(f"there is no session at {pda}, and none that has ended is known", str(pda))
+
+
+def _client(options: Options) -> SessionClient:
+    return SessionClient(
+        load_keypair(options.keypair), rpc_url=options.rpc_url, pins=options.pins, store=options.keeper()
+    )
+
+
+def _print_json(value: Json) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
