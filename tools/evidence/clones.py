@@ -59,7 +59,7 @@ def processes_under(folder: Path) -> list[str]:
             continue
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            place = os.readlink(entry / "cwd")
+            place = str((entry / "cwd").readlink())
         except OSError:
             continue  # ended meanwhile, or another user's
         if str(folder) in command or place.startswith(str(folder)):

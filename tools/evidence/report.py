@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ class Figure:
     """One measured value beside what it must be; `holds` is None for a figure that is only told."""
 
     name: str
-    value: Any
+    value: object
     goal: str
     holds: bool | None
 
@@ -35,7 +35,7 @@ class Report:
     runs: int | None = None
     fault: str | None = None
     figures: list[Figure] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
 
     def count(self, full: int, ci: int) -> int:
         """The number of repetitions at this scale; `--runs N` overrides both."""
@@ -52,11 +52,11 @@ class Report:
         self.fault = fault
         print(f"  ! planted: {fault}", flush=True)
 
-    def told(self, name: str, value: Any) -> None:
+    def told(self, name: str, value: object) -> None:
         """Record a measured figure that has no goal."""
         self._add(Figure(name, value, "", None))
 
-    def equal(self, name: str, value: Any, expected: Any) -> None:
+    def equal(self, name: str, value: object, expected: object) -> None:
         """Record a figure that must equal `expected`."""
         self._add(Figure(name, value, f"= {expected}", value == expected))
 
@@ -68,7 +68,7 @@ class Report:
         """Record a figure that must reach `limit`."""
         self._add(Figure(name, value, f">= {limit}", value >= limit))
 
-    def fact(self, name: str, value: Any) -> None:
+    def fact(self, name: str, value: object) -> None:
         """Keep something for the JSON file only: signatures, keys, tables."""
         self.facts[name] = value
 

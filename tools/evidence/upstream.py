@@ -1,0 +1,53 @@
+"""A small service to stand behind the provider: counts what it does and breaks on demand."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+@dataclass(slots=True)
+class Upstream:
+    """`executions` counts how often each Idempotency-Key reached the handler.
+
+    `?fault=slow|error|empty` asks for a broken answer; `slow_seconds` is how slow.
+    """
+
+    slow_seconds: float = 0.0
+    url: str = ""
+    executions: dict[str, int] = field(default_factory=dict)
+
+    async def answer(self, request: Request) -> Response:
+        """A report with a number of its own, or the fault that was asked for."""
+        key = request.headers.get("Idempotency-Key", "")
+        self.executions[key] = self.executions.get(key, 0) + 1
+        match request.query_params.get("fault"):
+            case "slow":
+                await asyncio.sleep(self.slow_seconds)
+            case "error":
+                return JSONResponse({"error": "broken on demand"}, 500)
+            case "empty":
+                return Response(b"")
+        return JSONResponse({"key": key, "execution": self.executions[key]})
+
+
+@asynccontextmanager
+async def running(upstream: Upstream) -> AsyncIterator[Upstream]:
+    """Serve it on a free loopback port while the block runs."""
+    app = Starlette(routes=[Route("/{path:path}", upstream.answer, methods=["GET", "POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections from here on, before it is served
+        upstream.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield upstream
+        finally:
+            server.should_exit = True
+            await task
