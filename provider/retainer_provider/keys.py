@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,19 @@ from retainer_provider.settings import ServiceSettings, SettingsError
 # Random text of 32 bytes has far more; what has fewer was typed, or repeats itself.
 _FEWEST_DISTINCT_CHARACTERS: Final = 10
 _KEYPAIR_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What only this service knows: `operator` signs receipts and settlements, `secrets` sign challenges."""
+
+    operator: Keypair = field(repr=False)
+    secrets: Sequence[bytes] = field(repr=False)
+
+
+def load_keys(service: ServiceSettings) -> Keys:
+    """All of them; SettingsError names the file that is wrong and what to do."""
+    return Keys(load_keypair(service.operator_keypair), load_secrets(service))
 
 
 def load_keypair(path: Path) -> Keypair:

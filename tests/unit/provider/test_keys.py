@@ -14,7 +14,7 @@ OLDER = "0123456789abcdefc0ffee0123456789abcdef0123456789abcdef0123456789"
 
 
 def service(**changes: object) -> ServiceSettings:
-    return settings(key("mint"), **{"secret": None, **changes}).service
+    return settings(key("mint"), None, **{"secret": None, **changes}).service
 
 
 def test_a_keypair_is_read_back_as_it_was_written(tmp_path: Path) -> None:

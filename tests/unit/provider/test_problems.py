@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from starlette.types import Message
 
 from retainer.protocol.challenges import Challenge, challenge_header
 from retainer.protocol.problems import ProblemType, parse_problem
@@ -74,9 +75,9 @@ def test_an_upstream_that_gave_nothing_breaks_a_term(failure: UpstreamFailure, s
     ],
 )
 async def test_an_answer_is_framed_for_its_method(answer: Answer, method: str, length: list[str], body: bytes) -> None:
-    sent = []
+    sent: list[Message] = []
 
-    async def send(message: object) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
 
     await send_answer(send, answer, method)

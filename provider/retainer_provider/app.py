@@ -1,0 +1,71 @@
+"""The composition root's front door: settings in, an ASGI app out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from retainer_provider.assembly import Assembled, Blueprint, Surroundings, assembled
+from retainer_provider.keys import load_keys
+from retainer_provider.lifespan import serve_lifespan
+from retainer_provider.offers import load_offers
+from retainer_provider.routing import RouteTable
+from retainer_provider.settings import Settings, SettingsError
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(
+    settings: Settings, *, upstream: ASGIApp | None = None, surroundings: Surroundings | None = None
+) -> "RetainerApp":
+    """The service as an ASGI app: before `upstream`, an app in this process, or else before the settings' URL.
+
+    Nothing is opened before the server starts it. SettingsError where settings or keys cannot be served.
+    """
+    offers = load_offers(settings.offers)
+    if upstream is None and settings.service.upstream is None:
+        raise SettingsError("there is nothing to meter: set `upstream` to the URL of the service, or pass an ASGI app")
+    return RetainerApp(
+        Blueprint(
+            settings=settings,
+            keys=load_keys(settings.service),
+            offers=offers,
+            routes=RouteTable(offers, settings.routes.free),
+            upstream=upstream,
+            around=surroundings or Surroundings(),
+        )
+    )
+
+
+class RetainerApp:
+    """An ASGI app whose lifespan opens and closes everything; `running` does the same without a server."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._blueprint = blueprint
+        self._parts: Assembled | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: the API's few paths, and the gate for everything else."""
+        if scope["type"] == "lifespan":
+            await serve_lifespan(self.running, receive, send)
+            return
+        if self._parts is None:
+            raise RuntimeError("the service is not running: serve it with lifespan events, or inside `running()`")
+        if scope["type"] == "http" and self._parts.api.owns(scope):
+            await self._parts.api(scope, receive, send)
+        else:
+            await self._parts.gate(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve for as long as the block runs."""
+        identity = self._blueprint.identity
+        async with assembled(self._blueprint) as parts:
+            self._parts = parts
+            _log.info("service_started", operator=str(identity.operator), network=str(identity.network))
+            try:
+                yield
+            finally:
+                self._parts = None
+        _log.info("service_stopped")

@@ -1,0 +1,230 @@
+"""Putting the parts of a service together and taking them apart again, in the one order that loses nothing."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp
+
+from retainer.chain.base import Chain, Commitment
+from retainer.chain.confirm import SystemTimer, Timer
+from retainer.chain.rpc import RpcChain
+from retainer.protocol.session import SessionState
+from retainer_provider.challenger import Challenger
+from retainer_provider.clock import Clock, SystemClock
+from retainer_provider.closing import Closer
+from retainer_provider.engine import Engine
+from retainer_provider.gate import RetainerGate
+from retainer_provider.identity import Identity
+from retainer_provider.keys import Keys
+from retainer_provider.ledger import Ledger
+from retainer_provider.lifespan import run_lifespan
+from retainer_provider.metering import Metering
+from retainer_provider.offers import Offer
+from retainer_provider.opening import Opener
+from retainer_provider.proxy import ReverseProxy
+from retainer_provider.records import AnswerLimits
+from retainer_provider.routes import Api
+from retainer_provider.routing import RouteTable
+from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.settler import Settler, SettlerOptions
+from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.upstream import Upstream
+from retainer_provider.watcher import ChainView, Watcher
+from retainer_provider.workers import Sweeper, WorkerOptions, Workers
+
+_OPEN_STATES = (SessionState.PENDING, SessionState.ACTIVE, SessionState.CLOSING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a service stands on; a chain or ledger of None is made from the settings. The workers wait by `pace`."""
+
+    chain: Chain | None = None
+    ledger: Ledger | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    timer: Timer = field(default_factory=SystemTimer)
+    pace: Timer = field(default_factory=SystemTimer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """A service before it runs: everything checked, nothing opened."""
+
+    settings: Settings
+    keys: Keys
+    offers: Mapping[str, Offer]
+    routes: RouteTable
+    upstream: ASGIApp | None
+    around: Surroundings
+
+    @property
+    def identity(self) -> Identity:
+        """Who the service is, by its settings and keys."""
+        return service_identity(self.settings, self.keys)
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The two adapters of a running service."""
+
+    api: Api
+    gate: RetainerGate
+
+
+def service_identity(settings: Settings, keys: Keys) -> Identity:
+    """Who a service is on chain and on the wire."""
+    service, operator = settings.service, keys.operator.pubkey()
+    return Identity(
+        realm=service.realm,
+        network=service.network,
+        program_id=service.program_id,
+        operator=operator,
+        payee=service.payee or operator,
+        commitment=Commitment(service.commitment),
+    )
+
+
+async def open_ledger(settings: Settings) -> SqliteLedger:
+    """The books that the settings name; LedgerError says what is wrong with them."""
+    limits = AnswerLimits(settings.limits.replay_body_bytes, settings.limits.replay_session_bytes)
+    return await SqliteLedger.open(os.fspath(settings.service.database), limits)
+
+
+@asynccontextmanager
+async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
+    """Run the service; at the end let running requests finish, then stop the workers, then close what they used."""
+    settings, around, identity = blueprint.settings, blueprint.around, blueprint.identity
+    limits = settings.limits
+    async with AsyncExitStack() as stack:
+        chain = around.chain
+        if chain is None:
+            chain = await stack.enter_async_context(RpcChain(settings.service.rpc_url))
+        ledger = around.ledger
+        if ledger is None:
+            ledger = await open_ledger(settings)
+            stack.push_async_callback(ledger.aclose)
+        await _require_own_sessions(ledger, identity)
+        target = await _open_upstream(blueprint, stack)
+        upstream = Upstream(
+            target, clock=around.clock, limit=limits.response_body_bytes, timeout=limits.upstream_seconds
+        )
+        stack.push_async_callback(upstream.aclose)
+        view, settler = ChainView(), _settler(blueprint, chain, ledger)
+        closer = Closer(ledger=ledger, settle=settler.settle, clock=around.clock, wait=limits.close_wait_seconds)
+        stack.push_async_callback(closer.aclose)
+        await stack.enter_async_context(_workers(blueprint, chain, ledger, view, settler).running())
+        metering = Metering(
+            ledger=ledger,
+            operator=blueprint.keys.operator,
+            clock=around.clock,
+            wait=limits.in_flight_wait_seconds,
+        )
+        stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
+        engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
+        yield Assembled(
+            api=Api(
+                engine=engine,
+                identity=identity,
+                offers=blueprint.offers,
+                prefix=settings.service.api_prefix,
+                health=lambda: _health(blueprint, ledger, view),
+            ),
+            gate=RetainerGate(
+                target, engine, blueprint.routes, upstream=upstream, request_limit=limits.request_body_bytes
+            ),
+        )
+
+
+async def _open_upstream(blueprint: Blueprint, stack: AsyncExitStack) -> ASGIApp:
+    if blueprint.upstream is not None:
+        await stack.enter_async_context(run_lifespan(blueprint.upstream))
+        return blueprint.upstream
+    settings = blueprint.settings
+    proxy = ReverseProxy(settings.service.upstream or "", timeout=settings.limits.upstream_seconds)
+    stack.push_async_callback(proxy.aclose)
+    return proxy
+
+
+async def _require_own_sessions(ledger: Ledger, identity: Identity) -> None:
+    """Sessions of another operator could neither be receipted nor settled: nothing is sold on such books (F26)."""
+    after = 0
+    while page := await ledger.sessions(states=_OPEN_STATES, after=after):
+        for session in page:
+            if session.operator != identity.operator:
+                raise SettingsError(
+                    f"session {session.session_id} in the ledger belongs to operator {session.operator}, "
+                    f"but the keypair is {identity.operator}: start with the keypair or the ledger that fits"
+                )
+        after = page[-1].number
+
+
+def _engine(
+    blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView, *, metering: Metering, closer: Closer
+) -> Engine:
+    settings, clock = blueprint.settings, blueprint.around.clock
+    challenger = Challenger(
+        identity=blueprint.identity,
+        secrets=blueprint.keys.secrets,
+        chain=chain,
+        clock=clock,
+        ttl=settings.service.challenge_ttl,
+    )
+    opener = Opener(
+        identity=blueprint.identity,
+        offers=blueprint.offers,
+        challenger=challenger,
+        chain=chain,
+        ledger=ledger,
+        clock=clock,
+        timer=blueprint.around.timer,
+        wait=settings.limits.deposit_wait_seconds,
+    )
+    return Engine(
+        challenger=challenger,
+        opener=opener,
+        metering=metering,
+        closer=closer,
+        ledger=ledger,
+        watch=view,
+        operator=blueprint.keys.operator,
+        clock=clock,
+    )
+
+
+def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> Settler:
+    return Settler(
+        chain=chain,
+        ledger=ledger,
+        operator=blueprint.keys.operator,
+        clock=blueprint.around.clock,
+        timer=blueprint.around.timer,
+        options=SettlerOptions(program_id=blueprint.identity.program_id),
+    )
+
+
+def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView, settler: Settler) -> Workers:
+    identity, clock = blueprint.identity, blueprint.around.clock
+    options = WorkerOptions(program_id=identity.program_id)
+    watcher = Watcher(
+        chain=chain,
+        ledger=ledger,
+        clock=clock,
+        view=view,
+        commitment=identity.commitment,
+        program_id=identity.program_id,
+    )
+    sweeper = Sweeper(chain=chain, ledger=ledger, clock=clock, options=options)
+    pace = blueprint.around.pace
+    return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=pace, options=options)
+
+
+def _health(blueprint: Blueprint, ledger: Ledger, view: ChainView) -> dict[str, str]:
+    problems = {}
+    if ledger.failure is not None:
+        problems["ledger"] = ledger.failure
+    shortest = min(offer.grace_period for offer in blueprint.offers.values())
+    if not view.fresh(blueprint.around.clock.now(), shortest):
+        problems["chain"] = "the chain has not been seen for too long: look at the RPC node"
+    return problems
