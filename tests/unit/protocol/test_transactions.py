@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 from solders.message import Message, MessageHeader, MessageV0
 from solders.pubkey import Pubkey
 from solders.system_program import AdvanceNonceAccountParams, TransferParams, advance_nonce_account, transfer
+from solders.transaction import VersionedTransaction
 
 from retainer.protocol.actions import OpenAction
 from retainer.protocol.amounts import BaseUnits
@@ -286,6 +287,13 @@ def test_lookup_tables_are_refused() -> None:
     message = MessageV0.try_compile(PAYER.pubkey(), [OPENINGS["open"]], [table], BLOCKHASH)
     assert message.address_table_lookups
     refused(sign_message(message, [PAYER]), "lookup tables")
+
+
+def test_a_version_that_is_not_read_here_is_refused() -> None:
+    from solders.message import MessageV1  # the older solders that anchorpy pins has none
+
+    message = MessageV1.try_compile(PAYER.pubkey(), [OPENINGS["open"]], BLOCKHASH)
+    refused(bytes(VersionedTransaction(message, [PAYER])), "version later than 0")
 
 
 def test_signatures_are_verified_and_the_payers_is_needed() -> None:
