@@ -62,9 +62,8 @@ def test_a_voucher_close_inside_the_window_leaves_a_closed_session(run: Run) -> 
 
 
 @pytest.mark.parametrize("amount", [0, 8_000, 1_000_000])
-@pytest.mark.parametrize("mode", Mode)
-def test_the_token_programs_batch_closes_alike(mode: Mode, amount: int) -> None:
-    run = Run(mode=mode)
+@every_kind
+def test_the_token_programs_batch_closes_alike(run: Run, amount: int) -> None:
     single, batched = Stage(run).opened(), Stage(replace(run, batch=True)).opened()
     for stage in (single, batched):
         stage.world.warp(slots=OPEN_SLOT_WINDOW + 1)

@@ -39,9 +39,8 @@ def test_terms_are_committed_from_the_first_moment(run: Run) -> None:
     assert (event.session, event.deposit, event.sla_hash) == (stage.session, run.deposit, SLA_HASH)
 
 
-@pytest.mark.parametrize("mode", Mode)
-def test_the_token_programs_batch_opens_the_same_session(mode: Mode) -> None:
-    run = Run(mode=mode)
+@with_terms
+def test_the_token_programs_batch_opens_the_same_session(run: Run) -> None:
     single, batched = Stage(run).opened(), Stage(replace(run, batch=True)).opened()
     assert single.account == batched.account
     assert single.world.get(single.escrow) == batched.world.get(batched.escrow)

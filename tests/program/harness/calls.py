@@ -8,6 +8,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.protocol.instructions import ACCOUNT_NAMES
+from tests.program.harness.world import Durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Call:
     signers: tuple[Keypair, ...]
     before: tuple[Instruction, ...] = ()
     after: tuple[Instruction, ...] = ()
+    durable: Durable | None = None
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -69,9 +71,9 @@ class Call:
         signers = tuple(key for call in calls if isinstance(call, Call) for key in call.signers)
         return replace(self, after=(*self.after, *tail), signers=(*self.signers, *signers))
 
-    def preceded_by(self, *instructions: Instruction) -> "Call":
-        """The same with instructions between what stands before it and itself."""
-        return replace(self, before=(*self.before, *instructions))
+    def preceded(self, *instructions: Instruction) -> "Call":
+        """The same transaction with more before it (and before the voucher that stands directly before it)."""
+        return replace(self, before=(*instructions, *self.before))
 
     def alone(self) -> "Call":
         """Only our instruction."""

@@ -95,10 +95,11 @@ class Cast:
         return address if self.world.get(address) else self.world.put(address, account)
 
     def new_wallet(self, owner: Pubkey, *, mint: Pubkey | None = None, token: TokenProgram | None = None) -> Pubkey:
-        """The owner's associated token account, filled."""
+        """The owner's associated token account, filled when it is new."""
         program, kind = token or self.run.token, mint or self.mint
         address = derive_ata(owner, kind, program.id)
-        return self.world.put(address, token_account(program, kind, owner, WALLET))
+        filled = token_account(program, kind, owner, WALLET)
+        return address if self.world.get(address) else self.world.put(address, filled)
 
     def put_token(self, name: str, account: Account) -> Pubkey:
         """A raw token account at an address of this name."""

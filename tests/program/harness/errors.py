@@ -29,6 +29,7 @@ class ProgramError(IntEnum):
     SESSION_CLOSED = 6006
     OPENED_AT_MISMATCH = 6007
     SIGNER_OFF_CURVE = 6008
+    INVARIANT_BROKEN = 6009
 
     WRONG_SESSION_ADDRESS = 6050
     WRONG_ESCROW = 6051
@@ -100,13 +101,13 @@ class Runtime(StrEnum):
     INVALID_SEEDS = "InvalidSeeds"
     INCORRECT_PROGRAM = "IncorrectProgramId"
     INVALID_INSTRUCTION_DATA = "InvalidInstructionData"
-    UNINITIALIZED_ACCOUNT = "UninitializedAccount"
 
 
 class Foreign(IntEnum):
     """Numbers of other programs; they overlap, so each is named by who says it."""
 
     SYSTEM_ACCOUNT_IN_USE = 0
+    ATA_INVALID_OWNER = 0  # an alias, as the numbers are
     TOKEN_INSUFFICIENT_FUNDS = 1
 
 

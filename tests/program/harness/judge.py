@@ -33,12 +33,18 @@ def each_refused(world: World, attacks: Iterable[tuple[Call, Reason]], *, twin: 
 
 def accepted(world: World, honest: Call) -> Outcome:
     """Holds that an honest transaction lands."""
-    return world.send(honest.instructions, honest.signers).require()
+    return _send(world, honest).require()
+
+
+def _send(world: World, call: Call) -> Outcome:
+    return world.send(call.instructions, call.signers, durable=call.durable)
 
 
 def _blocked(world: World, attack: Call, reason: Reason) -> None:
-    before = world.snapshot(meta.pubkey for one in attack.instructions for meta in one.accounts)
-    outcome = world.send(attack.instructions, attack.signers)
+    before = dict(world.snapshot(meta.pubkey for one in attack.instructions for meta in one.accounts))
+    if attack.durable:
+        del before[attack.durable.account]
+    outcome = _send(world, attack)
     assert outcome.refusal is not None, f"{attack.name} was let through where {reason!r} was due"
     assert outcome.refusal.reason == reason, f"refused with {outcome.refusal}, not {reason!r}:\n" + "\n".join(
         outcome.logs

@@ -8,6 +8,7 @@ from pathlib import Path
 from solders.account import Account
 from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.clock import Clock
+from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
@@ -54,6 +55,14 @@ class Outcome:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A nonce in the place of a recent blockhash, and the account that holds it, which even a failed use changes."""
+
+    nonce: Hash
+    account: Pubkey
+
+
 class World:
     """LiteSVM with our program loaded. Keys come from names, so every run sees the same addresses."""
 
@@ -73,9 +82,10 @@ class World:
         return keypair
 
     def person(self, name: str, lamports: int = 10 * SOL) -> Keypair:
-        """A key with lamports."""
+        """A key with lamports, given when it is new."""
         keypair = self.keypair(name)
-        self.put(keypair.pubkey(), Account(lamports, b"", SYSTEM_PROGRAM_ID, executable=False, rent_epoch=0))
+        if self.get(keypair.pubkey()) is None:
+            self.put(keypair.pubkey(), Account(lamports, b"", SYSTEM_PROGRAM_ID, executable=False, rent_epoch=0))
         return keypair
 
     def put(self, address: Pubkey, account: Account) -> Pubkey:
@@ -144,21 +154,24 @@ class World:
         *,
         fee_payer: Keypair | None = None,
         tables: Sequence[AddressLookupTableAccount] | None = None,
+        durable: Durable | None = None,
     ) -> Outcome:
-        """Runs one transaction, legacy or (with `tables`, even none) version 0, and holds conservation."""
+        """Runs one transaction and holds conservation: legacy or (with `tables`, even none) version 0."""
         payer = fee_payer or self.fees
-        compiled = self._compile(instructions, (payer, *signers), tables)
+        blockhash = durable.nonce if durable else self.svm.latest_blockhash()
+        compiled = self._compile(instructions, (payer, *signers), tables, blockhash)
         self.known.update(compiled.touched)
-        before = self._accounts(compiled.touched)
+        touched = compiled.touched - ({durable.account} if durable else set())
+        before = self._accounts(touched)
         outcome = compiled.outcome(self.svm.send_transaction(compiled.transaction))
         self.svm.expire_blockhash()
-        after = self._accounts(compiled.touched)
+        after = self._accounts(touched)
         check_conservation(before, after, fee_payer=payer.pubkey(), fee=outcome.fee, failed=not outcome.landed)
         return outcome
 
     def simulate(self, instructions: Sequence[Instruction], signers: Sequence[Keypair] = ()) -> Outcome:
         """Runs one transaction without keeping what it did; conservation is held all the same."""
-        compiled = self._compile(instructions, (self.fees, *signers), None)
+        compiled = self._compile(instructions, (self.fees, *signers), None, self.svm.latest_blockhash())
         result = self.svm.simulate_transaction(compiled.transaction)
         if isinstance(result, FailedTransactionMetadata):
             return compiled.outcome(result)
@@ -176,9 +189,10 @@ class World:
         instructions: Sequence[Instruction],
         signers: Sequence[Keypair],
         tables: Sequence[AddressLookupTableAccount] | None,
+        blockhash: Hash,
     ) -> "_Compiled":
         people = {keypair.pubkey(): keypair for keypair in signers}
-        payer, blockhash = signers[0].pubkey(), self.svm.latest_blockhash()
+        payer = signers[0].pubkey()
         message: Message | MessageV0
         if tables is None:
             message = Message.new_with_blockhash(instructions, payer, blockhash)
