@@ -174,7 +174,7 @@ class Workers:
         except LedgerUnavailableError as error:
             _log.critical("ledger_unavailable", reason=str(error))
             return True
-        except Exception:  # one bad pass must not end all later ones: unswept sessions would never be settled
+        except Exception:  # noqa: BLE001  one bad pass must not end all later ones
             _log.exception("worker_failed")
         return False
 

@@ -112,7 +112,9 @@ class FakeChain:
             self._svm.advance(wait)
             left -= wait
             self._late.remove((due, transaction))
-            if self._svm.knows(transaction.message.recent_blockhash):
+            # Sent again it may have landed meanwhile, and no chain lands a transaction twice.
+            known = signature_of(transaction) in self._svm.landed
+            if not known and self._svm.knows(transaction.message.recent_blockhash):
                 self._svm.land(transaction)
         self._svm.advance(left)
 
