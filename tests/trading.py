@@ -16,7 +16,15 @@ from retainer.chain.sessions import session_account
 from retainer.chain.submit import submit
 from retainer.chain.testing import create_mint, mint_to, token_balance
 from retainer.protocol.constants import TOKEN_PROGRAM_ID
-from retainer.protocol.instructions import OpenWithTermsParams, open_with_terms, request_close, top_up, withdraw
+from retainer.protocol.instructions import (
+    OpenWithTermsParams,
+    create_ata_idempotent,
+    open_with_terms,
+    request_close,
+    settle,
+    top_up,
+    withdraw,
+)
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
 from retainer.protocol.session import SessionAccount
 from retainer_provider.ledger import Ledger
@@ -133,6 +141,24 @@ class Trade:
             token_program=self.token_program,
         )
         await self.run([add], PAYER)
+
+    async def pay_out(self, session_id: str, units: int) -> None:
+        """The operator settles on chain past the books."""
+        account = await self.account(session_id)
+        assert account is not None
+        create = create_ata_idempotent(
+            funder=OPERATOR.pubkey(), owner=OPERATOR.pubkey(), mint=self.mint, token_program=self.token_program
+        )
+        pay = settle(
+            submitter=OPERATOR.pubkey(),
+            session=Pubkey.from_string(session_id),
+            account=account,
+            payee_token=self.payee_token,
+            amount=units * PRICE,
+            charged_units=units,
+            token_program=self.token_program,
+        )
+        await self.run([create, pay], OPERATOR)
 
     @property
     def payer_token(self) -> Pubkey:
