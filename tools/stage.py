@@ -21,10 +21,10 @@ from solders.keypair import Keypair
 from retainer.chain.rpc import RpcChain
 from retainer.chain.testing import create_ata, create_mint, mint_to, token_balance
 from retainer.localnet import LAMPORTS_PER_SOL, Localnet, airdrop
-from retainer.protocol.amounts import BaseUnits, parse_amount
+from retainer.protocol.amounts import BaseUnits, format_amount, parse_amount
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from solders.pubkey import Pubkey
@@ -160,19 +160,24 @@ async def stage(
     slot_ms: int = 400,
     service: Mapping[str, str] | None = None,
     limits: Mapping[str, int] | None = None,
+    say: Callable[[str, str], None] | None = None,
 ) -> AsyncIterator[Stage]:
     """Set the stage in `folder` before the service at the URL `upstream`.
 
     `offers` is TOML with `{mint}` in it; `service` adds string settings to [service], `limits` numbers to [limits].
+    `say` hears of each step as it is done: its name, and what it came to.
     """
+    say = say or (lambda _step, _outcome: None)
     async with AsyncExitStack() as stack:
         localnet = stack.enter_context(Localnet.start(slot_ms=slot_ms))
         chain = await stack.enter_async_context(RpcChain(localnet.rpc_url))
+        say("validator", f"Surfpool at {localnet.rpc_url}, with session program {localnet.program_id}")
         authority, operator, payee = Keypair(), Keypair(), Keypair()
         for key in (authority, operator):
             await airdrop(localnet.rpc_url, chain, key.pubkey(), 1_000 * LAMPORTS_PER_SOL)
         mint = await create_mint(chain, authority, decimals=DECIMALS)
         await create_ata(chain, authority, owner=payee.pubkey(), mint=mint)
+        say("test token", f"{mint}, {DECIMALS} decimals")
         write_keypair(folder / "operator.json", operator)
         port = free_port()
         lines = {
@@ -196,6 +201,9 @@ async def stage(
         provider = Service(settings, folder / "provider.log", f"http://127.0.0.1:{port}")
         stack.push_async_callback(provider.stop)
         await provider.start()
+        say("provider", f"{provider.url}, before the upstream at {upstream}")
         stood = Stage(folder, localnet.rpc_url, chain, mint, authority, operator, payee, authority, provider)
         stood.agent = await stood.new_agent()
+        held = format_amount(await stood.balance(stood.agent.pubkey()), DECIMALS)
+        say("agent", f"{stood.agent.pubkey()}, with {held} tokens")
         yield stood

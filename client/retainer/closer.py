@@ -37,6 +37,11 @@ class CloseResult:
     signature: str
     view: SessionView
 
+    def __str__(self) -> str:
+        """In the token's units, for people."""
+        settled, refunded = (format_amount(units, self.view.token.decimals) for units in (self.settled, self.refunded))
+        return f"settled {settled} · refunded {refunded} · transaction {self.signature}"
+
 
 class Closer:
     """Closes sessions and checks what was paid."""

@@ -13,7 +13,6 @@ from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
 from retainer.errors import UnknownSessionError, WalletError
-from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.layouts import decode_mint
 from retainer.reclaim import ReclaimStep
@@ -93,12 +92,8 @@ async def close(options: Options, session_id: Pubkey) -> None:
         closed = await client.close_session(str(session_id))
     if options.as_json:
         _print_json(closed.view.to_json())
-        return
-    decimals = closed.view.token.decimals
-    click.echo(
-        f"settled {format_amount(closed.settled, decimals)} · refunded {format_amount(closed.refunded, decimals)}\n"
-        f"transaction {closed.signature}"
-    )
+    else:
+        click.echo(closed)
 
 
 @main.command(epilog=examples(f"retainer reclaim {_SESSION}"))
