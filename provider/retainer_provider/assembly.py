@@ -166,7 +166,7 @@ def _engine(
     settings, clock = blueprint.settings, blueprint.around.clock
     challenger = Challenger(
         identity=blueprint.identity,
-        secrets=blueprint.keys.secrets,
+        keys=blueprint.keys.secrets,
         chain=chain,
         clock=clock,
         ttl=settings.service.challenge_ttl,

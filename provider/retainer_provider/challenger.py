@@ -1,6 +1,7 @@
 """Issuing challenges and recognizing them again. Nothing is stored: the HMAC in the id is the memory."""
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,17 +18,18 @@ from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.refusals import refuse
 
+_NONCE_BYTES: Final = 12
 _FRESH_SECONDS: Final = 2.0
 # A blockhash lives 150 blocks, about a minute: half of it must be left for the client to use.
 _USABLE_SECONDS: Final = 30.0
 
 
 class Challenger:
-    """`secrets` are tried in turn, the first one signs; for `ttl` seconds a challenge may open a session."""
+    """`keys` are the secrets, tried in turn, the first one signs; for `ttl` seconds a challenge may open a session."""
 
-    def __init__(self, *, identity: Identity, secrets: Sequence[bytes], chain: Chain, clock: Clock, ttl: int) -> None:
+    def __init__(self, *, identity: Identity, keys: Sequence[bytes], chain: Chain, clock: Clock, ttl: int) -> None:
         self._identity = identity
-        self._secrets = tuple(secrets)
+        self._keys = tuple(keys)
         self._chain = chain
         self._clock = clock
         self._ttl = ttl
@@ -50,6 +52,8 @@ class Challenger:
             suggested_deposit=offer.suggested_deposit,
             minimum_deposit=offer.minimum_deposit,
             description=offer.description,
+            # Two challenges of one second would else be the same one.
+            external_id=secrets.token_hex(_NONCE_BYTES),
             recent_blockhash=latest.blockhash,
             recent_slot=latest.slot,
             token_program=offer.token_program,
@@ -65,11 +69,11 @@ class Challenger:
                 sla=offer.sla,
             ),
         )
-        return issue_challenge(self._secrets[0], us.realm, request, expires=format_timestamp(now + self._ttl))
+        return issue_challenge(self._keys[0], us.realm, request, expires=format_timestamp(now + self._ttl))
 
     def require_ours(self, challenge: Challenge) -> SessionRequest:
         """What an echoed challenge asked for, when this service issued it exactly so, however long ago."""
-        ours = challenge.realm == self._identity.realm and verify_challenge_id(challenge, self._secrets)
+        ours = challenge.realm == self._identity.realm and verify_challenge_id(challenge, self._keys)
         if ours:
             try:
                 return challenge.session_request()

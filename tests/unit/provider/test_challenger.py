@@ -25,7 +25,7 @@ def chain() -> FakeChain:
 
 def challenger(chain: FakeChain, *secrets: bytes) -> Challenger:
     return Challenger(
-        identity=identity(OPERATOR), secrets=secrets or [SECRET], chain=chain, clock=ChainClock(chain), ttl=300
+        identity=identity(OPERATOR), keys=secrets or [SECRET], chain=chain, clock=ChainClock(chain), ttl=300
     )
 
 
@@ -63,7 +63,7 @@ async def test_a_changed_forged_or_foreign_challenge_is_invalid(chain: FakeChain
 async def test_another_services_challenge_is_invalid_even_with_a_shared_secret(chain: FakeChain) -> None:
     other = Challenger(
         identity=replace(identity(OPERATOR), realm="other.test"),
-        secrets=[SECRET],
+        keys=[SECRET],
         chain=chain,
         clock=ChainClock(chain),
         ttl=300,
