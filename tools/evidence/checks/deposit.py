@@ -53,6 +53,15 @@ class Bad:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What the provider said to a bad deposit, to a request on its session, and to its honest twin; None is yes."""
+
+    refused: ProblemType | None
+    used: ProblemType | None
+    twin: ProblemType | None
+
+
+@dataclass(frozen=True, slots=True)
 class Teller:
     """Presents deposits to the provider over HTTP."""
 
@@ -159,23 +168,23 @@ async def _judge(report: Report, teller: Teller, bad: Bad) -> None:
     if bad.lands:
         await teller.land(channel)
         report.fact(bad.name, channel.creation_signature)
-    refused = await teller.present(channel.opening)
-    credited = await teller.use(channel)
-    _verdict(report, bad.name, bad.problem, refused, credited, await _twin(teller))
+    refused = await teller.present(_opening(channel))
+    shown = Shown(refused, await teller.use(channel), await _twin(teller))
+    _verdict(report, bad.name, bad.problem, shown)
 
 
 async def _twin(teller: Teller) -> ProblemType | None:
     """The honest deposit, self-sent as the bad one was, and presented twice: the second time changes nothing."""
     twin = teller.build(await teller.offer(), HONEST, self_sent=True)
     await teller.land(twin)
-    return await teller.present(twin.opening) or await teller.present(twin.opening)
+    return await teller.present(_opening(twin)) or await teller.present(_opening(twin))
 
 
 async def _replayed(report: Report, teller: Teller) -> None:
     """A deposit that opened one session, presented again under another challenge."""
     first = teller.build(await teller.offer(), HONEST, self_sent=True)
     await teller.land(first)
-    opened = await teller.present(first.opening)
+    opened = await teller.present(_opening(first))
     challenge = (await teller.offer()).challenge
     proof = sign_proof(challenge.id, first.address, teller.stood.agent)
     action = replace(_action(first), authentication=proof)
@@ -191,9 +200,8 @@ async def _foreign_signature(report: Report, teller: Teller) -> None:
     pretended = teller.build(await teller.offer(), HONEST, self_sent=True)
     action = replace(_action(pretended), signature=_action(landed).signature)
     refused = await teller.present(authorization_header(Credential(pretended.offer.challenge, action)))
-    credited = await teller.use(pretended)
-    twin = await teller.present(landed.opening)
-    _verdict(report, "another session's transaction", ProblemType.DEPOSIT_FOREIGN, refused, credited, twin)
+    shown = Shown(refused, await teller.use(pretended), await teller.present(_opening(landed)))
+    _verdict(report, "another session's transaction", ProblemType.DEPOSIT_FOREIGN, shown)
 
 
 async def _challenges(report: Report, teller: Teller) -> None:
@@ -208,14 +216,20 @@ async def _challenges(report: Report, teller: Teller) -> None:
     for name, problem, challenge in cases:
         channel = teller.build(replace(offer, challenge=challenge), HONEST, self_sent=True)
         await teller.land(channel)
-        refused = await teller.present(channel.opening)
-        _verdict(report, name, problem, refused, await teller.use(channel), await _twin(teller))
+        refused = await teller.present(_opening(channel))
+        _verdict(report, name, problem, Shown(refused, await teller.use(channel), await _twin(teller)))
     malformed = await teller.present("Payment not-a-credential")
     report.equal("malformed credential: refused as", _name(malformed), _name(ProblemType.MALFORMED_CREDENTIAL))
 
 
+def _opening(channel: Channel) -> str:
+    if channel.opening is None:
+        raise RuntimeError("the opening was thrown away")
+    return channel.opening
+
+
 def _action(channel: Channel) -> OpenAction:
-    action = parse_authorization(channel.opening).action
+    action = parse_authorization(_opening(channel)).action
     if not isinstance(action, OpenAction):
         raise TypeError("an opening credential opens")
     return action
@@ -226,19 +240,12 @@ def _issued(offer: Offer, secret: bytes, lifetime: int) -> Challenge:
     return issue_challenge(secret, offer.challenge.realm, offer.request, expires=expires)
 
 
-def _verdict(
-    report: Report,
-    name: str,
-    expected: ProblemType,
-    refused: ProblemType | None,
-    used: ProblemType | None,
-    twin: ProblemType | None,
-) -> None:
-    report.equal(f"{name}: refused as", _name(refused), _name(expected))
-    if refused is not None:
-        unknown = {_name(ProblemType.SESSION_UNKNOWN), _name(ProblemType.INVALID_CHALLENGE)}
-        report.equal(f"{name}: buys nothing", _name(used) in unknown, expected=True)
-    report.equal(f"{name}: its honest twin", _name(twin), "activated")
+def _verdict(report: Report, name: str, expected: ProblemType, shown: Shown) -> None:
+    report.equal(f"{name}: refused as", _name(shown.refused), _name(expected))
+    if shown.refused is not None:
+        nothing = {_name(ProblemType.SESSION_UNKNOWN), _name(ProblemType.INVALID_CHALLENGE)}
+        report.equal(f"{name}: buys nothing", _name(shown.used) in nothing, expected=True)
+    report.equal(f"{name}: its honest twin", _name(shown.twin), "activated")
 
 
 def _answer(response: httpx.Response) -> ProblemType | None:
