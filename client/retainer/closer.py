@@ -156,7 +156,7 @@ class Closer:
             if timer.monotonic() + pause > give_up_at:
                 raise CloseUnconfirmedError(
                     f"the service calls session {channel.session_id} closed, and your RPC knows of no settlement; "
-                    "close it again to look once more",
+                    "close it again to look once more, or reclaim it without the service",
                     channel.session_id,
                 )
             await timer.sleep(pause)

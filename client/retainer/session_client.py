@@ -180,6 +180,10 @@ class SessionClient:
 
     async def close_session(self, session_id: str) -> CloseResult:
         """Have the session settled and the rest refunded, and return what the chain shows. Asking again is safe."""
+        channel = await self._setup.channel(session_id)
+        if channel.state is SessionState.PENDING:
+            # The service closes only what it knows to be funded.
+            await self._opener.confirm(channel)
         return await self._closer.close(session_id)
 
     async def reclaim(self, session_id: str) -> Reclaim:

@@ -115,6 +115,13 @@ async def test_an_opening_that_nobody_answers_is_taken_up_by_the_next_request(st
     assert (stage.service.opened, await stage.agent_tokens()) == (1, 9_000_000)
 
 
+async def test_a_pending_session_is_opened_before_it_is_closed(stage: Stage) -> None:
+    stage.service.before = Trouble(stage, 3, served=False, paying=False)
+    with pytest.raises(OpeningUnconfirmedError) as pending:
+        await stage.client.create_session(URL, "1.0")
+    assert (await stage.client.close_session(pending.value.session_id)).refunded == 1_000_000
+
+
 async def test_a_cancelled_opening_is_taken_up_by_the_next_request(stage: Stage) -> None:
     reached, never = asyncio.Event(), asyncio.Event()
 
