@@ -15,6 +15,7 @@ from retainer.flow import Exchange, Next, Reply, decide
 from retainer.offers import Offer, origin_of, read_offers
 from retainer.payments import Payments
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
+from retainer.protocol.problems import ProblemType
 
 RECEIPT_EXTENSION = "retainer"
 _KEY_BYTES = 16
@@ -69,13 +70,15 @@ class SessionAuth(httpx.Auth):
                 if receipt is not None:
                     response.extensions[RECEIPT_EXTENSION] = receipt
             offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
-            exchange, step = decide(exchange, _reply(response, offers, channel))
+            reply = _reply(response, offers, channel)
+            exchange, step = decide(exchange, reply)
             if step is Next.DELIVER:
                 return
             if step is Next.WAIT:
                 await self._payments.pause(pause_asked(response))
             elif step is Next.REPLACE and channel is not None:
-                channel = await self._payments.replacing(channel, offers)
+                unknown = reply.problem is ProblemType.SESSION_UNKNOWN
+                channel = await self._payments.replacing(channel, offers, unknown=unknown)
             else:
                 channel = await self._payments.fitting(offers)
 

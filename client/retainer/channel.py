@@ -89,8 +89,8 @@ class Channel:
         return authorization_header(Credential(self.offer.challenge, action))
 
     def opened(self) -> "Channel":
-        """The service has confirmed the deposit."""
-        return self._moved(SessionState.ACTIVE)
+        """The service has confirmed the deposit; a session that has gone on since stays as it is."""
+        return self._moved(SessionState.ACTIVE) if self.state is SessionState.PENDING else self
 
     def closing(self) -> "Channel":
         """Nothing more is spent from it."""

@@ -68,9 +68,15 @@ class Payments:
             opened = await (self._opener.open(offer, None) if channel is None else self._live(channel))
             return self.remember(opened)
 
-    async def replacing(self, stale: Channel, offers: list[Offer]) -> Channel:
-        """Retire a session that can never pay again, and return the one that pays instead."""
-        await self._setup.update(stale.session_id, lambda kept: kept.closing() if kept.usable else kept)
+    async def replacing(self, stale: Channel, offers: list[Offer], *, unknown: bool) -> Channel:
+        """Retire a session that can never pay again, and return the one that pays instead.
+
+        One that is ``unknown`` to its own service will not be settled by it either: that is worth a dispute.
+        """
+        reason = "the service does not know it any more; reclaim its deposit without the service"
+        await self._setup.update(
+            stale.session_id, lambda kept: kept.disputed(reason) if unknown else kept.closing() if kept.usable else kept
+        )
         return await self.fitting(offers)
 
     async def sent(self, channel: Channel, key: str) -> None:

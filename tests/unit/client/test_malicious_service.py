@@ -316,6 +316,8 @@ async def test_the_daily_cap_stops_a_service_that_keeps_losing_sessions(stage: S
             stage.service.sessions.clear()
         with pytest.raises(CapError, match="within the last 24 hours"):
             await client.request("GET", URL)
+        lost = await client.sessions()
+        assert ["does not know it any more" in session.metadata["dispute"] for session in lost] == [True, True]
 
 
 def test_a_synchronous_client_is_told_so(stage: Stage) -> None:
