@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 import pytest_asyncio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retainer.chain.fake import FakeChain
 from retainer.chain.testing import create_mint, mint_to
@@ -64,6 +65,31 @@ async def reply(send: Send, body: bytes, status: int = 200, *headers: tuple[byte
     start: Message = {"type": "http.response.start", "status": status, "headers": list(headers)}
     await send(start)
     await send({"type": "http.response.body", "body": body})
+
+
+async def raw_request(app: ASGIApp, raw_path: bytes, authorization: str) -> int:
+    """The status of a GET whose path no HTTP client would leave as it is."""
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": unquote(raw_path.decode()),
+        "raw_path": raw_path,
+        "query_string": b"",
+        "headers": [(b"authorization", authorization.encode())],
+    }
+    await app(scope, receive, send)
+    [status] = statuses
+    return status
 
 
 @dataclass
