@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from retainer.protocol.pda import SessionSeeds, derive_session, derive_vault
-from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, VoucherSigner
+from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, SessionState, VoucherSigner
 from retainer_provider.ledger import Ledger
 from retainer_provider.meter import Charge
 from retainer_provider.outcomes import ActivateOutcome, AdmitOutcome, CommitResult, ReserveResult
@@ -18,6 +18,7 @@ from retainer_provider.records import (
     NewSession,
     Reservation,
     ReserveRequest,
+    SessionRecord,
     StoredAnswer,
     UsageDraft,
 )
@@ -103,6 +104,30 @@ def account_of(new: NewSession, **changes: object) -> SessionAccount:
         price_per_unit=BaseUnits(new.price),
         expires_at=new.expires_at,
         sla_hash=new.sla_hash,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type] # field names are the tests' responsibility
+
+
+def record_of(new: NewSession, **changes: object) -> SessionRecord:
+    """The books' record of the opening once it is ACTIVE."""
+    plain = SessionRecord(
+        **{name: getattr(new, name) for name in NewSession.__dataclass_fields__},
+        number=1,
+        state=SessionState.ACTIVE,
+        opened_at=NOW,
+        closure_started_at=0,
+        spent=BaseUnits(0),
+        reserved=BaseUnits(0),
+        units_charged=0,
+        sequence=0,
+        free_answers=0,
+        usage_root=bytes(32),
+        last_activity_at=NOW,
+        closing_reason=None,
+        closed_at=0,
+        settled=None,
+        refund=None,
+        settlement_signature=None,
     )
     return replace(plain, **changes)  # type: ignore[arg-type] # field names are the tests' responsibility
 

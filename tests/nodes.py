@@ -23,6 +23,7 @@ class Node(FakeChain):
         self.after_sleep: Callable[[], None] | None = None
         self.denies = False  # knows of no transaction
         self.frozen: list[AccountInfo] = []  # accounts it shows as they were
+        self.hidden: set[Pubkey] = set()  # accounts it does not show at confirmed
         self.has_batch = True
 
     def drop_first(self) -> None:
@@ -69,7 +70,11 @@ class Node(FakeChain):
     ) -> list[AccountInfo | None]:
         found = await super().accounts(addresses, commitment=commitment, min_slot=min_slot)
         shown = {info.address: info for info in self.frozen}
-        return [shown.get(address, info) for address, info in zip(addresses, found, strict=True)]
+        hidden = self.hidden if commitment is Commitment.CONFIRMED else set()
+        return [
+            None if address in hidden else shown.get(address, info)
+            for address, info in zip(addresses, found, strict=True)
+        ]
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         if not self.has_batch and any(isinstance(data, CloseData) and data.batch for data in program_data(raw)):

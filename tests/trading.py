@@ -1,13 +1,15 @@
 """Sessions that are open on a chain and in the books, with what they spent: what settling starts from."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from solders.system_program import TransferParams, transfer
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import Timer
@@ -28,7 +30,7 @@ from retainer.protocol.instructions import (
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
 from retainer.protocol.session import SessionAccount
 from retainer_provider.ledger import Ledger
-from retainer_provider.records import SessionRecord, Settlement
+from retainer_provider.records import NewSession, SessionRecord, Settlement
 from retainer_provider.settler import Settler, SettlerOptions
 from retainer_provider.stores.sqlite import SqliteLedger
 from tests.books import DEPOSIT, GRACE, PRICE, SIGNATURE, ask, new_session
@@ -49,6 +51,7 @@ class Trade:
     clock: ChainClock
     token_program: Pubkey = TOKEN_PROGRAM_ID
     salts: int = 0
+    known: Ledger | None = None  # the first books, where these are others
 
     def settler(self, chain: Chain | None = None, **options: object) -> Settler:
         """A settler as a freshly started process has it."""
@@ -160,6 +163,28 @@ class Trade:
         )
         await self.run([create, pay], OPERATOR)
 
+    async def mention(self, address: Pubkey) -> None:
+        """Someone names the address in a transaction of their own, which does nothing to it."""
+        gift = transfer(TransferParams(from_pubkey=PAYER.pubkey(), to_pubkey=OPERATOR.pubkey(), lamports=self.salts))
+        self.salts += 1
+        named = AccountMeta(address, is_signer=False, is_writable=False)
+        await self.run([Instruction(gift.program_id, gift.data, [*gift.accounts, named])], PAYER)
+
+    @asynccontextmanager
+    async def other_books(self, path: Path) -> AsyncIterator["Trade"]:
+        """The same trade with books that know nothing yet."""
+        ledger = await SqliteLedger.open(path)
+        try:
+            yield replace(self, ledger=ledger, known=self.ledger)
+        finally:
+            await ledger.aclose()
+
+    async def opening_of(self, session_id: str) -> NewSession:
+        """The opening as the first books were told of it."""
+        record = await (self.known or self.ledger).session(session_id)
+        assert record is not None
+        return NewSession(**{name: getattr(record, name) for name in NewSession.__dataclass_fields__})
+
     @property
     def payer_token(self) -> Pubkey:
         return derive_ata(PAYER.pubkey(), self.mint, self.token_program)
@@ -183,6 +208,13 @@ class Trade:
         record = await self.ledger.session(session_id)
         assert record is not None
         return record
+
+    async def until_closed(self, *session_ids: str) -> None:
+        """Let others work until the books have the sessions as REFUNDED."""
+        for session_id in session_ids:
+            # A fake chain's time passes in turns, and nobody tells when the books changed.
+            while not (await self.record(session_id)).closed_at:  # noqa: ASYNC110
+                await asyncio.sleep(0)
 
     async def settlement(self, session_id: str) -> Settlement:
         """The session's settlement in the books."""

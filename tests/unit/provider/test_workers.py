@@ -1,0 +1,159 @@
+"""What goes on beside the requests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retainer.chain.errors import ChainUnavailableError
+from retainer.protocol.session import SessionState
+from retainer_provider.ledger import LedgerUnavailableError
+from retainer_provider.outcomes import ReserveOutcome
+from retainer_provider.watcher import ChainView, Watcher
+from retainer_provider.workers import Sweeper, WorkerOptions, Workers
+from tests.books import DEPOSIT, PRICE, commit_of, held, new_session, reserve
+from tests.nodes import Node
+from tests.trading import Trade, trade_on
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+@pytest.fixture
+async def trade(node: Node, tmp_path: Path) -> AsyncIterator[Trade]:
+    async with trade_on(node, tmp_path / "ledger.db") as trade:
+        yield trade
+
+
+def sweeper_of(trade: Trade) -> Sweeper:
+    return Sweeper(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, options=WorkerOptions())
+
+
+def workers_of(trade: Trade) -> Workers:
+    return Workers(
+        watcher=Watcher(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, view=ChainView()),
+        sweeper=sweeper_of(trade),
+        settler=trade.settler(),
+        ledger=trade.ledger,
+        timer=trade.timer,
+        options=WorkerOptions(),
+    )
+
+
+async def test_expired_and_idle_sessions_are_closed(node: Node, trade: Trade) -> None:
+    expiring = await trade.open(expires_at=trade.clock.now() + 100)
+    idling = await trade.open(idle_timeout=50)
+    lasting = await trade.open()
+    await sweeper_of(trade).sweep()
+    assert {(await trade.record(one)).state for one in (expiring, idling, lasting)} == {SessionState.ACTIVE}
+    node.advance(seconds=101)
+    await sweeper_of(trade).sweep()
+    assert (await trade.record(expiring)).closing_reason == "it expired"
+    assert (await trade.record(idling)).closing_reason == "it was idle"
+    assert (await trade.record(lasting)).state is SessionState.ACTIVE
+
+
+async def test_a_deposit_that_never_came_is_given_up(node: Node, trade: Trade) -> None:
+    ghost = new_session(99, created_at=trade.clock.now())
+    await trade.ledger.admit(ghost)
+    node.advance(seconds=899)
+    await sweeper_of(trade).sweep()
+    assert (await trade.record(ghost.session_id)).state is SessionState.PENDING
+    node.advance(seconds=2)
+    node.down = True
+    with pytest.raises(ChainUnavailableError):
+        await sweeper_of(trade).sweep()
+    assert (await trade.record(ghost.session_id)).state is SessionState.PENDING, "a silent chain proves nothing"
+    node.down = False
+    await sweeper_of(trade).sweep()
+    assert (await trade.record(ghost.session_id)).state is SessionState.ABANDONED
+
+
+async def test_a_deposit_whose_agent_never_came_back_is_returned(node: Node, trade: Trade, tmp_path: Path) -> None:
+    """The opening landed, and then nobody asked again: the payer gets everything back without doing anything."""
+    session_id = await trade.open()
+    async with trade.other_books(tmp_path / "other.db") as forgetful:
+        await forgetful.ledger.admit(replace(await forgetful.opening_of(session_id), created_at=trade.clock.now()))
+        node.advance(seconds=901)
+        await sweeper_of(forgetful).sweep()
+        record = await forgetful.record(session_id)
+        assert (record.state, record.closing_reason) == (SessionState.CLOSING, "it was opened and never used")
+        await forgetful.settler().settle(session_id)
+        record = await forgetful.record(session_id)
+        assert (record.state, record.settled, record.refund) == (SessionState.REFUNDED, 0, DEPOSIT)
+
+
+async def test_a_deposit_of_another_operator_or_too_small_is_given_up(node: Node, trade: Trade, tmp_path: Path) -> None:
+    session_id = await trade.open()
+    async with trade.other_books(tmp_path / "other.db") as forgetful:
+        told = await forgetful.opening_of(session_id)
+        await forgetful.ledger.admit(replace(told, deposit=told.deposit + 1, created_at=trade.clock.now()))
+        node.advance(seconds=901)
+        await sweeper_of(forgetful).sweep()
+        assert (await forgetful.record(session_id)).state is SessionState.ABANDONED
+
+
+async def test_answers_go_a_day_after_close(node: Node, trade: Trade) -> None:
+    session_id = await trade.closing(requests=1)
+    await trade.settler().settle(session_id)
+    node.advance(seconds=24 * 3600)
+    await sweeper_of(trade).sweep()
+    assert (await reserve(trade.ledger, session_id, "0")).outcome is ReserveOutcome.REPLAY
+    node.advance(seconds=1)
+    await sweeper_of(trade).sweep()
+    assert (await reserve(trade.ledger, session_id, "0")).outcome is ReserveOutcome.CLOSED
+
+
+async def test_everything_closing_is_settled_without_being_asked(trade: Trade) -> None:
+    """What a restart finds, and what the sweeper and the payers close meanwhile."""
+    left_over = await trade.closing(requests=2)
+    leaving = await trade.open(requests=1)
+    await trade.request_close(leaving)
+    expiring = await trade.open(expires_at=trade.clock.now() + 10)
+    async with workers_of(trade).running():
+        await trade.until_closed(left_over, leaving, expiring)
+    settled = [(await trade.record(one)).settled for one in (left_over, leaving, expiring)]
+    assert settled == [2 * PRICE, PRICE, 0]
+
+
+async def test_a_chain_that_is_down_for_a_while_is_waited_for(node: Node, trade: Trade) -> None:
+    session_id = await trade.closing(requests=1)
+    node.down = True
+    down_until = node.monotonic() + 120
+
+    def recover() -> None:
+        node.down = node.monotonic() < down_until
+
+    node.after_sleep = recover
+    async with workers_of(trade).running():
+        await trade.until_closed(session_id)
+    assert (await trade.record(session_id)).settled == PRICE
+
+
+async def test_stopping_waits_for_nothing_and_the_next_start_goes_on(trade: Trade) -> None:
+    session_id = await trade.open()
+    running = held(await reserve(trade.ledger, session_id, "long"))
+    await trade.ledger.begin_close(session_id, "asked", trade.clock.now())
+    workers = workers_of(trade)
+    async with workers.running():
+        await workers.settle_open()
+        await asyncio.sleep(0)
+    assert (await trade.record(session_id)).state is SessionState.CLOSING
+    await trade.ledger.commit(commit_of(running))
+    workers = workers_of(trade)
+    await workers.settle_open()
+    await workers.settled()
+    assert (await trade.record(session_id)).settled == PRICE
+
+
+async def test_a_ledger_that_failed_ends_the_work(trade: Trade) -> None:
+    await trade.ledger.aclose()
+    workers = workers_of(trade)
+    with pytest.raises(LedgerUnavailableError):
+        await workers.settle_open()
+    async with workers.running():
+        await asyncio.sleep(0)
