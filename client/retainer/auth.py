@@ -31,7 +31,8 @@ class SessionAuth(httpx.Auth):
     """Pays for the requests of an ``httpx.AsyncClient``; get one from ``SessionClient.auth``.
 
     Each request leaves with an Idempotency-Key, its own or a fresh one, and keeps it through every retry. The verified
-    receipt stands in ``response.extensions["retainer"]``. Leave redirects off: a redirect is an answer that was paid
+    receipt stands in ``response.extensions["retainer"]``; only ``SessionClient.request``, which reads the whole answer,
+    can also hold it against the body. Leave redirects off: a redirect is an answer that was paid
     for, and following it is another request, which needs a key of its own.
     """
 

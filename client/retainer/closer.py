@@ -12,8 +12,8 @@ from retainer.book import BookError
 from retainer.chain.sessions import session_account
 from retainer.channel import Channel, Settlement
 from retainer.errors import CloseRefusedError, CloseUnconfirmedError, SettlementError
+from retainer.lifecycle import ask_until
 from retainer.protocol.amounts import BaseUnits, format_amount
-from retainer.protocol.constants import HEADER_CREDENTIAL
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionAccount, SessionState
@@ -23,7 +23,6 @@ from retainer.setup import Setup
 from retainer.views import view_of
 
 _CLOSING_SECONDS: Final = 120.0
-_MOST_SILENCES: Final = 3
 _BUSY: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -78,34 +77,19 @@ class Closer:
 
     async def _ask(self, channel: Channel) -> str | None:
         """Repeat the close until the service has settled; the signature that it names, if it names one."""
-        timer = self._setup.timer
-        give_up_at = timer.monotonic() + _CLOSING_SECONDS
-        silent = 0
-        while True:
-            response = await self._try(channel)
-            if response is None:
-                silent += 1
-            elif response.is_success and response.status_code not in _BUSY:
-                return self._named(channel, response)
-            elif not (response.is_server_error or response.status_code in _BUSY):
-                await self._refused(channel, response)
-                return None
-            pause = pause_asked(response)
-            if silent == _MOST_SILENCES or timer.monotonic() + pause > give_up_at:
-                raise CloseUnconfirmedError(
-                    f"the service has not settled session {channel.session_id} yet; close it again to go on waiting. "
-                    "Should it never answer, the session can be reclaimed without it",
-                    channel.session_id,
-                )
-            await timer.sleep(pause)
-
-    async def _try(self, channel: Channel) -> httpx.Response | None:
-        offer = channel.offer
-        headers = {HEADER_CREDENTIAL: channel.close_header()}
-        try:
-            return await self._setup.http.request(offer.lifecycle_method, offer.url, headers=headers, auth=None)
-        except httpx.TransportError:
-            return None
+        response = await ask_until(
+            self._setup, channel.offer, channel.close_header(), undecided=_undecided, seconds=_CLOSING_SECONDS
+        )
+        if response is None:
+            raise CloseUnconfirmedError(
+                f"the service has not settled session {channel.session_id} yet; close it again to go on waiting. "
+                "Should it never answer, the session can be reclaimed without it",
+                channel.session_id,
+            )
+        if response.is_success:
+            return self._named(channel, response)
+        await self._require_gone(channel, response)
+        return None
 
     def _named(self, channel: Channel, response: httpx.Response) -> str | None:
         # Only a pointer to the transaction: a receipt that cannot be right is no reason not to look at the chain.
@@ -117,7 +101,7 @@ class Closer:
             return None
         return receipt.tx_hash if receipt else None
 
-    async def _refused(self, channel: Channel, response: httpx.Response) -> None:
+    async def _require_gone(self, channel: Channel, response: httpx.Response) -> None:
         problem = problem_of(response)
         kind = problem.type if problem else None
         if kind is ProblemType.SESSION_CLOSED:
@@ -160,3 +144,7 @@ class Closer:
                     channel.session_id,
                 )
             await timer.sleep(pause)
+
+
+def _undecided(response: httpx.Response) -> bool:
+    return response.is_server_error or response.status_code in _BUSY

@@ -53,11 +53,6 @@ class Offer:
         )
 
     @property
-    def lifecycle_method(self) -> str:
-        """How to open and close at this URL: these calls have an answer to read, and no body."""
-        return "GET" if self.method == "HEAD" else self.method
-
-    @property
     def operator(self) -> Pubkey:
         """Who meters and submits; the payee where the offer has no terms."""
         return self.request.operator or self.request.recipient

@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 
 from retainer.accounting import check_receipt
-from retainer.answers import pause_asked, problem_of, receipt_of
+from retainer.answers import problem_of, receipt_of
 from retainer.book import BookError
 from retainer.caps import Amount, Deposited, in_base_units
 from retainer.chain.confirm import ConfirmationOutcome, confirm
@@ -17,11 +17,12 @@ from retainer.chain.sessions import session_account
 from retainer.channel import Channel
 from retainer.errors import CapError, OpeningRefusedError, OpeningUnconfirmedError, ReceiptError
 from retainer.facts import read_facts
+from retainer.lifecycle import ask_until
 from retainer.offers import Offer
 from retainer.opening import build_opening
 from retainer.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
 from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.constants import HEADER_CREDENTIAL, OPEN_SLOT_WINDOW
+from retainer.protocol.constants import OPEN_SLOT_WINDOW
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionAccount
@@ -29,7 +30,6 @@ from retainer.setup import Setup
 
 _SALT_BITS: Final = 64
 _CONFIRMATION_SECONDS: Final = 90.0
-_MOST_SILENCES: Final = 3
 # The outcome is still open: asking again is what these ask for.
 _OPEN: Final = frozenset(
     {
@@ -87,36 +87,22 @@ class Opener:
 
     async def confirm(self, channel: Channel) -> Channel:
         """Hand the same opening over until the service has confirmed it; asking again never deposits again."""
-        timer = self._setup.timer
         if channel.transaction is not None:
             await self._send(channel, channel.transaction)
-        give_up_at = timer.monotonic() + _CONFIRMATION_SECONDS
-        silent = 0
-        while True:
-            response = await self._hand_over(channel)
-            if response is None:
-                silent += 1
-            elif response.is_success:
-                return await self._opened(channel, response)
-            elif not _asks_for_patience(response):
-                return await self._refused(channel, response)
-            pause = pause_asked(response)
-            if silent == _MOST_SILENCES or timer.monotonic() + pause > give_up_at:
-                raise OpeningUnconfirmedError(
-                    f"the service has not confirmed the deposit of session {channel.session_id} yet; do the same "
-                    "again to go on waiting. No second deposit is made meanwhile",
-                    channel.session_id,
-                )
-            await timer.sleep(pause)
-
-    async def _hand_over(self, channel: Channel) -> httpx.Response | None:
-        """One try; None when no answer came, which says nothing about whether the service got it."""
-        offer = channel.offer
-        headers = {HEADER_CREDENTIAL: channel.opening or channel.use_header()}
-        try:
-            return await self._setup.http.request(offer.lifecycle_method, offer.url, headers=headers, auth=None)
-        except httpx.TransportError:
-            return None
+        response = await ask_until(
+            self._setup,
+            channel.offer,
+            channel.opening or channel.use_header(),
+            undecided=_undecided,
+            seconds=_CONFIRMATION_SECONDS,
+        )
+        if response is None:
+            raise OpeningUnconfirmedError(
+                f"the service has not confirmed the deposit of session {channel.session_id} yet; do the same again "
+                "to go on waiting. No second deposit is made meanwhile",
+                channel.session_id,
+            )
+        return await (self._opened if response.is_success else self._refused)(channel, response)
 
     async def _opened(self, channel: Channel, response: httpx.Response) -> Channel:
         try:
@@ -186,7 +172,7 @@ class Opener:
         return most if suggested is None else min(suggested, most)
 
 
-def _asks_for_patience(response: httpx.Response) -> bool:
+def _undecided(response: httpx.Response) -> bool:
     problem = problem_of(response)
     if problem is not None:
         return problem.type in _OPEN

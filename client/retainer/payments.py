@@ -1,7 +1,7 @@
 """Which session pays a request: found, taken up again, or opened; and what its answer does to the books."""
 
 import asyncio
-from collections import defaultdict
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -31,7 +31,8 @@ class Payments:
         self._setup = setup
         self._opener = opener
         self._paying: dict[str, Scope] = {}
-        self._opening: defaultdict[Scope, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
+        self._opening: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
 
     async def pause(self, seconds: float) -> None:
         """Let time pass."""
@@ -57,13 +58,13 @@ class Payments:
     async def fitting(self, offers: list[Offer]) -> Channel:
         """A session for one of the offers: one that is open, else a new one for the first that may be paid."""
         for offer in offers:
-            async with self._opening[offer.scope]:
+            async with self._alone(offer.scope):
                 channel = await self._setup.store.get(self._setup.payer, offer.scope)
                 if channel is not None:
                     return self.remember(await self._live(channel))
         offer = self.acceptable(offers)
         # Requests that meet the same challenge at once wait here, and all but the first find the session open.
-        async with self._opening[offer.scope]:
+        async with self._alone(offer.scope):
             channel = await self._setup.store.get(self._setup.payer, offer.scope)
             opened = await (self._opener.open(offer, None) if channel is None else self._live(channel))
             return self.remember(opened)
@@ -114,6 +115,9 @@ class Payments:
         problem = problem_of(response)
         if problem is not None and problem.type not in _STILL_OPEN:
             await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.refused(key)))
+
+    def _alone(self, scope: Scope) -> asyncio.Lock:
+        return self._opening.setdefault(scope, asyncio.Lock())
 
     async def _live(self, channel: Channel) -> Channel:
         return await self._opener.confirm(channel) if channel.state is SessionState.PENDING else channel

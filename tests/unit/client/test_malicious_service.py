@@ -168,6 +168,21 @@ async def test_a_redirect_to_another_host_carries_no_credential_and_is_not_paid(
     assert stage.service.opened == 1
 
 
+async def test_an_opening_is_never_redirected(stage: Stage) -> None:
+    """It carries the proof; an httpx client of the caller's that follows redirects must not carry it on."""
+
+    async def redirecting(request: httpx.Request) -> httpx.Response | None:
+        if "Authorization" in request.headers:
+            return httpx.Response(307, headers={"Location": "https://evil.example/ask"})
+        return None
+
+    stage.service.before = redirecting
+    async with stage.http(follow_redirects=True) as http, stage.another(http=http) as client:
+        with pytest.raises(OpeningRefusedError, match="status 307"):
+            await client.create_session(URL, "1.0")
+    assert {request.url.host for request in stage.service.seen} == {"localhost"}
+
+
 async def test_a_host_that_copies_the_payee_is_not_shown_the_proof(stage: Stage) -> None:
     session = await stage.client.create_session(URL, "1.0")
     with pytest.raises(PinError, match="pays at http://localhost:8402 only"):
