@@ -34,23 +34,20 @@ struct SignedVoucher {
 
 const _: () = assert!(core::mem::size_of::<SignedVoucher>() == 162);
 
-/// Who claims, with what to prove it.
-pub struct Proof<'a> {
-    /// The session's address.
-    pub session: &'a Address,
-    /// Signed this instruction.
-    pub submitter: &'a Address,
-    /// The instructions sysvar.
-    pub instructions: &'a AccountView,
-}
-
-/// `claim` may raise what `session` has settled. A claim that raises nothing needs no authorization.
-pub fn authorize(session: &Session, claim: &Claim, proof: &Proof, now: i64) -> Result<()> {
+/// `submitter`, who signed the instruction, may raise what `session` has settled to `claim`. `instructions` is the
+/// sysvar of that name.
+pub fn authorize(
+    session: &Account<Session>,
+    claim: &Claim,
+    submitter: &Address,
+    instructions: &AccountView,
+    now: i64,
+) -> Result<()> {
     if session.is_metered() {
-        require!(*proof.submitter == session.operator, EscrowError::NotAuthorized);
+        require!(*submitter == session.operator, EscrowError::NotAuthorized);
         return Ok(());
     }
-    let instructions = Instructions::try_from(proof.instructions)?;
+    let instructions = Instructions::try_from(instructions)?;
     let before = instructions.load_current_index().checked_sub(1).ok_or(EscrowError::VoucherMissing)?;
     let instruction = instructions.load_instruction_at(usize::from(before))?;
     require!(*instruction.get_program_id() == ED25519_PROGRAM, EscrowError::VoucherMissing);
@@ -58,7 +55,7 @@ pub fn authorize(session: &Session, claim: &Claim, proof: &Proof, now: i64) -> R
         bytemuck::try_from_bytes(instruction.get_instruction_data()).map_err(|_| EscrowError::VoucherMalformed)?;
     require!(voucher.header == HEADER && voucher.magic == MAGIC, EscrowError::VoucherMalformed);
     require!(voucher.key == session.authorized_signer, EscrowError::VoucherWrongSigner);
-    require!(voucher.session == *proof.session, EscrowError::VoucherWrongSession);
+    require!(voucher.session == *session.address(), EscrowError::VoucherWrongSession);
     let cumulative = voucher.cumulative.get();
     require!(claim.amount <= cumulative, EscrowError::VoucherTooLow);
     require!(cumulative <= session.deposit.get(), EscrowError::VoucherAboveDeposit);

@@ -9,7 +9,7 @@ use crate::{
     events::SessionClosed,
     state::{Claim, Session},
     token::{self, Drain, Holder, Split},
-    voucher::{self, Proof},
+    voucher,
 };
 use anchor_lang::prelude::*;
 use pinocchio::{cpi::Signer as PdaSigner, sysvars::instructions::INSTRUCTIONS_ID};
@@ -97,12 +97,8 @@ impl Close {
         self.session.require_submitter(self.submitter.address())?;
         let due = self.session.record_settlement(claim, now)?;
         if due > 0 {
-            let proof = Proof {
-                session: self.session.address(),
-                submitter: self.submitter.address(),
-                instructions: self.instructions.account(),
-            };
-            voucher::authorize(&self.session, claim, &proof, now)?;
+            let submitter = self.submitter.address();
+            voucher::authorize(&self.session, claim, submitter, self.instructions.account(), now)?;
         }
         let token_program = self.token_program.address();
         token::check_mint(self.mint.account(), token_program)?;

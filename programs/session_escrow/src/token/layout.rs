@@ -108,12 +108,12 @@ pub fn check_payer_side(
 
 /// As [`check_account`], for an escrow that somebody else may have created beforehand: nobody but the session may move
 /// or close it (C13).
-pub fn check_new_escrow(account: &AccountView, holder: &Holder) -> Result<u64> {
+pub fn check_new_escrow(account: &AccountView, holder: &Holder) -> Result<()> {
     require!(account.owned_by(holder.program), holder.otherwise);
     let data = account.try_borrow()?;
     let base = checked_base(&data, holder)?;
     require!(base.delegate_tag == NONE && base.close_authority_tag == NONE, EscrowError::EscrowTampered);
-    Ok(base.amount.get())
+    Ok(())
 }
 
 fn checked_base<'a>(data: &'a [u8], holder: &Holder) -> Result<&'a AccountLayout> {
