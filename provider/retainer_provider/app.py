@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from retainer_provider.assembly import Assembled, Blueprint, Surroundings, assembled
 from retainer_provider.keys import load_keys
 from retainer_provider.lifespan import serve_lifespan
+from retainer_provider.logs import redact_by_default
 from retainer_provider.offers import load_offers
 from retainer_provider.routing import RouteTable
 from retainer_provider.settings import Settings, SettingsError
@@ -60,6 +61,7 @@ class RetainerApp:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve for as long as the block runs."""
+        redact_by_default()
         identity = self._blueprint.identity
         async with assembled(self._blueprint) as parts:
             self._parts = parts

@@ -33,7 +33,8 @@ from retainer_provider.upstream import Upstream, UpstreamFailure, UpstreamResult
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
-_PRIVATE: Final = (("cache-control", "private, no-store"), ("vary", HEADER_CREDENTIAL))
+_PRIVATE: Final = ("cache-control", "private, no-store")
+_VARY: Final = ("vary", HEADER_CREDENTIAL)
 _WEBSOCKET_POLICY_VIOLATION: Final = 1008
 
 LEDGER_UNAVAILABLE: Final = Refusal(
@@ -153,21 +154,21 @@ def read_credential(scope: Scope) -> Credential | None:
 def statement_answer(statement: Statement) -> Answer:
     """The answer to a lifecycle call: the session, never the resource. Without a receipt it is still closing."""
     if statement.receipt is None:
-        answer = json_answer(STATUS_ACCEPTED, statement.view.to_json())
-        return answer.with_headers(*_PRIVATE, ("retry-after", "1"))
-    answer = json_answer(STATUS_OK, statement.view.to_json())
-    return answer.with_headers(*_PRIVATE, (HEADER_RECEIPT.lower(), statement.receipt))
+        return json_answer(STATUS_ACCEPTED, statement.view.to_json()).with_headers(_PRIVATE, ("retry-after", "1"))
+    receipt = (HEADER_RECEIPT.lower(), statement.receipt)
+    return json_answer(STATUS_OK, statement.view.to_json()).with_headers(_PRIVATE, receipt)
 
 
 def delivery_answer(delivery: Delivery) -> Answer:
     """The answer to a metered request, with its receipt; a replay whose body was not kept is its receipt alone."""
     stored = delivery.answer
-    added: tuple[tuple[str, str], ...] = (*_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
-    if delivery.replayed:
-        added = (*added, (_REPLAYED, "true" if stored.body is not None else "receipt-only"))
     if stored.body is None:
-        return Answer(STATUS_RECEIPT_ONLY, added, b"")
-    return Answer(stored.status, (*stored.headers, *added), stored.body)
+        answer, replayed = Answer(STATUS_RECEIPT_ONLY, (_VARY,), b""), "receipt-only"
+    else:
+        # Its own Vary may stand beside ours.
+        answer, replayed = Answer(stored.status, (*stored.headers, _VARY), stored.body), "true"
+    answer = answer.with_headers(_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
+    return answer.with_headers((_REPLAYED, replayed)) if delivery.replayed else answer
 
 
 class _ClientLeftError(Exception):

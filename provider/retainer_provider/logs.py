@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any, Final, Literal
 
 import structlog
+from structlog.typing import Processor
 
 REDACTED: Final = "[redacted]"
 
@@ -25,29 +26,13 @@ EventDict = MutableMapping[str, Any]
 
 def configure_logging(level: str, form: Literal["console", "json"]) -> None:
     """Send structlog's and the standard library's records through one redacting chain to standard error."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        redact,
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer: Processor = structlog.processors.JSONRenderer() if form == "json" else console
+    _configure(structlog.stdlib.ProcessorFormatter.wrap_for_formatter)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_chain()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
@@ -57,6 +42,33 @@ def configure_logging(level: str, form: Literal["console", "json"]) -> None:
     # httpx logs every URL it asks, and an RPC URL may carry an API key.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def redact_by_default() -> None:
+    """Where a host program has not configured structlog: its default would print local variables with every error."""
+    if not structlog.is_configured():
+        _configure(structlog.processors.KeyValueRenderer(key_order=["event"]))
+
+
+def _configure(last: Processor) -> None:
+    structlog.configure(
+        processors=[*_chain(), last],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        # The standard wrapper would hand the exception on beside its redacted text.
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _chain() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:

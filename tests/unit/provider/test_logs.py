@@ -8,7 +8,7 @@ import structlog
 from solders.keypair import Keypair
 
 from retainer_provider.keys import keypair_text
-from retainer_provider.logs import REDACTED, configure_logging, redact
+from retainer_provider.logs import REDACTED, configure_logging, redact, redact_by_default
 
 AGENT = Keypair.from_seed(b"a" * 32)
 SIGNATURE = str(AGENT.sign_message(b"x"))
@@ -76,3 +76,30 @@ def test_both_structlog_and_the_standard_library_go_through_the_redaction(capsys
     assert REDACTED in theirs["event"]
     assert "Traceback" in failed["exception"]
     assert SIGNATURE not in json.dumps([ours, theirs, failed])
+
+
+def test_a_host_program_that_configures_nothing_gets_no_local_variables(caplog: pytest.LogCaptureFixture) -> None:
+    """F27: structlog's own default prints them with every traceback, credentials included."""
+    structlog.reset_defaults()
+    try:
+        redact_by_default()
+        proof = SIGNATURE
+        try:
+            raise ValueError(f"bad {proof}")
+        except ValueError:
+            structlog.get_logger("service").exception("failed", status=500)
+    finally:
+        structlog.reset_defaults()
+    [record] = caplog.records
+    assert "Traceback" in record.getMessage()
+    assert SIGNATURE not in caplog.text
+    assert "status=500" in record.getMessage()
+
+
+def test_a_host_program_that_has_configured_structlog_is_left_alone() -> None:
+    structlog.configure(processors=[])
+    try:
+        redact_by_default()
+        assert structlog.get_config()["processors"] == []
+    finally:
+        structlog.reset_defaults()

@@ -1,0 +1,209 @@
+"""A session's end by either side, by time and by accident; and a service that stops and starts again."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from starlette.types import Receive, Scope, Send
+
+from retainer.chain.fake import FakeChain, Fate
+from retainer.chain.testing import token_balance
+from retainer.protocol.instructions import request_close
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import SessionState
+from retainer_provider.app import create_app
+from retainer_provider.assembly import Surroundings
+from retainer_provider.keys import keypair_text, write_private
+from retainer_provider.settings import SettingsError
+from tests.integration.conftest import AGENT, TOKENS, Shop, Upstream, opened_shop, problem, receipt, reply
+from tests.shop import DEPOSIT, PRICE, Opening, settings
+
+
+async def leave(shop: Shop, opening: Opening) -> None:
+    """The payer asks for its exit on chain."""
+    blockhash = (await shop.chain.latest_blockhash()).blockhash
+    instruction = request_close(payer=AGENT.pubkey(), session=opening.action.channel_id)
+    await shop.chain.send(shop.agent.sign([instruction], blockhash))
+
+
+async def settled(shop: Shop, opening: Opening) -> None:
+    """Let the workers work until the session is settled."""
+    for _ in range(20):
+        await shop.pace.tick()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        if (await shop.view(opening)).state is SessionState.REFUNDED:
+            return
+    pytest.fail("the session was not settled")
+
+
+async def test_closing_waits_for_requests_in_flight_and_settles_them(shop: Shop) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        asked.set()
+        await go.wait()
+        await reply(send, b"done")
+
+    opening = await shop.opened()
+    shop.upstream.app = app
+    running = asyncio.ensure_future(shop.use(opening))
+    await asked.wait()
+    closing = asyncio.ensure_future(shop.send(opening.close()))
+    await asyncio.sleep(0.05)
+    assert problem(await shop.use(opening)).type == ProblemType.SESSION_CLOSING
+    go.set()
+    answer, closed = await asyncio.gather(running, closing)
+    assert answer.text == "done"
+    assert (closed.status_code, receipt(closed).spent) == (200, PRICE)
+
+
+async def test_a_close_that_the_chain_does_not_finish_is_accepted_and_finished_later(shop: Shop) -> None:
+    opening = await shop.opened()
+    await shop.use(opening)
+    shop.chain.down = True
+    answer = await shop.send(opening.close())
+    assert (answer.status_code, answer.json()["state"]) == (202, "closing")
+    assert "payment-receipt" not in answer.headers
+    assert answer.headers["retry-after"] == "1"
+    shop.chain.down = False
+    again = await shop.send(opening.close())
+    assert (again.status_code, receipt(again).refunded) == (200, DEPOSIT - PRICE)
+
+
+@pytest.mark.parametrize("fate", [Fate.LANDED_UNANSWERED, Fate.LOST_UNANSWERED, Fate.LATE, Fate.DROPPED])
+async def test_a_settlement_pays_once_whatever_becomes_of_its_transaction(shop: Shop, fate: Fate) -> None:
+    """F13, F14."""
+    opening = await shop.opened()
+    await shop.use(opening)
+    shop.chain.next_send(fate)
+    answer = await shop.send(opening.close())
+    assert (answer.status_code, receipt(answer).spent) == (200, PRICE)
+    assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - PRICE
+
+
+async def test_a_payer_who_asks_for_its_exit_is_answered_by_a_settlement(shop: Shop) -> None:
+    """F32, C24."""
+    opening = await shop.opened()
+    await shop.use(opening)
+    await leave(shop, opening)
+    await settled(shop, opening)
+    assert problem(await shop.use(opening)).type == ProblemType.SESSION_CLOSED
+    view = await shop.view(opening)
+    assert (view.settled, view.refund) == (PRICE, DEPOSIT - PRICE)
+
+
+async def test_an_idle_session_is_closed_and_refunded(shop: Shop) -> None:
+    opening = await shop.opened()
+    await shop.use(opening)
+    for _ in range(13):
+        shop.chain.advance(seconds=299)
+        await shop.pace.tick()
+    await settled(shop, opening)
+    assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - PRICE
+
+
+async def test_a_service_that_has_not_seen_the_chain_for_long_sells_nothing(shop: Shop) -> None:
+    """F32: up to a third of the grace period it goes on (F08), then it stops."""
+    opening = await shop.opened()
+    shop.chain.down = True
+    shop.chain.advance(seconds=300)
+    assert (await shop.use(opening)).status_code == 200
+    shop.chain.advance(seconds=1)
+    answer = await shop.use(opening)
+    assert problem(answer).type == ProblemType.CHAIN_UNAVAILABLE
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    health = await shop.http.get("/api/health")
+    assert (health.status_code, list(health.json()["problems"])) == (503, ["chain"])
+    shop.chain.down = False
+    await shop.pace.tick()
+    assert (await shop.use(opening)).status_code == 200
+    assert len(shop.upstream.asked) == 2
+
+
+async def test_a_restarted_service_goes_on_where_it_stopped(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """F01, F11: sessions, balances, stored answers and known deposits survive."""
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        opening = await shop.opened()
+        first = await shop.use(opening, key="k")
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        again = await shop.use(opening, key="k")
+        assert (again.text, again.headers["payment-receipt"]) == (first.text, first.headers["payment-receipt"])
+        assert shop.upstream.asked == []
+        assert (await shop.use(opening)).status_code == 200
+        replay = shop.agent.open(await shop.challenge(), salt=opening.params.salt, open_slot=opening.params.open_slot)
+        assert replay.action.channel_id == opening.action.channel_id
+        assert problem(await shop.send(replay.header)).type == ProblemType.DEPOSIT_REPLAYED
+        assert (await shop.send(opening.close())).json()["spent"] == str(2 * PRICE)
+
+
+async def test_a_service_that_stops_lets_running_requests_finish(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        asked.set()
+        await go.wait()
+        await reply(send, b"done")
+
+    upstream = Upstream()
+    async with opened_shop(chain, mint, raw_settings, tmp_path, upstream) as shop:
+        opening = await shop.opened()
+        upstream.app = app
+        running = asyncio.ensure_future(shop.use(opening, key="k"))
+        await asked.wait()
+        asyncio.get_running_loop().call_later(0.05, go.set)
+    assert (await running).text == "done"
+    upstream.app = None
+    async with opened_shop(chain, mint, raw_settings, tmp_path, upstream) as shop:
+        assert (await shop.use(opening, key="k")).text == "done"
+        assert (await shop.view(opening)).spent == PRICE
+
+
+async def test_a_service_that_must_stop_gives_up_what_runs_too_long_uncharged(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """F11: undelivered and uncharged."""
+    asked = asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    raw_settings["limits"]["shutdown_seconds"] = 1
+    upstream = Upstream()
+    async with opened_shop(chain, mint, raw_settings, tmp_path, upstream) as shop:
+        opening = await shop.opened()
+        upstream.app = app
+        running = asyncio.ensure_future(shop.use(opening, key="k"))
+        await asked.wait()
+    [gone] = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(gone, asyncio.CancelledError)
+    upstream.app = None
+    async with opened_shop(chain, mint, raw_settings, tmp_path, upstream) as shop:
+        assert (await shop.view(opening)).spent == 0
+        assert (await shop.use(opening, key="k")).status_code == 200
+
+
+async def test_a_service_does_not_start_on_another_operators_books(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """F26: it could neither receipt nor settle their sessions."""
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        await shop.opened()
+    (tmp_path / "operator.json").unlink()
+    write_private(tmp_path / "operator.json", keypair_text(Keypair()))
+    with pytest.raises(SettingsError, match="belongs to operator"):
+        async with opened_shop(chain, mint, raw_settings, tmp_path):
+            pytest.fail("it did start")
+
+
+async def test_there_must_be_something_to_meter(mint: Pubkey, chain: FakeChain) -> None:
+    with pytest.raises(SettingsError, match="nothing to meter"):
+        create_app(settings(mint), surroundings=Surroundings(chain=chain))
