@@ -69,6 +69,8 @@ async function main() {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  // Surfpool stops answering once about a thousand of its events are unread: after seven minutes at 400 ms per slot.
+  setInterval(() => surfnet.drainEvents(), 200);
   const parent = process.ppid;
   setInterval(() => process.ppid === parent || stop(), 500);
   if (options.withStdin) process.stdin.on('end', stop).on('error', stop).resume();
