@@ -8,7 +8,7 @@ last one stopped, so a client that lost an answer never loses a deposit.
 from collections.abc import Mapping
 from typing import Final
 
-from retainer.chain.base import Chain, program_error
+from retainer.chain.base import Chain, Commitment, program_error
 from retainer.chain.confirm import ConfirmationOutcome, Timer, confirm
 from retainer.chain.errors import ForeignAccountError, SendOutcomeUnknownError, TransactionRefusedError
 from retainer.chain.sessions import read_session, read_token_account
@@ -94,7 +94,9 @@ class Opener:
         opening = deposits.read_transaction(raw, demands)
         if isinstance(opening, Refusal):
             raise RefusedError(opening)
-        _require(deposits.check_transaction(opening, action, demands, await self._chain.slot()))
+        # The newest slot: the challenge's own may stem from a node that is a little ahead.
+        slot = await self._chain.slot(commitment=Commitment.PROCESSED)
+        _require(deposits.check_transaction(opening, action, demands, slot))
         signature = opening.signature or ""
         account = await self._account(action, demands)
         if account is None:
