@@ -24,6 +24,12 @@ def problem_of(response: httpx.Response) -> Problem | None:
         return None
 
 
+def words_of(response: httpx.Response) -> str:
+    """What a refusal says, to stand inside a sentence."""
+    problem = problem_of(response)
+    return problem.detail.rstrip(".") if problem else f"status {response.status_code}"
+
+
 def receipt_of(response: httpx.Response) -> Receipt | None:
     """The receipt that an answer carries, or None; MessageError when there is one that cannot be read."""
     text = response.headers.get(HEADER_RECEIPT)

@@ -7,7 +7,7 @@ from typing import Final
 import httpx
 
 from retainer.accounting import check_receipt
-from retainer.answers import pause_asked, problem_of, receipt_of
+from retainer.answers import pause_asked, problem_of, receipt_of, words_of
 from retainer.book import BookError
 from retainer.chain.sessions import session_account
 from retainer.channel import Channel, Settlement
@@ -108,9 +108,9 @@ class Closer:
             return
         if kind is ProblemType.SESSION_UNKNOWN and await self._account(channel) is None:
             return
-        said = problem.detail if problem else f"status {response.status_code}"
         raise CloseRefusedError(
-            f"the service does not close session {channel.session_id}: {said}. It can be reclaimed without the service",
+            f"the service does not close session {channel.session_id}: {words_of(response)}. "
+            "It can be reclaimed without the service",
             channel.session_id,
             problem,
         )

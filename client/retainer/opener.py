@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 
 from retainer.accounting import check_receipt
-from retainer.answers import problem_of, receipt_of
+from retainer.answers import problem_of, receipt_of, words_of
 from retainer.book import BookError
 from retainer.caps import Amount, Deposited, in_base_units
 from retainer.chain.confirm import ConfirmationOutcome, confirm
@@ -118,7 +118,7 @@ class Opener:
 
     async def _refused(self, channel: Channel, response: httpx.Response) -> Channel:
         setup, problem = self._setup, problem_of(response)
-        said = problem.detail if problem else f"status {response.status_code}"
+        said = words_of(response)
         if await self._account(channel) is not None:
             reason = f"the service took the deposit of session {channel.session_id} and refuses to serve it: {said}"
             await setup.update(channel.session_id, lambda kept: kept.disputed(reason))
