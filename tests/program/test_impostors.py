@@ -12,7 +12,7 @@ from retainer.protocol.pda import derive_ata
 from tests.program.harness.calls import Call
 from tests.program.harness.cast import WALLET, Opening, Run
 from tests.program.harness.errors import ProgramError, Runtime
-from tests.program.harness.judge import each_refused, refused
+from tests.program.harness.judge import accepted, each_refused, refused
 from tests.program.harness.marks import every_kind, row
 from tests.program.harness.stage import Stage
 
@@ -89,6 +89,58 @@ def test_another_version_of_a_session_is_refused_by_name(run: Run, version: int)
 
     stage.world.edit(stage.session, data=real.data[:8] + bytes([version]) + real.data[9:])
     each_refused(stage.world, [(call, ProgramError.UNSUPPORTED_VERSION) for call in calls], twin=this_version)
+
+
+@every_kind
+def test_a_session_whose_fields_contradict_each_other_goes_nowhere(run: Run) -> None:
+    """No instruction leaves such a session behind; if one did, it would stop there."""
+    stage = Stage(run).opened()
+    real = stage.world.get(stage.session)
+    assert real is not None
+    settle, top_up = stage.settle(), stage.top_up()
+    stage.world.edit(stage.session, data=real.data[:10] + b"\x07" + real.data[11:])
+
+    def consistent() -> Call:
+        stage.world.edit(stage.session, data=real.data)
+        return settle
+
+    refused(stage.world, settle, ProgramError.INVARIANT_BROKEN, twin=consistent)
+    started = (1).to_bytes(8, "little")
+    stage.world.edit(stage.session, data=real.data[:296] + started + real.data[304:])
+
+    def open_again() -> Call:
+        settled = (240_000).to_bytes(8, "little") + stage.units(240_000).to_bytes(8, "little")
+        stage.world.edit(stage.session, data=real.data[:264] + settled + real.data[280:])
+        return top_up
+
+    refused(stage.world, top_up, ProgramError.INVARIANT_BROKEN, twin=open_again)
+
+
+@row("C13", "the escrow re-owned, or short of what it owes, as no token program would leave it", twin="as it was left")
+@every_kind
+def test_an_escrow_that_is_not_as_it_was_left_pays_nobody(run: Run) -> None:
+    stage = Stage(run).opened()
+    accepted(stage.world, stage.request_close())
+    real = stage.world.get(stage.escrow)
+    assert real is not None
+    calls = (stage.settle(), stage.close())
+    stranger = bytes(stage.stranger.pubkey())
+
+    def as_it_was() -> Call:
+        stage.world.edit(stage.escrow, data=real.data)
+        return stage.settle(0)
+
+    for data, why, which in (
+        (real.data[:32] + stranger + real.data[64:], ProgramError.ESCROW_TAMPERED, calls),
+        (real.data[:64] + bytes(8) + real.data[72:], ProgramError.ESCROW_SHORT, calls),
+        (
+            real.data[:64] + (run.deposit - 1).to_bytes(8, "little") + real.data[72:],
+            ProgramError.ESCROW_SHORT,
+            calls[1:],
+        ),
+    ):
+        stage.world.edit(stage.escrow, data=data)
+        each_refused(stage.world, [(call, why) for call in which], twin=as_it_was)
 
 
 @row("C09", "open at the session address of a bump that is not the canonical one", twin="at the canonical one")

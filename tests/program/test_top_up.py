@@ -135,12 +135,17 @@ def test_a_stock_top_up_of_a_vault_session_fails_by_name(run: Run) -> None:
     refused(stage.world, attack, ProgramError.WRONG_ESCROW, twin=stage.top_up())
 
 
+@row("C33", "a lookalike of the session's mint, and tokens of it", twin="the mint that the session was opened with")
 @every_kind
 def test_mint_and_token_program_are_the_sessions(run: Run) -> None:
     stage = Stage(run).opened()
     honest = stage.top_up()
+    lookalike = stage.new_mint("lookalike")
+    its_tokens = stage.new_wallet(stage.payer.pubkey(), mint=lookalike)
     attacks = [
-        (honest.with_account("mint", stage.new_mint("other mint")), ProgramError.WRONG_MINT),
+        (honest.with_account("mint", lookalike), ProgramError.WRONG_MINT),
+        (honest.with_account("payer_token", its_tokens), ProgramError.WRONG_PAYER_TOKEN),
+        (honest.with_account("mint", lookalike).with_account("payer_token", its_tokens), ProgramError.WRONG_MINT),
         (honest.with_account("token_program", stage.stranger.pubkey()), ProgramError.WRONG_TOKEN_PROGRAM),
     ]
     each_refused(stage.world, attacks, twin=honest)
