@@ -94,6 +94,7 @@ async def upstream_service() -> AsyncIterator[str]:
         *(sys.executable, str(ROOT / "examples" / "upstream.py"), "--port", str(port)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for us; we end it
     )
     url = f"http://127.0.0.1:{port}"
     try:
