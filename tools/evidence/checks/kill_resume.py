@@ -103,7 +103,9 @@ async def _torment(report: Report, stood: Stage, agent: Agent, rng: random.Rando
 
 
 async def _until_answered(agent: Agent, key: str) -> None:
-    while not await agent.ask(key):
+    while True:
+        if await agent.ask(key):
+            return
         await asyncio.sleep(0.05)
 
 
