@@ -121,6 +121,6 @@ async def _ask(rpc_url: str, method: str, *parameters: object) -> object:
     except (httpx.HTTPError, ValueError) as error:
         raise LocalnetError(f"{rpc_url} did not answer {method}: {error}") from error
     if "error" in answer:
-        raise LocalnetError(f"{rpc_url} refused {method}: {answer['error']}")
+        raise LocalnetError(f"{rpc_url} refused {method}: {answer['error'].get('message')!s:.200}")
     result: object = answer["result"]
     return result

@@ -110,7 +110,17 @@ ensure_localnet() {
   when_changed "$root/tools/localnet/node_modules/.locked" tools/localnet/package-lock.json install_localnet
 }
 
+has_rust_tools() { cargo fmt --version && cargo clippy --version; }
+
+ensure_rust_tools() {
+  has_rust_tools >/dev/null 2>&1 \
+    || apt_install "Formatting and lints of the program need cargo with rustfmt and clippy" \
+      cargo-web rustc-web rustfmt-web rust-web-clippy libc6-dev gcc
+  has_rust_tools >/dev/null 2>&1 || die "cargo is there, but not rustfmt and clippy; rustup component add rustfmt clippy"
+}
+
 # What scripts call. Each leaves the named environment complete.
 setup_python() { locked ensure_venv "$root/.venv" requirements/dev.txt; }
 setup_anchorpy() { locked ensure_venv "$root/.venv-anchorpy" requirements/anchorpy.txt requirements/stock.txt; }
 setup_localnet() { locked ensure_localnet; }
+setup_rust_tools() { locked ensure_rust_tools; }
