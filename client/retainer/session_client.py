@@ -34,6 +34,7 @@ from retainer.views import view_of
 from retainer.wallet import Signer
 
 _TRIES: Final = 3
+_PAUSE_SECONDS: Final = 0.2
 _TIMEOUT_SECONDS: Final = 60.0
 # RFC 9110: doing these twice has the effect of doing them once.
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -165,14 +166,15 @@ class SessionClient:
         request = http.build_request(method, url, **parameters)
         request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key or new_key()
         await request.aread()
-        for last in (*[False] * (_TRIES - 1), True):
+        for tries_left in reversed(range(_TRIES)):
             auth = SessionAuth(self._payments, session)
             try:
                 response = await http.send(request, auth=auth, follow_redirects=False)
             except httpx.TransportError:
-                if last or not (auth.paid or request.method in _IDEMPOTENT):
+                if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
                     raise
                 request.headers.pop(HEADER_CREDENTIAL, None)
+                await self._setup.timer.sleep(_PAUSE_SECONDS)
             else:
                 break
         await self._check_body(response)
