@@ -3,6 +3,7 @@
 Contradictory or weak settings are refused here, at start, with a sentence (F26, F28).
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -167,8 +168,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             seen[pattern] = name
 
 
-def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Read and check the file at `path`, with what `environ` overrides; SettingsError says what to change."""
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the file at `path`, with what the environment overrides; SettingsError says what to change."""
+    environ = os.environ if environ is None else environ
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,0 +1,29 @@
+"""The `retainer-provider` command."""
+
+import click
+
+from retainer_provider.cli.books import sessions, settle, show
+from retainer_provider.cli.check import check
+from retainer_provider.cli.init import init
+from retainer_provider.cli.serve import serve
+
+# The control character keeps click from refilling the lines.
+_HELP = """Meter an HTTP service against prepaid sessions on Solana.
+
+\b
+retainer-provider init --realm NAME --mint MINT   write settings and keys to start from
+retainer-provider check                           see whether they can be served
+retainer-provider serve --upstream URL            serve them
+
+Exit status: 0 done, 1 something is not right, 2 usage, 3 settings or keys, 4 chain, 5 ledger, 6 not found.
+"""
+
+
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="retainer")
+def main() -> None:
+    """Run the command line."""
+
+
+for command in (init, check, serve, sessions, show, settle):
+    main.add_command(command)

@@ -1,0 +1,151 @@
+"""`retainer-provider sessions`, `show` and `settle`: looking into the books, and emptying them."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from retainer.chain.confirm import SystemTimer
+from retainer.chain.rpc import RpcChain
+from retainer.protocol.amounts import format_amount
+from retainer.protocol.session import SessionState
+from retainer_provider.assembly import open_ledger, service_identity
+from retainer_provider.cli.common import (
+    ExitStatus,
+    NotFoundError,
+    config_option,
+    json_option,
+    print_json,
+    settings_of,
+    told,
+)
+from retainer_provider.clock import SystemClock
+from retainer_provider.keys import load_keys
+from retainer_provider.ledger import Ledger
+from retainer_provider.outcomes import CloseBegin
+from retainer_provider.records import SessionRecord
+from retainer_provider.settings import Settings
+from retainer_provider.settler import SettlementOutcome, Settler, SettlerOptions
+from retainer_provider.stores.sqlite_reader import reading
+from retainer_provider.views import session_view
+
+_PAGE = 100
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--state", type=click.Choice([str(state) for state in SessionState]), help="Only those in this state.")
+@told
+def sessions(config: Path, as_json: bool, state: str | None) -> None:  # noqa: FBT001 - click passes flags by position
+    """List the sessions in the books, also while the service runs."""
+    now = SystemClock().now()
+    with reading(settings_of(config).service.database) as ledger:
+        found: list[SessionRecord] = []
+        while page := ledger.sessions(limit=_PAGE, after=found[-1].number if found else 0):
+            found += page
+    chosen = [record for record in found if state is None or record.state_at(now) == state]
+    if as_json:
+        print_json({"sessions": [session_view(record, now).to_json() for record in chosen]})
+        return
+    for record in chosen:
+        click.echo(_line(record, now))
+    click.echo(f"{len(chosen)} sessions")
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("session_id")
+@told
+def show(config: Path, as_json: bool, session_id: str) -> None:  # noqa: FBT001 - click passes flags by position
+    """Show one session, and how far its settlement is."""
+    now = SystemClock().now()
+    with reading(settings_of(config).service.database) as ledger:
+        record, settlement = ledger.session(session_id), ledger.settlement(session_id)
+    if record is None:
+        raise NotFoundError(f"there is no session {session_id} in the books: see `retainer-provider sessions`")
+    stage = None if settlement is None else str(settlement.stage)
+    if as_json:
+        print_json({"session": session_view(record, now).to_json(), "settlement": stage})
+        return
+    facts = {
+        "state": str(record.state_at(now)) + (f", because {record.closing_reason}" if record.closing_reason else ""),
+        "offer": record.offer_id,
+        "payer": str(record.payer),
+        "payee": str(record.payee),
+        "deposit": _amount(record.deposit, record),
+        "spent": f"{_amount(record.spent, record)} in {record.sequence} requests, {record.free_answers} of them free",
+        "left": _amount(record.remaining, record),
+        "opened by": record.creation_signature or "-",
+        "usage root": record.usage_root.hex(),
+        "settlement": stage or "not begun",
+        "settled": "-" if record.settled is None else _amount(record.settled, record),
+        "refunded": "-" if record.refund is None else _amount(record.refund, record),
+        "closed by": record.settlement_signature or "-",
+    }
+    click.echo(record.session_id)
+    for name, value in facts.items():
+        click.echo(f"  {name:<11} {value}")
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("session_ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All sessions that are not settled yet.")
+@told
+def settle(config: Path, as_json: bool, session_ids: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001 - click
+    """Close sessions and settle them to finality. Only while the service is stopped: it settles by itself."""
+    if bool(session_ids) == everything:
+        raise click.UsageError("name the sessions to settle, or --all")
+    outcomes = asyncio.run(_settle(settings_of(config), session_ids, as_json=as_json))
+    if as_json:
+        print_json({"settlements": {session_id: str(outcome) for session_id, outcome in outcomes.items()}})
+    ended = all(outcome.is_end for outcome in outcomes.values())
+    sys.exit(ExitStatus.DONE if ended else ExitStatus.NOT_RIGHT)
+
+
+async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: bool) -> dict[str, SettlementOutcome]:
+    keys, clock = load_keys(settings.service), SystemClock()
+    program_id = service_identity(settings, keys).program_id
+    ledger = await open_ledger(settings)
+    try:
+        async with RpcChain(settings.service.rpc_url) as chain:
+            settler = Settler(
+                chain=chain,
+                ledger=ledger,
+                operator=keys.operator,
+                clock=clock,
+                timer=SystemTimer(),
+                options=SettlerOptions(program_id=program_id),
+            )
+            outcomes = {}
+            for session_id in session_ids or await _unsettled(ledger):
+                begun = await ledger.begin_close(session_id, "the operator asked for it", clock.now())
+                if begun is CloseBegin.UNKNOWN:
+                    raise NotFoundError(f"there is no session {session_id} in the books")
+                outcomes[session_id] = await settler.settle(session_id)
+                if not as_json:
+                    click.echo(f"{session_id} {outcomes[session_id]}")
+            return outcomes
+    finally:
+        await ledger.aclose()
+
+
+async def _unsettled(ledger: Ledger) -> list[str]:
+    found: list[SessionRecord] = []
+    states = {SessionState.ACTIVE, SessionState.CLOSING}
+    while page := await ledger.sessions(states=states, limit=_PAGE, after=found[-1].number if found else 0):
+        found += page
+    return [record.session_id for record in found]
+
+
+def _line(record: SessionRecord, now: int) -> str:
+    spent, deposit = _amount(record.spent, record), _amount(record.deposit, record)
+    return f"{record.session_id}  {record.state_at(now):<9}  {spent} of {deposit} spent in {record.sequence} requests"
+
+
+def _amount(units: int, record: SessionRecord) -> str:
+    return format_amount(units, record.decimals)

@@ -1,0 +1,47 @@
+"""`retainer-provider check`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from retainer.chain.rpc import RpcChain
+from retainer_provider.assembly import service_identity
+from retainer_provider.checks import Finding, check_service
+from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
+from retainer_provider.keys import load_keys
+from retainer_provider.offers import load_offers
+from retainer_provider.routing import RouteTable
+from retainer_provider.settings import Settings
+
+
+@click.command()
+@config_option
+@json_option
+@told
+def check(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by position
+    """See whether the service can run: settings, keys, node, program, tokens, balances."""
+    settings = settings_of(config)
+    findings = asyncio.run(_findings(settings, as_json=as_json))
+    if as_json:
+        print_json({"findings": [{"name": f.name, "ok": f.ok, "sentence": f.sentence} for f in findings]})
+    sys.exit(ExitStatus.DONE if all(finding.ok for finding in findings) else ExitStatus.NOT_RIGHT)
+
+
+async def _findings(settings: Settings, *, as_json: bool) -> list[Finding]:
+    keys, offers = load_keys(settings.service), load_offers(settings.offers)
+    RouteTable(offers, settings.routes.free)
+    found = [Finding("settings", ok=True, sentence=f"{len(offers)} offers, keys and challenge secret are in order")]
+    _show(found[0], as_json=as_json)
+    async with RpcChain(settings.service.rpc_url) as chain:
+        async for finding in check_service(service_identity(settings, keys), offers, chain):
+            found.append(finding)
+            _show(finding, as_json=as_json)
+    return found
+
+
+def _show(finding: Finding, *, as_json: bool) -> None:
+    if not as_json:
+        mark = click.style("ok   ", fg="green") if finding.ok else click.style("WRONG", fg="red")
+        click.echo(f"{mark} {finding.name}: {finding.sentence}")

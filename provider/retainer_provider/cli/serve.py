@@ -1,0 +1,68 @@
+"""`retainer-provider serve`."""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Never
+
+import click
+import uvicorn
+
+from retainer_provider.app import RetainerApp, create_app
+from retainer_provider.cli.common import config_option, settings_of, told
+from retainer_provider.logs import configure_logging
+from retainer_provider.settings import ServiceSettings, Settings, SettingsError
+
+
+@click.command()
+@config_option
+@click.option("--upstream", help="Where the metered service listens; goes before the settings.")
+@click.option("--host", help="The address to listen on; goes before the settings.")
+@click.option("--port", type=str, help="The port to listen on, 0 for any free one; goes before the settings.")
+@told
+def serve(config: Path, upstream: str | None, host: str | None, port: str | None) -> None:
+    """Run the service as a reverse proxy in front of an upstream."""
+    settings = settings_of(config, upstream=upstream, host=host, port=port)
+    configure_logging(settings.service.log_level, settings.service.log_format)
+    # uvicorn hands a signal on to whoever held it before, once it has shut down: then all is done.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    app = create_app(settings)
+    with _listen(settings.service) as listener:
+        asyncio.run(_serve(app, settings, listener))
+
+
+async def _serve(app: RetainerApp, settings: Settings, listener: socket.socket) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",  # `running` is entered here, so that its refusals are ours to tell
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=settings.limits.shutdown_seconds,
+        )
+    )
+    async with app.running():
+        host, port = listener.getsockname()[:2]
+        click.echo(f"serving http://{f'[{host}]' if ':' in host else host}:{port}")
+        sys.stdout.flush()
+        await server.serve(sockets=[listener])
+
+
+def _listen(service: ServiceSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in service.host else socket.AF_INET
+    try:
+        return socket.create_server((service.host, service.port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {service.host} port {service.port}: {error.strerror or error}. "
+            "Choose another `host` or `port`"
+        ) from None
+
+
+def _leave(_number: int, _frame: object) -> Never:
+    sys.exit(0)
