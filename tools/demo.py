@@ -91,7 +91,8 @@ async def upstream_service() -> AsyncIterator[str]:
     """The small service that is to be paid for, as a process of its own; yields its URL."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "examples" / "upstream.py"), "--port", str(port)),
+        *(sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "upstream:app"),
+        *("--port", str(port), "--log-level", "warning"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us; we end it
