@@ -27,7 +27,7 @@ class Disk(apsw.VFS):
 
 
 class FaultyDisk(Disk):
-    """Fails every ``sync`` or ``write``, or is ``full``, while ``fault`` says so."""
+    """Fails every ``sync`` or ``write``, or is ``full``, while ``fault`` says so; or fails the next ``sync once``."""
 
     def __init__(self) -> None:
         self.fault: str | None = None
@@ -43,7 +43,8 @@ class _FaultyFile(apsw.VFSFile):
         super().__init__(disk.usual, name, flags)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        if self._disk.fault == "sync":
+        if self._disk.fault in ("sync", "sync once"):
+            self._disk.fault = "sync" if self._disk.fault == "sync" else None
             raise apsw.IOError("the disk lied")
         super().xSync(flags)
 

@@ -2,7 +2,7 @@
 
 The rule (F13, F14): the signed transaction is on disk before it is sent; the same bytes are sent again until they are
 final or dead, that is, until the *finalized* chain is past their last valid height and no node knows their signature;
-only then, and only if the finalized account is still there, another transaction is signed. What happened is always
+only then, and only if the account is still there, another transaction is signed. What happened is always
 read from the chain. Even two live transactions could pay only once, since the first removes the session.
 """
 
@@ -132,7 +132,7 @@ class Settler:
         try:
             if settlement is not None and settlement.stage is SettlementStage.SIGNED:
                 return await self._follow(record, settlement)
-            account = await self._account(record, Commitment.CONFIRMED)
+            account = await self._account(record)
         except ForeignAccountError as error:
             return self._mismatch(record, str(error))
         if account is None:
@@ -181,9 +181,7 @@ class Settler:
                 return await self._attribute(record, own)
             case dead:
                 _log.warning("settlement_dead", session=record.session_id, outcome=str(dead))
-        if await self._account(record, Commitment.FINALIZED) is None:
-            return await self._attribute(record)
-        account = await self._account(record, Commitment.CONFIRMED)
+        account = await self._account(record)
         if account is None:
             return await self._attribute(record)
         return await self._sign(record, account, settlement.plan, attempts=settlement.attempts)
@@ -250,13 +248,12 @@ class Settler:
         _log.info("payee_paid_without_refund", session=record.session_id, outcome=str(paid), amount=plan.amount)
         return SettlementOutcome.REFUND_BLOCKED
 
-    async def _account(self, record: SessionRecord, commitment: Commitment) -> SessionAccount | None:
+    async def _account(self, record: SessionRecord) -> SessionAccount | None:
         """The session's account, unless it is gone or keeps but its address (C48)."""
         account = await session_account(
             self._chain,
             Pubkey.from_string(record.session_id),
             program_id=self._options.program_id,
-            commitment=commitment,
         )
         return None if account is None or account.status is ChainStatus.CLOSED else account
 

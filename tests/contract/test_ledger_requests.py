@@ -69,6 +69,14 @@ async def test_what_running_requests_hold_cannot_be_held_again(ledger: Ledger) -
     assert (await reserve(ledger, session_id, "d", amount=DEPOSIT - 1)).outcome is ReserveOutcome.RESERVED
 
 
+async def test_a_request_dearer_than_the_deposit_is_not_let_in(ledger: Ledger) -> None:
+    session_id = await open_session(ledger)
+    assert (await reserve(ledger, session_id, "a", amount=DEPOSIT + 1)).outcome is ReserveOutcome.DEPLETED
+    await ask(ledger, session_id, "b")
+    assert (await reserve(ledger, session_id, "a", amount=DEPOSIT)).outcome is ReserveOutcome.DEPLETED
+    assert (await reserve(ledger, session_id, "a", amount=DEPOSIT - PRICE)).outcome is ReserveOutcome.RESERVED
+
+
 async def test_a_request_may_cost_less_than_it_held_but_not_more(ledger: Ledger) -> None:
     session_id = await open_session(ledger)
     reservation = held(await reserve(ledger, session_id, "a", amount=10 * PRICE))

@@ -6,16 +6,19 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from retainer_provider.ledger import LedgerError, LedgerUnavailableError
 from retainer_provider.outcomes import ReserveOutcome
+from retainer_provider.records import CommitFacts, StoredAnswer
 from retainer_provider.stores import sqlite_file
 from retainer_provider.stores.sqlite import SqliteLedger
-from tests.books import PRICE, ask, commit_of, held, new_session, open_session, reserve
+from tests.books import PRICE, answer_of, ask, commit_of, held, new_session, open_session, reserve
 from tests.disks import FaultyDisk
 
 
@@ -176,4 +179,33 @@ async def test_a_failing_disk_turns_the_ledger_off_and_loses_nothing_acknowledge
     assert sum(entry.amount for entry in log) == session.spent >= 2 * PRICE
     outcomes = [(await reserve(ledger, session_id, name)).outcome for name in ("a", "b")]
     assert outcomes == [ReserveOutcome.REPLAY] * 2
+    await ledger.aclose()
+
+
+async def test_a_disk_that_failed_once_is_never_trusted_again(disk: FaultyDisk, tmp_path: Path) -> None:
+    """F23: what queued up behind the failed sync is not even tried, though the disk would take it."""
+    path = tmp_path / "ledger.db"
+    ledger = await SqliteLedger.open(path)
+    session_id = await open_session(ledger)
+    writing, go_on = threading.Event(), threading.Event()
+
+    def wait(facts: CommitFacts) -> StoredAnswer:
+        writing.set()
+        go_on.wait()
+        disk.fault = "sync once"
+        return answer_of(facts)
+
+    first = asyncio.create_task(
+        ledger.commit(replace(commit_of(held(await reserve(ledger, session_id, "a"))), finish=wait))
+    )
+    await asyncio.to_thread(writing.wait)
+    second = asyncio.create_task(ledger.admit(new_session(1)))
+    await asyncio.sleep(0)
+    go_on.set()
+    for ended in await asyncio.gather(first, second, return_exceptions=True):
+        assert isinstance(ended, LedgerUnavailableError)
+    assert disk.fault is None
+    await ledger.aclose()
+    ledger = await SqliteLedger.open(path)
+    assert await ledger.session(new_session(1).session_id) is None
     await ledger.aclose()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from solders.pubkey import Pubkey
 
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.session import SessionState
@@ -13,7 +14,7 @@ from retainer_provider.ledger import LedgerUnavailableError
 from retainer_provider.outcomes import ReserveOutcome
 from retainer_provider.watcher import ChainView, Watcher
 from retainer_provider.workers import Sweeper, WorkerOptions, Workers
-from tests.books import DEPOSIT, PRICE, commit_of, held, new_session, reserve
+from tests.books import DEPOSIT, PRICE, commit_of, held, key, new_session, reserve
 from tests.nodes import Node
 from tests.trading import Trade, trade_on
 
@@ -87,11 +88,16 @@ async def test_a_deposit_whose_agent_never_came_back_is_returned(node: Node, tra
         assert (record.state, record.settled, record.refund) == (SessionState.REFUNDED, 0, DEPOSIT)
 
 
-async def test_a_deposit_of_another_operator_or_too_small_is_given_up(node: Node, trade: Trade, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "agreed", [{"deposit": DEPOSIT + 1}, {"operator": key("another operator")}, {"price": PRICE + 1}], ids=str
+)
+async def test_a_deposit_that_is_not_as_agreed_is_given_up(
+    node: Node, trade: Trade, tmp_path: Path, agreed: dict[str, int | Pubkey]
+) -> None:
     session_id = await trade.open()
     async with trade.other_books(tmp_path / "other.db") as forgetful:
-        told = await forgetful.opening_of(session_id)
-        await forgetful.ledger.admit(replace(told, deposit=told.deposit + 1, created_at=trade.clock.now()))
+        told = replace(await forgetful.opening_of(session_id), created_at=trade.clock.now())
+        await forgetful.ledger.admit(replace(told, **agreed))  # type: ignore[arg-type] # fields of an opening
         node.advance(seconds=901)
         await sweeper_of(forgetful).sweep()
         assert (await forgetful.record(session_id)).state is SessionState.ABANDONED
