@@ -190,10 +190,16 @@ async def ask(client: SessionClient, stood: Stage, session: SessionView, narrato
 async def watched(narrator: Narrator) -> Measured:
     """Run, and end in good order when told to stop: nothing that was started may outlive this process."""
     task = asyncio.ensure_future(run(narrator))
-    loop = asyncio.get_running_loop()
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+
+    def stop() -> None:
         # Once only: a second Ctrl-C must not interrupt the clearing away.
-        loop.add_signal_handler(stop, lambda: task.cancelling() or task.cancel())
+        if not task.cancelling():
+            print("stopping what was started", file=sys.stderr, flush=True)
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
     return await task
 
 
