@@ -1,5 +1,6 @@
 """Putting the parts of a service together and taking them apart again, in the one order that loses nothing."""
 
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import SystemTimer, Timer
+from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.rpc import RpcChain
 from retainer.protocol.session import SessionState
 from retainer_provider.challenger import Challenger
@@ -114,7 +116,10 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         view, settler = ChainView(), _settler(blueprint, chain, ledger)
         closer = Closer(ledger=ledger, settle=settler.settle, clock=around.clock, wait=limits.close_wait_seconds)
         stack.push_async_callback(closer.aclose)
-        await stack.enter_async_context(_workers(blueprint, chain, ledger, view, settler).running())
+        watcher = _watcher(blueprint, chain, ledger, view)
+        with contextlib.suppress(ChainUnavailableError):
+            await watcher.look()  # nothing is sold before the first look, so the first client need not wait for it
+        await stack.enter_async_context(_workers(blueprint, chain, ledger, watcher, settler).running())
         metering = Metering(
             ledger=ledger,
             operator=blueprint.keys.operator,
@@ -204,20 +209,21 @@ def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> Settler:
     )
 
 
-def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView, settler: Settler) -> Workers:
-    identity, clock = blueprint.identity, blueprint.around.clock
-    options = WorkerOptions(program_id=identity.program_id)
-    watcher = Watcher(
+def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView) -> Watcher:
+    return Watcher(
         chain=chain,
         ledger=ledger,
-        clock=clock,
+        clock=blueprint.around.clock,
         view=view,
-        commitment=identity.commitment,
-        program_id=identity.program_id,
+        commitment=blueprint.identity.commitment,
+        program_id=blueprint.identity.program_id,
     )
-    sweeper = Sweeper(chain=chain, ledger=ledger, clock=clock, options=options)
-    pace = blueprint.around.pace
-    return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=pace, options=options)
+
+
+def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watcher, settler: Settler) -> Workers:
+    around, options = blueprint.around, WorkerOptions(program_id=blueprint.identity.program_id)
+    sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, options=options)
+    return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=around.pace, options=options)
 
 
 def _health(blueprint: Blueprint, ledger: Ledger, view: ChainView) -> dict[str, str]:
