@@ -13,6 +13,7 @@ from retainer.chain.raw import decode_signed
 from retainer.protocol.constants import COMPUTE_BUDGET_PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from retainer.protocol.instruction_data import CloseData
 from retainer.protocol.session import SessionState
+from retainer_provider.outcomes import SignedOutcome
 from retainer_provider.records import SettlementStage
 from retainer_provider.settler import SettlementOutcome, Settler, SettlerOptions
 from tests.books import DEPOSIT, PRICE
@@ -130,6 +131,26 @@ async def test_what_is_sent_is_on_disk_first(node: Node, trade: Trade) -> None:
     assert seen
 
 
+async def test_what_the_books_did_not_take_is_not_sent(
+    node: Node, trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = await trade.closing()
+    store = trade.ledger.store_signed
+    refusals, refused = [SignedOutcome.NO_PLAN, SignedOutcome.NO_PLAN], list[str]()
+
+    async def store_later(session: str, raw: bytes, signature: str, height: int) -> SignedOutcome:
+        if refusals:
+            refused.append(signature)
+            return refusals.pop()
+        return await store(session, raw, signature, height)
+
+    monkeypatch.setattr(trade.ledger, "store_signed", store_later)
+    assert await trade.settler().settle(session_id) is SettlementOutcome.SETTLED
+    assert len(refused) == 2
+    assert not set(refused) & set(node.sent)
+    await require_settled(trade, session_id)
+
+
 async def test_a_dead_transaction_is_replaced_and_pays_more(node: Node, trade: Trade) -> None:
     """F15: the same bytes until their blockhash is finally dead, then new ones with the next fee."""
     session_id = await trade.closing()
@@ -222,6 +243,7 @@ async def test_two_settlers_of_one_session_pay_once(node: Node, trade: Trade) ->
     outcomes = await asyncio.gather(*(settler.settle(session_id) for _ in range(5)))
     assert outcomes == [SettlementOutcome.SETTLED] * 5
     await require_settled(trade, session_id)
+    assert (await trade.settlement(session_id)).attempts == 1
     assert len(set(node.sent[before:])) == 1
 
 
