@@ -29,6 +29,7 @@ from retainer.protocol.instructions import (
 )
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
 from retainer.protocol.session import SessionAccount
+from retainer_provider.clock import Clock
 from retainer_provider.ledger import Ledger
 from retainer_provider.records import NewSession, SessionRecord, Settlement
 from retainer_provider.settler import Settler, SettlerOptions
@@ -48,7 +49,7 @@ class Trade:
     ledger: Ledger
     mint: Pubkey
     timer: Timer
-    clock: ChainClock
+    clock: Clock
     token_program: Pubkey = TOKEN_PROGRAM_ID
     salts: int = 0
     known: Ledger | None = None  # the first books, where these are others

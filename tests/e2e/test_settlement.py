@@ -1,0 +1,89 @@
+"""Settling on a real validator: one transaction, exact to the unit, found again in the node's history."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from solders.pubkey import Pubkey
+
+from retainer.chain.confirm import SystemTimer
+from retainer.chain.rpc import RpcChain
+from retainer.chain.testing import create_mint, mint_to
+from retainer.localnet import airdrop
+from retainer.protocol.constants import PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
+from retainer.protocol.instruction_data import CloseData
+from retainer.protocol.session import SessionState
+from retainer_provider.clock import SystemClock
+from retainer_provider.removal import RemovalKind, find_removal
+from retainer_provider.settler import SettlementOutcome
+from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.watcher import ChainView, Watcher
+from tests.books import DEPOSIT, PRICE
+from tests.localnet import LocalValidator
+from tests.nodes import program_data
+from tests.trading import FUNDS, OPERATOR, PAYER, Trade
+
+SPENT = 30 * PRICE
+
+
+@pytest.fixture(params=[TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID], ids=["spl-token", "token-2022"])
+async def trade(
+    request: pytest.FixtureRequest, localnet: LocalValidator, chain: RpcChain, tmp_path: Path
+) -> AsyncIterator[Trade]:
+    program: Pubkey = request.param
+    for keypair in (PAYER, OPERATOR):
+        await airdrop(localnet.rpc_url, chain, keypair.pubkey(), 1_000_000_000)
+    mint = await create_mint(chain, PAYER, token_program=program)
+    await mint_to(chain, PAYER, owner=PAYER.pubkey(), mint=mint, amount=FUNDS, token_program=program)
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    yield Trade(chain, ledger, mint, SystemTimer(), SystemClock(), program)
+    await ledger.aclose()
+
+
+async def test_thirty_requests_of_one_token_settle_to_the_unit(chain: RpcChain, trade: Trade) -> None:
+    session_id = await trade.closing()
+    settler = trade.settler(poll_seconds=0.3)
+    assert await settler.settle(session_id) is SettlementOutcome.SETTLED
+    record = await trade.record(session_id)
+    assert (record.state, record.settled, record.refund) == (SessionState.REFUNDED, SPENT, DEPOSIT - SPENT)
+    assert await trade.balances() == (SPENT, FUNDS - SPENT)
+    assert await trade.account(session_id) is None
+    signature = record.settlement_signature or ""
+    info = await chain.transaction(signature)
+    assert info is not None
+    (data,) = program_data(info.raw)
+    assert isinstance(data, CloseData)
+    assert (data.amount, data.charged_units, data.usage_root) == (SPENT, 30, record.usage_root)
+    found = await find_removal(chain, Pubkey.from_string(session_id), PROGRAM_ID)
+    assert found is not None
+    assert (found.kind, found.signature, found.deposit) == (RemovalKind.CLOSED, signature, DEPOSIT)
+
+
+async def test_books_that_lost_their_end_find_it_on_the_chain(trade: Trade, tmp_path: Path) -> None:
+    """A crash after landing: other books of the same session settle nothing and record what was."""
+    session_id = await trade.closing(requests=2)
+    async with trade.other_books(tmp_path / "other.db") as behind:
+        account = await trade.account(session_id)
+        assert account is not None
+        await behind.ledger.admit(await behind.opening_of(session_id))
+        await behind.ledger.activate(session_id, account, None, behind.clock.now())
+        await behind.ledger.begin_close(session_id, "asked", behind.clock.now())
+        assert await trade.settler(poll_seconds=0.3).settle(session_id) is SettlementOutcome.SETTLED
+        assert await behind.settler(poll_seconds=0.3).settle(session_id) is SettlementOutcome.SETTLED
+        assert (await behind.record(session_id)).settlement_signature == (
+            await trade.record(session_id)
+        ).settlement_signature
+        assert await trade.balances() == (2 * PRICE, FUNDS - 2 * PRICE)
+
+
+async def test_a_payers_exit_is_seen_and_answered_at_once(trade: Trade) -> None:
+    session_id = await trade.open(requests=3)
+    await trade.top_up(session_id, 500)
+    await trade.request_close(session_id)
+    view = ChainView()
+    watcher = Watcher(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, view=view)
+    await watcher.look()
+    assert view.fresh(trade.clock.now(), 900)
+    assert await trade.settler(poll_seconds=0.3).settle(session_id) is SettlementOutcome.SETTLED
+    record = await trade.record(session_id)
+    assert (record.deposit, record.settled, record.refund) == (DEPOSIT + 500, 3 * PRICE, DEPOSIT + 500 - 3 * PRICE)
