@@ -1,19 +1,25 @@
 """Sessions by hand and by themselves, against an honest service."""
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import pytest
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from retainer.caps import SpendingCaps
-from retainer.errors import CapError
+from retainer.chain.fake import FakeChain
+from retainer.errors import CapError, ClientError, OfferError
 from retainer.opener import Submit
 from retainer.protocol.amounts import base_units
+from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
+from retainer.session_client import SessionClient
 from tests.unit.client.conftest import Stage
-from tests.unit.client.service import PRICE, URL
+from tests.unit.client.service import NOW, PRICE, URL
 
 
 async def test_fund_once_ask_many(stage: Stage) -> None:
@@ -151,3 +157,60 @@ async def test_offers_show_what_is_asked_for_and_sign_nothing(stage: Stage) -> N
     assert await stage.agent_tokens() == 10_000_000
     session = await stage.client.create_session(offer, base_units(800_000))
     assert session.deposit == 800_000
+
+
+async def test_a_url_that_asks_for_nothing_offers_nothing(stage: Stage) -> None:
+    async def free(request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(200, json={"free": True})
+
+    stage.service.before = free
+    with pytest.raises(OfferError, match="answered 200 and offers no session"):
+        await stage.client.create_session(URL, "1.0")
+    response = await stage.client.request("GET", URL)
+    assert (response.json(), "retainer" in response.extensions) == ({"free": True}, False)
+
+
+async def test_a_free_answer_of_a_paid_host_enters_no_receipt(stage: Stage) -> None:
+    await stage.client.create_session(URL, "1.0")
+
+    async def free(request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(200) if request.url.path == "/health" else None
+
+    stage.service.before = free
+    assert (await stage.client.request("GET", "http://localhost:8402/health")).status_code == 200
+    assert (await stage.client.request("GET", URL)).extensions["retainer"].spent == PRICE
+
+
+async def test_an_offer_that_is_gone_is_not_opened(stage: Stage) -> None:
+    (offer,) = await stage.client.offers(URL)
+    stage.service.offer = lambda request: replace(request, recipient=stage.mint)
+    with pytest.raises(OfferError, match="no longer makes this offer"):
+        await stage.client.create_session(offer, "1.0")
+
+
+async def test_a_mint_that_is_no_mint_is_refused(stage: Stage) -> None:
+    junk = Pubkey.new_unique()
+    stage.chain.put(junk, owner=TOKEN_PROGRAM_ID, data=bytes(82))
+    stage.service.offer = lambda request: replace(request, currency=junk)
+    with pytest.raises(OfferError, match="is no token"):
+        await stage.client.create_session(URL, "1.0")
+
+
+def test_a_client_needs_one_node_of_the_callers() -> None:
+    for settings in ({}, {"chain": FakeChain(), "rpc_url": "http://127.0.0.1:1"}):
+        with pytest.raises(ClientError, match="either chain= or rpc_url="):
+            SessionClient(Keypair(), **settings)  # type: ignore[arg-type]
+
+
+async def test_what_a_client_made_itself_it_closes_itself() -> None:
+    async with SessionClient(Keypair(), rpc_url="http://127.0.0.1:1") as client:
+        assert await client.sessions() == []
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.offers(URL)
+
+
+async def test_time_moves_a_session_without_asking_anyone(stage: Stage) -> None:
+    await stage.client.create_session(URL, "1.0")
+    async with stage.another(store=stage.store, now=lambda: NOW + 3600) as later:
+        (session,) = await later.sessions()
+    assert session.state is SessionState.EXPIRED
