@@ -1,7 +1,7 @@
 """The attack table: runs every test that is marked with a row of the catalogue, and says what came of each.
 
-`python -m tests.program.attacks` prints the table and exits with 1 unless every row holds; `--sabotage` plants one fault,
-which the table must then show.
+`python -m tests.program.attacks` prints the table and exits with 1 unless every row holds; `--sabotage` plants one
+fault, which the table must then show.
 """
 
 import argparse
@@ -71,11 +71,16 @@ class _Collector:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             for line in self._of.get(report.nodeid, ()):
-                line.failures.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1]}")
+                line.failures.append(f"{report.nodeid}: {_cause(report)}")
+
+
+def _cause(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return crash.message.splitlines()[0] if crash else report.longreprtext
 
 
 def run_rows(*, sabotage: bool = False) -> list[RowResult]:
-    """Performs every attack; lines come in the order of their rows, and a row that no test performs is a failed line."""
+    """Performs every attack. Lines come in the order of their rows; a row that no test performs is a failed line."""
     collector = _Collector(sabotage=sabotage)
     options = ["-m", "row", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
     with redirect_stdout(io.StringIO()) as said:

@@ -176,7 +176,7 @@ def test_every_program_and_sysvar_is_the_real_one(run: Run) -> None:
         "rent": ProgramError.WRONG_RENT_SYSVAR,
         "ata_program": ProgramError.WRONG_ATA_PROGRAM,
         "event_authority": ProgramError.WRONG_EVENT_AUTHORITY,
-        "program": ProgramError.WRONG_PROGRAM,
+        "this_program": ProgramError.WRONG_PROGRAM,
     }
     each_refused(stage.world, [(honest.with_account(slot, fake), why) for slot, why in reasons.items()], twin=honest)
 

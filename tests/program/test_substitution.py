@@ -44,7 +44,7 @@ PROGRAMS = (
     INSTRUCTIONS_SYSVAR_ID,
 )
 PROGRAM_SLOTS = frozenset(
-    {"token_program", "system_program", "ata_program", "program", "rent", "event_authority", "instructions"}
+    {"token_program", "system_program", "ata_program", "this_program", "rent", "event_authority", "instructions"}
 )
 
 
@@ -91,13 +91,14 @@ every_instruction = pytest.mark.parametrize(("name", "run"), CASES)
 def excused(call: Call, slot: str, address: Pubkey) -> bool:
     """Whether an address may stand in a slot after all.
 
-    - `rent_payer` may be the payer: it signs, and pays its own rent.
+    - `rent_payer` may be any key that signs and has no role with the payee: the payer, or the agent's voucher key.
     - `operator` is an argument that the payer signs, not an account that is read: any key but the payer's and the rent
       payer's (and none that the instruction writes to). It only decides who may submit; a provider checks that it is
       its own before it serves (C46).
     """
     if call.name in ("open", "open_with_terms") and slot == "rent_payer":
-        return address == call.account("payer")
+        providers = {call.account(role) for role in ("payee", "operator") if role in call.slots}
+        return address in {call.account("payer"), call.account("authorized_signer")} - providers
     if call.name == "open_with_terms" and slot == "operator":
         return address not in {meta.pubkey for meta in call.instruction.accounts if meta.is_writable}
     return False

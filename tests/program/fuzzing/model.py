@@ -2,15 +2,17 @@
 
 import struct
 from collections import ChainMap
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from solders.pubkey import Pubkey
 
 from retainer.protocol.instruction_data import DecodedInstruction
 from retainer.protocol.layouts import SESSION_LEN
 from retainer.protocol.session import SessionAccount
+
+T = TypeVar("T")
 
 _SESSION: Final = struct.Struct("<8s5B3x32s32s32s32s32s32s32sQQQQQI4xqqQq32s")
 """The account layout of ADR 001, read a second time: the kernel's own reading is too slow for every step."""
@@ -53,7 +55,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Base units that a session took in, paid to the payee, and refunded to the payer (what strangers sent included)."""
+    """Base units that a session took in, paid to the payee, and refunded to the payer (with what strangers sent)."""
 
     session: Pubkey
     paid_in: int = 0
@@ -77,11 +79,31 @@ class State:
         tokens, sessions = ChainMap({}, self.tokens), ChainMap({}, self.sessions)
         return State(self.now, self.slot, self.mints, tokens, sessions)
 
+    def changed(self) -> tuple[dict[Pubkey, Token | None], dict[Pubkey, SessionAccount | None]]:
+        """What a fork changed."""
+        assert isinstance(self.tokens, ChainMap)
+        assert isinstance(self.sessions, ChainMap)
+        return dict(self.tokens.maps[0]), dict(self.sessions.maps[0])
+
+    def adopt(self, fork: "State") -> None:
+        """Makes a fork's changes its own; what was removed is forgotten."""
+        tokens, sessions = fork.changed()
+        _merge(self.tokens, tokens)
+        _merge(self.sessions, sessions)
+
     def add(self, address: Pubkey, amount: int) -> None:
         """Credits (or debits) a token account that exists."""
         token = self.tokens[address]
         assert token is not None
         self.tokens[address] = Token(token.program, token.mint, token.owner, token.amount + amount, token.frozen)
+
+
+def _merge(own: MutableMapping[Pubkey, T | None], changed: Mapping[Pubkey, T | None]) -> None:
+    for key, value in changed.items():
+        if value is None and isinstance(own, dict):
+            own.pop(key, None)
+        else:
+            own[key] = value
 
 
 def session_bytes(session: SessionAccount) -> bytes:

@@ -70,7 +70,7 @@ class Cast:
         self.payer = self.world.person(f"{cast}payer")
         self.payee = self.world.person(f"{cast}payee")
         self.operator = self.payee if run.opening is Opening.STOCK else self.world.person(f"{cast}operator")
-        self.voucher_key = self.world.keypair(f"{cast}voucher key")
+        self.voucher_key = self.world.person(f"{cast}voucher key")
         self.sponsor = self.world.person(f"{cast}sponsor") if run.sponsored else self.payer
         self.stranger = self.world.person(f"{cast}stranger")
         self.issuer = self.world.keypair("issuer")

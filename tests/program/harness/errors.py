@@ -98,6 +98,8 @@ class Runtime(StrEnum):
     ACCOUNT_DATA_TOO_SMALL = "AccountDataTooSmall"
     INVALID_SEEDS = "InvalidSeeds"
     INCORRECT_PROGRAM = "IncorrectProgramId"
+    PRIVILEGE_ESCALATION = "PrivilegeEscalation"
+    NOT_ENOUGH_ACCOUNTS = "NotEnoughAccountKeys"
     INVALID_INSTRUCTION_DATA = "InvalidInstructionData"
 
 

@@ -1,7 +1,7 @@
 """Ed25519 precompile instructions that verify, canonical or not: the escrow alone must refuse the latter."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from solders.instruction import Instruction
@@ -35,6 +35,10 @@ class Shape:
     def signed(cls, keypair: Keypair, message: bytes) -> Self:
         """The canonical shape of this message signed by this key."""
         return cls(key=bytes(keypair.pubkey()), signature=bytes(keypair.sign_message(message)), message=message)
+
+    def padded(self) -> Self:
+        """The same with the padding byte set, which the precompile does not read."""
+        return replace(self, padding=1)
 
     def instruction(self) -> Instruction:
         """The instruction as bytes for the precompile."""
