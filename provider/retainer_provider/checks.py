@@ -40,8 +40,8 @@ async def check_service(identity: Identity, offers: Mapping[str, Offer], chain: 
     yield await _told("node", _check_node(identity, chain))
     yield await _told("program", _check_program(identity, chain))
     for offer in offers.values():
-        yield await _told(f"offer {offer.id}", _check_mint(offer, chain))
-        yield await _told(f"offer {offer.id}", _check_payee(offer, identity, chain))
+        yield await _told(f"token of {offer.id}", _check_mint(offer, chain))
+        yield await _told(f"payee of {offer.id}", _check_payee(offer, identity, chain))
     yield await _told("operator", _check_operator(identity, chain))
 
 

@@ -23,6 +23,7 @@ from retainer_provider.cli.common import (
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys
 from retainer_provider.ledger import Ledger
+from retainer_provider.logs import configure_logging
 from retainer_provider.outcomes import CloseBegin
 from retainer_provider.records import SessionRecord
 from retainer_provider.settings import Settings
@@ -100,7 +101,9 @@ def settle(config: Path, as_json: bool, session_ids: tuple[str, ...], everything
     """Close sessions and settle them to finality. Only while the service is stopped: it settles by itself."""
     if bool(session_ids) == everything:
         raise click.UsageError("name the sessions to settle, or --all")
-    outcomes = asyncio.run(_settle(settings_of(config), session_ids, as_json=as_json))
+    settings = settings_of(config)
+    configure_logging(settings.service.log_level, settings.service.log_format)
+    outcomes = asyncio.run(_settle(settings, session_ids, as_json=as_json))
     if as_json:
         print_json({"settlements": {session_id: str(outcome) for session_id, outcome in outcomes.items()}})
     ended = all(outcome.is_end for outcome in outcomes.values())

@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Never
 
 import click
 import uvicorn
@@ -26,9 +25,6 @@ def serve(config: Path, upstream: str | None, host: str | None, port: str | None
     """Run the service as a reverse proxy in front of an upstream."""
     settings = settings_of(config, upstream=upstream, host=host, port=port)
     configure_logging(settings.service.log_level, settings.service.log_format)
-    # uvicorn hands a signal on to whoever held it before, once it has shut down: then all is done.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
     app = create_app(settings)
     with _listen(settings.service) as listener:
         asyncio.run(_serve(app, settings, listener))
@@ -46,6 +42,9 @@ async def _serve(app: RetainerApp, settings: Settings, listener: socket.socket) 
             timeout_graceful_shutdown=settings.limits.shutdown_seconds,
         )
     )
+    # uvicorn hands a signal on to whoever held it before, once it has shut down: by then all is done.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     async with app.running():
         host, port = listener.getsockname()[:2]
         click.echo(f"serving http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -62,7 +61,3 @@ def _listen(service: ServiceSettings) -> socket.socket:
             f"cannot listen on {service.host} port {service.port}: {error.strerror or error}. "
             "Choose another `host` or `port`"
         ) from None
-
-
-def _leave(_number: int, _frame: object) -> Never:
-    sys.exit(0)
