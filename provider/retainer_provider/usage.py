@@ -1,14 +1,15 @@
 """The usage log's entry for a finished request. Pure."""
 
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.usage import UsageEntry, text_digest
-from retainer_provider.records import Commit, SessionRecord
+from retainer_provider.records import Commit
 
 
-def usage_entry(commit: Commit, session: SessionRecord) -> UsageEntry:
-    """The entry of ``commit``, given the session as it is after the charge."""
+def usage_entry(commit: Commit, sequence: int, spent: BaseUnits) -> UsageEntry:
+    """The entry of ``commit``, the session's ``sequence``-th, after which it has ``spent`` so much in all."""
     key, observed, charge = commit.reservation.key, commit.usage, commit.charge
     return UsageEntry(
-        sequence=session.sequence,
+        sequence=sequence,
         timestamp_ms=observed.timestamp_ms,
         key_digest=None if key is None else text_digest(key),
         method=observed.method,
@@ -22,5 +23,5 @@ def usage_entry(commit: Commit, session: SessionRecord) -> UsageEntry:
         term=charge.term,
         units=charge.units,
         amount=charge.amount,
-        cumulative=session.spent,
+        cumulative=spent,
     )

@@ -51,7 +51,7 @@ _CHARGE: Final = f"""
     spent = spent + :amount, units_charged = units_charged + :units, sequence = sequence + 1,
     free_answers = free_answers + :free, last_activity_at = :now
   WHERE number = :number AND state IN ('active', 'closing') AND deposit - spent >= :amount
-  RETURNING {SESSION_COLUMNS}, answer_bytes"""
+  RETURNING {SESSION_COLUMNS}, sequence, spent, usage_root, answer_bytes"""
 _CHAIN: Final = "UPDATE session SET usage_root = ?, answer_bytes = answer_bytes + ? WHERE number = ?"
 _USAGE: Final = "INSERT INTO usage (session, sequence, entry, hash) VALUES (?, ?, ?, ?)"
 _USAGE_PAGE: Final = """
@@ -127,11 +127,10 @@ def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end:
     if row is None:  # settled meanwhile, by a withdrawal on chain
         holds.put(reservation.session_id, hold)
         return CommitResult(CommitOutcome.LOST)
-    *columns, answer_bytes = row
-    session = replace(session_record(columns, holds), reserved=hold.amount)
-    entry = usage_entry(end, session)
-    root = chain_hash(session.usage_root, entry)
-    session = replace(session, usage_root=root)
+    *columns, sequence, spent, previous_root, answer_bytes = row
+    entry = usage_entry(end, sequence, spent)
+    root = chain_hash(previous_root, entry)
+    session = session_record(columns, hold.amount, usage_root=root)
     answer = end.finish(CommitFacts(session, entry, root))
     kept = 0 if reservation.key is None else _keep(connection, number, reservation, answer, limits.room(answer_bytes))
     connection.execute(_USAGE, (number, entry.sequence, json.dumps(entry.to_json()), root))

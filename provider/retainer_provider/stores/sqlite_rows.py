@@ -6,9 +6,9 @@ from typing import Any, Final
 import apsw
 from solders.pubkey import Pubkey
 
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer_provider.records import NewSession, SessionRecord
-from retainer_provider.stores.sqlite_holds import Holds
 
 # What is not written as it is: how to read it back. Written by ``str``, which base58 and decimal text are.
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -35,13 +35,12 @@ def first_row(connection: apsw.Connection, statement: str, bindings: "apsw.Bindi
     return rows[0] if rows else None
 
 
-def session_record(row: Sequence[Any], holds: Holds) -> SessionRecord:
-    """The record of a row selected by SESSION_COLUMNS, with what running requests hold."""
+def session_record(row: Sequence[Any], reserved: BaseUnits, **newer: object) -> SessionRecord:
+    """The record of a row selected by SESSION_COLUMNS, with what running requests hold, and fields that are newer."""
     values: list[Any] = list(row)
     for index, read in _READERS:
         values[index] = read(values[index])
-    fields = dict(zip(_FIELDS, values, strict=True))
-    return SessionRecord(**fields, reserved=holds.of(fields["session_id"]).amount)
+    return SessionRecord(**(dict(zip(_FIELDS, values, strict=True)) | newer), reserved=reserved)
 
 
 def session_bindings(new: NewSession) -> dict[str, Any]:

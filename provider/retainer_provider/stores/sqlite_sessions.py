@@ -1,11 +1,12 @@
 """A session's life in SQL: admitted, active, closing. Every move is one conditional UPDATE."""
 
 import json
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 import apsw
 
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionAccount, SessionState
 from retainer.protocol.usage import EMPTY_ROOT
 from retainer_provider.ledger import LedgerError
@@ -27,6 +28,7 @@ from retainer_provider.stores.sqlite_rows import (
     session_record,
 )
 
+_SESSION_ID: Final = SESSION_COLUMNS.split(", ").index("session_id")
 _LOAD: Final = f"SELECT {SESSION_COLUMNS} FROM session WHERE session_id = ?"
 _STATE: Final = "SELECT state FROM session WHERE session_id = ?"
 _ADMIT: Final = f"""
@@ -68,14 +70,14 @@ _CLOSING: Final = "SELECT session_id FROM session WHERE state = 'closing' ORDER 
 def load(connection: apsw.Connection, holds: Holds, session_id: str) -> SessionRecord | None:
     """The session as committed."""
     row = first_row(connection, _LOAD, (session_id,))
-    return None if row is None else session_record(row, holds)
+    return None if row is None else _held_record(row, holds)
 
 
 def admit(connection: apsw.Connection, holds: Holds, new: NewSession) -> AdmitResult:
     """See ``Ledger.admit``. The id binds payer, payee, mint, signer, salt and slot; the challenge binds the offer."""
     row = first_row(connection, _ADMIT, session_bindings(new) | {"usage_root": EMPTY_ROOT})
     if row is not None:
-        return AdmitResult(AdmitOutcome.ADMITTED, session_record(row, holds))
+        return AdmitResult(AdmitOutcome.ADMITTED, session_record(row, BaseUnits(0)))
     known = load(connection, holds, new.session_id)
     if known is None:
         raise LedgerError(f"session {new.session_id} is neither new nor known; run PRAGMA integrity_check")
@@ -146,12 +148,12 @@ def page(
     """See ``Ledger.sessions``."""
     wanted = None if states is None else json.dumps([str(state) for state in states])
     rows = connection.execute(_PAGE, {"states": wanted, "limit": limit, "after": after})
-    return [session_record(row, holds) for row in rows]
+    return [_held_record(row, holds) for row in rows]
 
 
 def due(connection: apsw.Connection, holds: Holds, now: int, limit: int) -> list[SessionRecord]:
     """See ``Ledger.due``."""
-    return [session_record(row, holds) for row in connection.execute(_DUE, {"now": now, "limit": limit})]
+    return [_held_record(row, holds) for row in connection.execute(_DUE, {"now": now, "limit": limit})]
 
 
 def closing(connection: apsw.Connection) -> list[str]:
@@ -171,3 +173,7 @@ _NOT_STARTED: Final = {
 def _state(connection: apsw.Connection, session_id: str) -> SessionState | None:
     row = first_row(connection, _STATE, (session_id,))
     return None if row is None else SessionState(row[0])
+
+
+def _held_record(row: Sequence[Any], holds: Holds) -> SessionRecord:
+    return session_record(row, holds.of(row[_SESSION_ID]).amount)
