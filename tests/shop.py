@@ -22,8 +22,9 @@ from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
 from retainer.protocol.pda import derive_ata, derive_session
+from retainer_provider.catalog import load_offers
 from retainer_provider.identity import Identity
-from retainer_provider.offers import Offer, load_offers
+from retainer_provider.offers import Offer
 from retainer_provider.settings import Settings, settings_from
 
 SECRET = b"0123456789abcdef0123456789abcdef-for-tests-only"

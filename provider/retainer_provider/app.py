@@ -7,10 +7,10 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer_provider.assembly import Assembled, Blueprint, Surroundings, assembled
+from retainer_provider.catalog import load_offers
 from retainer_provider.keys import load_keys
 from retainer_provider.lifespan import serve_lifespan
 from retainer_provider.logs import redact_by_default
-from retainer_provider.offers import load_offers
 from retainer_provider.routing import RouteTable
 from retainer_provider.settings import Settings, SettingsError
 

@@ -1,15 +1,11 @@
-"""What is for sale: a settings file's offers with their amounts in base units and their contradictions refused."""
+"""An offer: one price for some routes, and the terms a session is opened on. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from retainer.protocol.amounts import BaseUnits, parse_amount
-from retainer.protocol.errors import AmountError, TermsError
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.sla import SlaTerms
-from retainer_provider.records import LEDGER_MAX
-from retainer_provider.settings import OfferSettings, SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,53 +27,3 @@ class Offer:
     description: str | None
     sla: SlaTerms | None
     routes: tuple[str, ...]
-
-
-def load_offers(settings: Mapping[str, OfferSettings]) -> Mapping[str, Offer]:
-    """Offers by id; SettingsError names the offer and what contradicts what."""
-    offers = {}
-    for name, offer in settings.items():
-        try:
-            offers[name] = _offer(name, offer)
-        except (AmountError, TermsError) as error:
-            raise SettingsError(f"[offers.{name}]: {error}") from None
-    return offers
-
-
-def _offer(name: str, settings: OfferSettings) -> Offer:
-    price, minimum, suggested, maximum = (
-        parse_amount(text, settings.decimals)
-        for text in (
-            settings.price,
-            settings.minimum_deposit,
-            settings.suggested_deposit,
-            settings.maximum_deposit or settings.suggested_deposit,
-        )
-    )
-    if settings.maximum_deposit is None:
-        maximum = BaseUnits(LEDGER_MAX)
-    if price == 0:
-        raise SettingsError(f"[offers.{name}]: `price` is 0: list such paths under [routes] free instead")
-    if not price <= minimum <= suggested <= maximum <= LEDGER_MAX:
-        raise SettingsError(
-            f"[offers.{name}]: price <= minimum_deposit <= suggested_deposit <= maximum_deposit must hold, "
-            f"all below {LEDGER_MAX} base units"
-        )
-    sla = settings.sla
-    return Offer(
-        id=name,
-        price=price,
-        mint=settings.mint,
-        decimals=settings.decimals,
-        token_program=settings.token_program,
-        suggested_deposit=suggested,
-        minimum_deposit=minimum,
-        maximum_deposit=maximum,
-        duration=settings.duration,
-        grace_period=settings.grace_period,
-        idle_timeout=settings.idle_timeout,
-        max_free_answers=settings.max_free_answers,
-        description=settings.description,
-        sla=None if sla is None else SlaTerms(sla.max_latency_ms, sla.accepted_statuses, sla.min_body_bytes),
-        routes=settings.routes,
-    )

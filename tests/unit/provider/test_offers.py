@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from retainer_provider.offers import load_offers
+from retainer_provider.catalog import load_offers
 from retainer_provider.settings import SettingsError, settings_from
 from tests.books import key
 from tests.shop import DEPOSIT, MINIMUM, PRICE, offers, table
