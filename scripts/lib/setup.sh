@@ -68,7 +68,7 @@ install_locked() { # VENV LOCKFILE...
   shift
   step "installing $* into $(basename "$venv")"
   for lock in "$@"; do
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$root/$lock" \
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r "$root/$lock" \
       || die "pip could not install $lock into $(basename "$venv") (its message stands above)"
   done
 }
