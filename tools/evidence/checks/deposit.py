@@ -50,6 +50,7 @@ class Bad:
     change: Callable[[Offer], Offer] = lambda offer: offer
     deposit: BaseUnits = HONEST
     lands: bool = True
+    sendable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,9 @@ async def run(report: Report) -> None:
             )
             teller = Teller(stood, http)
             for bad in _bad_deposits(other_mint):
-                await _judge(report, teller, bad)
+                await _judge(report, teller, bad, self_sent=True)
+                if bad.sendable:
+                    await _judge(report, teller, bad, self_sent=False)
             await _replayed(report, teller)
             await _foreign_signature(report, teller)
             await _challenges(report, teller)
@@ -134,7 +137,7 @@ async def run(report: Report) -> None:
 
 def _bad_deposits(other_mint: Pubkey) -> Iterator[Bad]:
     stranger = Keypair.from_seed(bytes(31) + b"\x2a").pubkey()
-    yield Bad("unconfirmed", ProblemType.DEPOSIT_UNCONFIRMED, lands=False)
+    yield Bad("unconfirmed", ProblemType.DEPOSIT_UNCONFIRMED, lands=False, sendable=False)
     yield Bad("failed on chain", ProblemType.DEPOSIT_FAILED, deposit=MORE_THAN_IT_HAS)
     yield Bad("too small", ProblemType.DEPOSIT_TOO_SMALL, deposit=TOO_SMALL)
     yield Bad("in another token", ProblemType.DEPOSIT_FOREIGN, lambda offer: _asking(offer, currency=other_mint))
@@ -162,21 +165,23 @@ def _expiry(offer: Offer) -> int:
     return offer.request.retainer.expires_at if offer.request.retainer else 0
 
 
-async def _judge(report: Report, teller: Teller, bad: Bad) -> None:
-    offer = await teller.offer()
-    channel = teller.build(bad.change(offer), bad.deposit, self_sent=True)
-    if bad.lands:
+async def _judge(report: Report, teller: Teller, bad: Bad, *, self_sent: bool) -> None:
+    """Show the provider a landed deposit by its signature, or hand it the transaction to send."""
+    channel = teller.build(bad.change(await teller.offer()), bad.deposit, self_sent=self_sent)
+    name = bad.name if self_sent else f"{bad.name}, to be sent"
+    if self_sent and bad.lands:
         await teller.land(channel)
-        report.fact(bad.name, channel.creation_signature)
+        report.fact(name, channel.creation_signature)
     refused = await teller.present(_opening(channel))
-    shown = Shown(refused, await teller.use(channel), await _twin(teller))
-    _verdict(report, bad.name, bad.problem, shown)
+    shown = Shown(refused, await teller.use(channel), await _twin(teller, self_sent=self_sent))
+    _verdict(report, name, bad.problem, shown)
 
 
-async def _twin(teller: Teller) -> ProblemType | None:
-    """The honest deposit, self-sent as the bad one was, and presented twice: the second time changes nothing."""
-    twin = teller.build(await teller.offer(), HONEST, self_sent=True)
-    await teller.land(twin)
+async def _twin(teller: Teller, *, self_sent: bool) -> ProblemType | None:
+    """The honest deposit, delivered as the bad one was, and presented twice: the second time changes nothing."""
+    twin = teller.build(await teller.offer(), HONEST, self_sent=self_sent)
+    if self_sent:
+        await teller.land(twin)
     return await teller.present(_opening(twin)) or await teller.present(_opening(twin))
 
 
@@ -217,7 +222,7 @@ async def _challenges(report: Report, teller: Teller) -> None:
         channel = teller.build(replace(offer, challenge=challenge), HONEST, self_sent=True)
         await teller.land(channel)
         refused = await teller.present(_opening(channel))
-        _verdict(report, name, problem, Shown(refused, await teller.use(channel), await _twin(teller)))
+        _verdict(report, name, problem, Shown(refused, await teller.use(channel), await _twin(teller, self_sent=True)))
     malformed = await teller.present("Payment not-a-credential")
     report.equal("malformed credential: refused as", _name(malformed), _name(ProblemType.MALFORMED_CREDENTIAL))
 
