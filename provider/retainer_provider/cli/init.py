@@ -8,6 +8,7 @@ from string import Template
 import click
 from solders.keypair import Keypair
 
+from retainer_provider.catalog import load_offers
 from retainer_provider.cli.common import DEFAULT_CONFIG, told
 from retainer_provider.keys import keypair_text, load_keypair, write_private
 from retainer_provider.settings import SettingsError, load_settings
@@ -45,7 +46,7 @@ def init(folder: Path, **chosen: str | int | None) -> None:
             write_private(key, keypair_text(Keypair()))
         if not secret.exists():
             write_private(secret, secrets.token_hex(32) + "\n")
-        load_settings(config, {})
+        load_offers(load_settings(config, {}).offers)
         operator = load_keypair(key).pubkey()
     except SettingsError:
         config.unlink()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from solders.pubkey import Pubkey
+from structlog.testing import capture_logs
 
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.session import SessionState
@@ -14,7 +15,7 @@ from retainer_provider.ledger import LedgerUnavailableError
 from retainer_provider.outcomes import ReserveOutcome
 from retainer_provider.watcher import ChainView, Watcher
 from retainer_provider.workers import Sweeper, WorkerOptions, Workers
-from tests.books import DEPOSIT, PRICE, commit_of, held, key, new_session, reserve
+from tests.books import DEPOSIT, GRACE, PRICE, commit_of, held, key, new_session, reserve
 from tests.nodes import Node
 from tests.trading import Trade, trade_on
 
@@ -163,3 +164,41 @@ async def test_a_ledger_that_failed_ends_the_work(trade: Trade) -> None:
         await workers.settle_open()
     async with workers.running():
         await asyncio.sleep(0)
+
+
+async def test_the_earliest_deadline_is_settled_first(node: Node, trade: Trade) -> None:
+    """F16: after a long outage what is about to be lost comes first, whatever came into the books first."""
+    now = trade.clock.now()
+    ends = [now + seconds for seconds in (700, 0, 300, 900, 500, 100)]
+    sessions = {end: await trade.open(requests=1, expires_at=end and end + 1000) for end in ends}
+    sessions[0] = await trade.open(requests=1)
+    for session_id in sessions.values():
+        await trade.ledger.begin_close(session_id, "asked", now)
+    workers = Workers(
+        watcher=Watcher(chain=node, ledger=trade.ledger, clock=trade.clock, view=ChainView()),
+        sweeper=sweeper_of(trade),
+        settler=trade.settler(parallel=1),
+        ledger=trade.ledger,
+        timer=node,
+        options=WorkerOptions(),
+    )
+    before = len(node.sent)
+    await workers.settle_open()
+    await workers.settled()
+    first_sent = list(dict.fromkeys(node.sent[before:]))
+    by_deadline = [sessions[end] for end in sorted(sessions, key=lambda end: (end == 0, end))]
+    assert first_sent == [(await trade.record(session_id)).settlement_signature for session_id in by_deadline]
+
+
+async def test_a_deadline_that_comes_near_is_an_alarm(node: Node, trade: Trade) -> None:
+    session_id = await trade.closing(requests=1)
+    await trade.request_close(session_id)
+    await trade.ledger.mark_closing_on_chain(session_id, trade.clock.now(), trade.clock.now())
+    node.down = True
+    with capture_logs() as quiet:
+        await trade.settler().settle(session_id)
+    node.advance(seconds=GRACE * 2 / 3 + 1)
+    with capture_logs() as alarmed:
+        await trade.settler().settle(session_id)
+    assert "settlement_urgent" not in [line["event"] for line in quiet]
+    assert "settlement_urgent" in [line["event"] for line in alarmed]

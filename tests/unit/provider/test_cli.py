@@ -1,0 +1,98 @@
+"""The command line where no validator is needed: init, the books, and how failures are told."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from solders.keypair import Keypair
+
+from retainer_provider.cli import main
+from retainer_provider.keys import load_keypair, load_secrets
+from retainer_provider.settings import load_settings
+from retainer_provider.stores.sqlite import SqliteLedger
+from tests.books import key, open_session
+
+MINT = str(key("mint"))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def init(folder: Path, *more: str) -> Result:
+    return run("init", str(folder), "--realm", "shop.test", "--mint", MINT, *more)
+
+
+def test_init_writes_settings_and_keys_that_can_be_loaded(tmp_path: Path) -> None:
+    made = init(tmp_path, "--price", "0.5", "--network", "devnet")
+    assert made.exit_code != 0  # a price above the minimum deposit of the template
+    assert "minimum_deposit" in made.output
+    made = init(tmp_path, "--network", "devnet")
+    assert made.exit_code == 0, made.output
+    settings = load_settings(tmp_path / "retainer.toml", {})
+    assert settings.service.rpc_url == "https://api.devnet.solana.com"
+    assert str(load_keypair(settings.service.operator_keypair).pubkey()) in made.output
+    assert len(load_secrets(settings.service)) == 1
+    for name in ("operator.json", "challenge.secret"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    init(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    again = init(tmp_path)
+    assert (again.exit_code, "is there already" in again.output) == (3, True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("option", [("--realm", "example.com"), ("--mint", "nonsense")])
+def test_init_leaves_no_settings_that_could_not_be_served(tmp_path: Path, option: tuple[str, str]) -> None:
+    made = init(tmp_path, *option)
+    assert made.exit_code == 3
+    assert not (tmp_path / "retainer.toml").exists()
+
+
+async def ledger_with(folder: Path, sessions: int) -> list[str]:
+    ledger = await SqliteLedger.open(folder / "retainer.sqlite")
+    ids = [await open_session(ledger, salt) for salt in range(sessions)]
+    await ledger.aclose()
+    return ids
+
+
+async def test_the_books_are_shown_in_pages_and_as_json(tmp_path: Path) -> None:
+    init(tmp_path)
+    config = ("--config", str(tmp_path / "retainer.toml"))
+    empty = run("sessions", *config)
+    assert (empty.exit_code, "no ledger" in empty.output) == (5, True)
+    ids = await ledger_with(tmp_path, 103)
+    listed = run("sessions", *config)
+    assert listed.output.splitlines()[-1] == "103 sessions"
+    assert all(session_id in listed.output for session_id in ids)
+    assert run("sessions", *config, "--state", "refunded").output == "0 sessions\n"
+    shown = json.loads(run("show", *config, "--json", ids[0]).output)
+    assert (shown["session"]["sessionId"], shown["settlement"]) == (ids[0], None)
+    assert "not begun" in run("show", *config, ids[0]).output
+    unknown = run("show", *config, "nothing")
+    assert (unknown.exit_code, "sessions`" in unknown.output) == (6, True)
+
+
+async def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
+    init(tmp_path)
+    (tmp_path / "retainer.sqlite").write_bytes(b"not a database, but longer than one line of text" * 100)
+    listed = run("sessions", "--config", str(tmp_path / "retainer.toml"))
+    assert (listed.exit_code, "could not be read" in listed.output) == (5, True)
+
+
+def test_settle_wants_to_know_which(tmp_path: Path) -> None:
+    init(tmp_path)
+    for arguments in ((), ("--all", "ID")):
+        told = run("settle", "--config", str(tmp_path / "retainer.toml"), *arguments)
+        assert (told.exit_code, "--all" in told.output) == (2, True)
+
+
+def test_wrong_keys_are_told_with_their_own_status(tmp_path: Path) -> None:
+    init(tmp_path)
+    (tmp_path / "operator.json").write_text(str([*bytes(Keypair())][:-1]))
+    told = run("check", "--config", str(tmp_path / "retainer.toml"))
+    assert (told.exit_code, "is not a Solana keypair" in told.output) == (3, True)
