@@ -147,6 +147,14 @@ def test_a_malformed_header_is_refused(value: str) -> None:
         parse_challenge_headers([value])
 
 
+def test_a_header_may_be_as_long_as_the_cap() -> None:
+    filler = MINIMAL + ', filler="'
+    longest = filler + "x" * (MAX_CHALLENGE_BYTES - len(filler) - 1) + '"'
+    assert len(parse_challenge_headers([longest])) == 1
+    with pytest.raises(MessageError, match="longer"):
+        parse_challenge_headers([longest + " "])
+
+
 @pytest.mark.parametrize("change", [{"method": "evm"}, {"intent": "charge"}, {"request": "e30="}, {"request": "W10"}])
 def test_a_challenge_that_asks_for_something_else_has_no_session_request(change: dict[str, str]) -> None:
     with pytest.raises(MessageError):

@@ -139,6 +139,7 @@ def test_what_came_before_the_cut_is_kept() -> None:
 def test_the_stated_depth_ends_frames_whose_end_is_missing() -> None:
     logs = [f"Program {PROGRAM_ID} invoke [1]", f"Program {STRANGER.pubkey()} invoke [1]", data(ONE)]
     assert events_from_logs(logs) == []
+    assert events_from_logs([*logs[:2], f"Program {STRANGER.pubkey()} success", data(ONE)]) == []
 
 
 def test_an_end_without_its_beginning_ends_nothing() -> None:

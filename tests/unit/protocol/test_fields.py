@@ -53,6 +53,8 @@ def test_good_values_are_read() -> None:
     assert members.require("list", fields.list_of(fields.flag)) == (True,)
     assert members.require("map", fields.text_map) == {"a": "b"}
     assert members.optional("absent", fields.flag) is None
+    for bound in (1, 5):
+        assert Fields({"number": bound}, "message").require("number", fields.integer(1, 5)) == bound
 
 
 def test_what_is_missing_unwanted_or_no_object_is_named() -> None:

@@ -134,6 +134,7 @@ def test_what_is_no_token_account_is_refused(data: bytes) -> None:
         b"",
         mint(initialized=0),
         mint() + b"\0",
+        mint() + bytes(83),
         mint() + bytes(83) + b"\x02" + extension(18),
         mint() + bytes(82) + b"\1" + b"\x01" + extension(18),
         token_account(),

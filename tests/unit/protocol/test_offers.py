@@ -93,6 +93,13 @@ def test_parts_that_contradict_each_other_are_refused(change: dict[str, Any], na
         replace(REQUEST, **change)
 
 
+def test_the_refusal_says_which_kind_of_channel_it_is_about() -> None:
+    with pytest.raises(MessageError, match="a new channel needs it"):
+        replace(REQUEST, recent_slot=None)
+    with pytest.raises(MessageError, match="absent for a resumed channel"):
+        replace(REQUEST, **{**RESUME, "recent_slot": 1})
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -122,7 +122,14 @@ def test_a_bad_field_is_named(field: str, value: object) -> None:
         parse_receipt(encode_base64url(canonical_json(message)))
 
 
-@pytest.mark.parametrize("value", ["", "e30=", "e30", "A" * (MAX_CREDENTIAL_BYTES + 1), encode_base64url(b"[]")])
+def test_a_receipt_may_be_as_long_as_the_cap() -> None:
+    header = receipt_header(METERED)
+    assert parse_receipt(header.ljust(MAX_CREDENTIAL_BYTES)) == METERED
+    with pytest.raises(MessageError, match="longer"):
+        parse_receipt(header.ljust(MAX_CREDENTIAL_BYTES + 1))
+
+
+@pytest.mark.parametrize("value", ["", "e30=", "e30", encode_base64url(b"[]")])
 def test_what_is_no_receipt_is_refused(value: str) -> None:
     with pytest.raises(MessageError):
         parse_receipt(value)

@@ -24,6 +24,14 @@ def test_the_order_in_which_statuses_are_written_changes_nothing() -> None:
     assert one.hash() != SlaTerms(accepted_statuses=("2xx",)).hash()
 
 
+@pytest.mark.parametrize("number", [1, 2**53 - 1])
+def test_numbers_reach_to_their_bounds(number: int) -> None:
+    terms = SlaTerms(max_latency_ms=number, min_body_bytes=number)
+    assert SlaTerms.from_json(terms.to_json()) == SlaTerms(
+        max_latency_ms=number, accepted_statuses=tuple(sorted(terms.accepted_statuses)), min_body_bytes=number
+    )
+
+
 def test_no_terms_hash_to_zero() -> None:
     assert terms_hash(None) == NO_TERMS_HASH == bytes(32)
     assert terms_hash(STRICT) == STRICT.hash() != NO_TERMS_HASH
@@ -35,6 +43,7 @@ def test_no_terms_hash_to_zero() -> None:
         {"max_latency_ms": 0},
         {"max_latency_ms": 2**53},
         {"min_body_bytes": -1},
+        {"min_body_bytes": 2**53},
         {"accepted_statuses": ()},
         {"accepted_statuses": ("2xx", "2xx")},
         {"accepted_statuses": ("600",)},
@@ -93,6 +102,7 @@ def test_a_broken_term_is_named(observation: Observation, term: str) -> None:
         replace(GOOD, method="HEAD", body_bytes=0),
         replace(GOOD, method="head", body_bytes=0),
         replace(GOOD, status=304, body_bytes=0),
+        replace(GOOD, status=400, body_bytes=0),
         replace(GOOD, status=404, body_bytes=0),
         replace(GOOD, status=499, body_bytes=0),
     ],
@@ -108,3 +118,9 @@ def test_terms_may_say_otherwise() -> None:
     assert judge(only_ok, replace(GOOD, status=201)).term == "accepted_statuses"
     assert not judge(only_ok, replace(GOOD, status=304)).breached
     assert judge(SlaTerms(accepted_statuses=("5xx",)), replace(GOOD, status=304)).breached
+    charged_errors = SlaTerms(accepted_statuses=("2xx", "5xx"), min_body_bytes=1)
+    assert not judge(charged_errors, replace(GOOD, status=500)).breached
+    assert judge(charged_errors, replace(GOOD, status=500, body_bytes=0)).term == "min_body_bytes"
+    assert judge(
+        SlaTerms(accepted_statuses=("3xx",), min_body_bytes=1), replace(GOOD, status=399, body_bytes=0)
+    ).breached

@@ -239,6 +239,8 @@ def test_an_account_with_more_or_less_rights_is_refused(name: str) -> None:
     payee = ACCOUNT_NAMES[name].index("payee")
     co_signed = with_account(opening, payee, AccountMeta(PAYEE.pubkey(), is_signer=True, is_writable=False))
     refused(signed([co_signed], [PAYER, PAYEE]), "signer or writable")
+    read_only_payer = with_account(SPONSORED[name], 0, AccountMeta(PAYER.pubkey(), is_signer=True, is_writable=False))
+    refused(signed([read_only_payer], [PAYER], fee_payer=SPONSOR), "signer or writable")
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -358,9 +360,14 @@ def test_bytes_after_the_transaction_and_oversize_are_refused() -> None:
     whole = signed([OPENINGS["open"]], [PAYER])
     with pytest.raises(TransactionError, match="followed"):
         decode_transaction(whole + b"\0")
-    memo = Instruction(STRANGER.pubkey(), bytes(1000), [])
+
+    def with_memo(size: int) -> bytes:
+        return signed([OPENINGS["open"], Instruction(STRANGER.pubkey(), bytes(size), [])], [PAYER])
+
+    room = 1000 - (len(with_memo(1000)) - MAX_TRANSACTION_BYTES)
+    assert bytes(decode_transaction(with_memo(room))) == with_memo(room)
     with pytest.raises(TransactionError, match="1232"):
-        decode_transaction(signed([OPENINGS["open"], memo], [PAYER]))
+        decode_transaction(with_memo(room + 1))
 
 
 @pytest.mark.parametrize("escrow", [VAULT, derive_ata(SESSION, MINT)])
