@@ -75,7 +75,10 @@ class Report:
     def _add(self, figure: Figure) -> None:
         self.figures.append(figure)
         mark = {True: "ok  ", False: "FAIL", None: "    "}[figure.holds]
-        print(f"  {mark} {figure.name}: {figure.value} {figure.goal}".rstrip(), flush=True)
+        # An equality that holds needs no second copy of its value.
+        goal = f" (must be {figure.goal})" if figure.holds is False else ""
+        limit = f" ({figure.goal})" if figure.holds and not figure.goal.startswith("=") else ""
+        print(f"  {mark} {figure.name}: {figure.value}{goal}{limit}", flush=True)
 
     @property
     def holds(self) -> bool:

@@ -38,18 +38,18 @@ class State:
     mint: str
     authority: list[int]
 
-    def save(self) -> None:
+    def save(self, path: Path) -> None:
         """Keep it where only this user can read it."""
-        STATE.parent.mkdir(parents=True, exist_ok=True)
-        STATE.unlink(missing_ok=True)
-        with os.fdopen(os.open(STATE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(asdict(self), file)
 
     @classmethod
-    def load(cls) -> "State":
+    def load(cls, path: Path) -> "State":
         """The state of the validator that runs; RetainerError when none has left any."""
         try:
-            return cls(**json.loads(STATE.read_text()))
+            return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             raise RetainerError("no local validator runs here; start one with: scripts/localnet") from None
 
@@ -69,8 +69,9 @@ class State:
     show_default=True,
     help="Milliseconds per slot; finality takes 31 slots.",
 )
+@click.option("--state", type=click.Path(path_type=Path), default=STATE, help="Where the faucet finds the validator.")
 @click.pass_context
-def main(context: click.Context, port: int, slot_ms: int) -> None:
+def main(context: click.Context, port: int, slot_ms: int, state: Path) -> None:
     """Run a local Solana validator with the session program deployed and a test token, until Ctrl-C.
 
     \b
@@ -79,16 +80,18 @@ def main(context: click.Context, port: int, slot_ms: int) -> None:
     scripts/localnet faucet ADDRESS                 give ADDRESS 100 TEST and 2 SOL
     scripts/localnet faucet ADDRESS 2.5             give ADDRESS 2.5 TEST and 2 SOL
     """  # noqa: D301  click wants the \b
+    context.obj = state
     if context.invoked_subcommand is None:
-        _report(lambda: _run(port, slot_ms))
+        _report(lambda: _run(port, slot_ms, state))
 
 
 @main.command()
 @click.argument("address")
 @click.argument("amount", default="100")
-def faucet(address: str, amount: str) -> None:
+@click.pass_obj
+def faucet(state: Path, address: str, amount: str) -> None:
     """Give ADDRESS test tokens (100, or AMOUNT) and 2 SOL."""
-    _report(lambda: asyncio.run(_drip(address, amount)))
+    _report(lambda: asyncio.run(_drip(State.load(state), address, amount)))
 
 
 def _report(action: Callable[[], None]) -> None:
@@ -98,26 +101,26 @@ def _report(action: Callable[[], None]) -> None:
         raise click.ClickException(str(error)) from None
 
 
-def _run(port: int, slot_ms: int) -> None:
+def _run(port: int, slot_ms: int, state: Path) -> None:
     # A polite end by others must stop the validator as Ctrl-C does, also where a shell started it in the background.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, _interrupt)
     with Localnet.start(port=port, slot_ms=slot_ms) as localnet:
         authority = Keypair()
         mint = asyncio.run(_new_mint(localnet, authority))
-        State(localnet.rpc_url, str(mint), list(bytes(authority))).save()
-        console.print(f"[bold]local validator[/] {localnet.rpc_url}  (websocket {localnet.ws_url})")
-        console.print(f"program         {localnet.program_id}")
-        console.print(f"token {SYMBOL}      {mint}  ({DECIMALS} decimals)")
-        console.print("for tokens      scripts/localnet faucet ADDRESS [AMOUNT]")
-        console.print("Ctrl-C stops it and forgets everything.")
         try:
+            State(localnet.rpc_url, str(mint), list(bytes(authority))).save(state)
+            console.print(f"[bold]local validator[/] {localnet.rpc_url}  (websocket {localnet.ws_url})")
+            console.print(f"program         {localnet.program_id}")
+            console.print(f"token {SYMBOL}      {mint}  ({DECIMALS} decimals)")
+            console.print("for tokens      scripts/localnet faucet ADDRESS [AMOUNT]")
+            console.print("Ctrl-C stops it and forgets everything.")
             status = localnet.process.wait()
             raise RetainerError(f"the local validator ended by itself, with status {status}")
         except KeyboardInterrupt:
             console.print("stopping")
         finally:
-            STATE.unlink(missing_ok=True)
+            state.unlink(missing_ok=True)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -130,13 +133,12 @@ async def _new_mint(localnet: Localnet, authority: Keypair) -> Pubkey:
         return await create_mint(chain, authority, decimals=DECIMALS)
 
 
-async def _drip(address: str, amount: str) -> None:
+async def _drip(state: State, address: str, amount: str) -> None:
     try:
         owner = Pubkey.from_string(address)
     except ValueError:
         raise RetainerError(f"{address} is no address: it has 32 bytes in base58, as `solana address` prints") from None
     units = parse_amount(amount, DECIMALS)
-    state = State.load()
     mint = Pubkey.from_string(state.mint)
     async with RpcChain(state.rpc, pauses=()) as chain:
         try:

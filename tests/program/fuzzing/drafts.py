@@ -49,6 +49,7 @@ NAMES: Final = {
 class VoucherDraft:
     """The voucher to put before an instruction; one that is not canonical verifies all the same."""
 
+    signer: Pubkey
     key: Keypair
     session: Pubkey
     cumulative: int
@@ -58,12 +59,13 @@ class VoucherDraft:
     def instruction(self) -> Instruction:
         """The precompile instruction."""
         voucher = Voucher(self.session, BaseUnits(self.cumulative), self.expires_at)
-        shape = Shape.signed(self.key, voucher_bytes(voucher))
+        message = voucher_bytes(voucher)
+        shape = Shape(key=bytes(self.signer), signature=bytes(self.key.sign_message(message)), message=message)
         return (shape if self.canonical else shape.padded()).instruction()
 
     def seen(self) -> Seen:
         """What the program finds in it."""
-        return Seen(self.canonical, self.key.pubkey(), self.session, self.cumulative, self.expires_at)
+        return Seen(self.canonical, self.signer, self.session, self.cumulative, self.expires_at)
 
 
 @dataclass(slots=True)

@@ -80,11 +80,17 @@ class Duel:
 
     def send(self, drafts: Sequence[Draft]) -> bool:
         """One transaction of these drafts, each with its voucher directly before it. Whether it landed."""
+        try:
+            return self._send(drafts)
+        except MismatchError as difference:
+            raise MismatchError(f"{difference} ({'; then '.join(map(str, drafts))})") from difference
+
+    def _send(self, drafts: Sequence[Draft]) -> bool:
         instructions: list[Instruction] = []
         places: list[int] = []
         for draft in drafts:
             if draft.voucher:
-                at = (draft.voucher.session, draft.voucher.key.pubkey())
+                at = (draft.voucher.session, draft.voucher.signer)
                 self.ceilings[at] = max(self.ceilings[at], draft.voucher.cumulative)
                 instructions.append(draft.voucher.instruction())
             places.append(len(instructions))
@@ -207,7 +213,7 @@ def _same_token(key: Pubkey, account: Account | None, token: Token | None) -> No
     expected = bytes(token.mint) + bytes(token.owner) + token.amount.to_bytes(8, "little")
     if (account.owner, data[:72], data[108]) != (token.program, expected, state):
         found = int.from_bytes(data[64:72], "little")
-        raise MismatchError(f"token account {key}: chain has {found}, oracle {token}")
+        raise MismatchError(f"token account {key}: chain has {found}, oracle {token.amount} of {token.owner}")
 
 
 def _same_session(key: Pubkey, account: Account | None, session: SessionAccount | None) -> None:

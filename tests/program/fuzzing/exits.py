@@ -10,12 +10,13 @@ from typing import Final
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from retainer.protocol.constants import INSTRUCTIONS_SYSVAR_ID, OPEN_SLOT_WINDOW, SYSTEM_PROGRAM_ID
-from retainer.protocol.instruction_data import RequestCloseData, SettleData, WithdrawData
+from retainer.protocol.constants import OPEN_SLOT_WINDOW, SYSTEM_PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount
+from tests.program.fuzzing import honest
 from tests.program.fuzzing.arena import keypair
 from tests.program.fuzzing.drafts import Draft, VoucherDraft
 from tests.program.fuzzing.duel import Duel, MismatchError, Tally
+from tests.program.fuzzing.honest import Claim
 from tests.program.fuzzing.living import deadline_reached
 from tests.program.fuzzing.model import Token
 
@@ -64,13 +65,11 @@ def _payer_leaves(duel: Duel, address: Pubkey, session: SessionAccount) -> None:
     else:
         starts = [start for start in (session.closure_started_at, session.expires_at) if start]
         if not starts:
-            _must_land(duel, Draft(RequestCloseData(), [session.payer, address]), "ask to close")
+            _must_land(duel, honest.request_close(address, session), "ask to close")
             starts = [arena.state.now]
         arena.jump(now=max(arena.state.now, min(starts) + session.grace_period))
     _fresh_wallet(duel, session, session.payer)
-    program = arena.mints[session.mint].id
-    accounts = [address, session.rent_payer, session.escrow, FRESH, session.mint, program]
-    _must_land(duel, Draft(WithdrawData(), accounts), "withdraw")
+    _must_land(duel, honest.withdraw(arena, address, session, FRESH), "withdraw")
     received = arena.state.tokens[FRESH]
     assert received is not None
     owed = 0 if session.status is ChainStatus.CLOSED else session.deposit - session.settled
@@ -85,16 +84,16 @@ def _operator_collects(duel: Duel, address: Pubkey, session: SessionAccount) -> 
     ceiling = duel.ceilings[address, session.authorized_signer]
     voucher = None
     if not metered and 0 < ceiling <= session.deposit and ceiling > session.settled:
-        voucher = VoucherDraft(arena.cast.signers[session.authorized_signer], address, ceiling)
+        signer = session.authorized_signer
+        voucher = VoucherDraft(signer, arena.cast.signers[signer], address, ceiling)
     authorized = session.deposit if metered else ceiling if voucher else session.settled
     units, amount = session.charged_units, authorized
     if session.price_per_unit:
         units = authorized // session.price_per_unit
         amount = units * session.price_per_unit
     _fresh_wallet(duel, session, session.payee)
-    accounts = [session.operator, address, session.escrow, FRESH, session.mint, arena.mints[session.mint].id]
-    accounts.append(INSTRUCTIONS_SYSVAR_ID)
-    _must_land(duel, Draft(SettleData(amount, units, session.opened_at), accounts, voucher), "settle")
+    claim = Claim(amount=amount, units=units, by=session.operator, voucher=voucher)
+    _must_land(duel, honest.settle(arena, address, session, claim, FRESH), "settle")
     received = arena.state.tokens[FRESH]
     assert received is not None
     if received.amount != amount - session.settled:

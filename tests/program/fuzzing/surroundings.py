@@ -1,6 +1,7 @@
 """What happens around the instructions: time passes, strangers send things, wallets are frozen and given away."""
 
 import random
+from collections.abc import Callable
 
 from solders.pubkey import Pubkey
 
@@ -47,20 +48,25 @@ def send_tokens(duel: Duel, rng: random.Random) -> None:
 
 
 def freeze(duel: Duel, rng: random.Random) -> None:
-    """Someone's wallet is frozen, or thawed."""
-    address, token = _wallet(duel, rng)
+    """Someone's wallet is frozen; mostly, one that is frozen is thawed."""
+    address, token = _wallet(duel, rng, lambda _, token: token.frozen)
     duel.arena.put_token(address, Token(token.program, token.mint, token.owner, token.amount, not token.frozen))
 
 
 def give_away(duel: Duel, rng: random.Random) -> None:
-    """Someone's wallet gets another owner."""
-    address, token = _wallet(duel, rng)
-    owner = rng.choice(duel.arena.cast.people)
+    """Someone's wallet gets another owner; mostly, one that was given away is given back."""
+    owners = {wallet: owner for (owner, _), wallets in duel.arena.wallets.items() for wallet in wallets}
+    address, token = _wallet(duel, rng, lambda address, token: token.owner != owners[address])
+    owner = owners[address] if token.owner != owners[address] else rng.choice(duel.arena.cast.people)
     duel.arena.put_token(address, Token(token.program, token.mint, owner, token.amount, token.frozen))
 
 
-def _wallet(duel: Duel, rng: random.Random) -> tuple[Pubkey, Token]:
-    address = rng.choice(rng.choice(list(duel.arena.wallets.values())))
-    token = duel.arena.state.tokens[address]
+def _wallet(duel: Duel, rng: random.Random, odd: Callable[[Pubkey, Token], bool]) -> tuple[Pubkey, Token]:
+    """A wallet: mostly an odd one when there is any, so that most wallets stay usable."""
+    every = [wallet for wallets in duel.arena.wallets.values() for wallet in wallets]
+    tokens = duel.arena.state.tokens
+    odd_ones = [wallet for wallet in every if (token := tokens[wallet]) is not None and odd(wallet, token)]
+    address = rng.choice(odd_ones) if odd_ones and rng.random() < 0.8 else rng.choice(every)
+    token = tokens[address]
     assert token is not None
     return address, token
