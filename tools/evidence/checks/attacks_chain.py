@@ -7,7 +7,7 @@ from tools.evidence.report import Report
 async def run(report: Report) -> None:
     """Perform every attack and print the table."""
     if report.sabotage:
-        report.plant(PLANTED)
+        report.plant(PLANTED.removeprefix("planted fault: "))
     lines = run_rows(sabotage=report.sabotage)
     for line in lines:
         verdict = f"refused, in {len(line.tests)} tests" if line.held else "FAILED"
