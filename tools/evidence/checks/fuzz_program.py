@@ -1,6 +1,7 @@
 """fuzz-program: random instructions on the compiled program, judged by a model after every step."""
 
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import fields
 
 from tests.program.fuzz import PLANTED, FuzzFailure
 from tests.program.fuzz import run as fuzz
@@ -30,4 +31,11 @@ async def run(report: Report) -> None:
         done.paid_in + done.given - done.settled - done.refunded - done.escrowed,
         0,
     )
-    report.fact("run", {**asdict(done), "reasons": {str(reason): count for reason, count in done.reasons.items()}})
+    for one in fields(done):
+        report.fact(one.name, _plain(getattr(done, one.name)))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Counter):
+        return {str(key): count for key, count in value.most_common()}
+    return value
