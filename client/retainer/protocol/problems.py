@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from retainer.protocol import fields
-from retainer.protocol.encoding import Json, canonical_json, read_json
+from retainer.protocol.encoding import Json, read_json
 from retainer.protocol.errors import MessageError
 from retainer.protocol.fields import Fields
 
@@ -65,7 +65,7 @@ class Problem:
     extra: Mapping[str, Json] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
-        """The problem object; MessageError when an extra member would hide one of RFC 9457's."""
+        """The object of ``MEDIA_TYPE``; MessageError when an extra member would hide one of RFC 9457's."""
         if hidden := _MEMBERS & self.extra.keys():
             raise MessageError(f"a problem's own member cannot be called {', '.join(sorted(hidden))}")
         members: dict[str, Json] = {
@@ -75,11 +75,6 @@ class Problem:
             "status": self.status,
         }
         return {**members, **self.extra}
-
-
-def problem_body(problem: Problem) -> bytes:
-    """The response body of media type ``application/problem+json``."""
-    return canonical_json(problem.to_json())
 
 
 def parse_problem(body: bytes) -> Problem:

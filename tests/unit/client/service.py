@@ -18,10 +18,11 @@ from retainer.protocol.challenges import challenge_header, issue_challenge, veri
 from retainer.protocol.constants import PROGRAM_ID, TOKEN_PROGRAM_ID, Network
 from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.digests import body_digest, request_digest
+from retainer.protocol.encoding import canonical_json
 from retainer.protocol.instructions import close
 from retainer.protocol.offers import RetainerTerms, SessionRequest
 from retainer.protocol.pda import derive_ata
-from retainer.protocol.problems import MEDIA_TYPE, Problem, ProblemType, problem_body
+from retainer.protocol.problems import MEDIA_TYPE, Problem, ProblemType
 from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, receipt_header, sign_receipt
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.sla import SlaTerms
@@ -62,7 +63,8 @@ class Service:
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request, as an httpx.MockTransport asks it to."""
-        self.seen.append(request)
+        # A copy: httpx sends the same object again with other headers.
+        self.seen.append(httpx.Request(request.method, request.url, headers=request.headers))
         if self.before is not None and (instead := await self.before(request)):
             return instead
         if not request.headers.get("Authorization", "").startswith("Payment "):
@@ -113,7 +115,7 @@ class Service:
         self, problem: ProblemType, status: int = 402, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """A problem with a fresh challenge."""
-        body = problem_body(Problem(problem, problem.name, "do something about it", status))
+        body = canonical_json(Problem(problem, problem.name, "do something about it", status).to_json())
         found = {"WWW-Authenticate": await self.challenge(), "Content-Type": MEDIA_TYPE, **(headers or {})}
         return httpx.Response(status, headers=found, content=body)
 

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from retainer.protocol.encoding import canonical_json
 from retainer.protocol.errors import MessageError
-from retainer.protocol.problems import Problem, ProblemType, parse_problem, problem_body
+from retainer.protocol.problems import Problem, ProblemType, parse_problem
 
 PROBLEM = Problem(
     ProblemType.SESSION_DEPLETED, "Deposit used up", "Top up or open a new session.", 402, {"remaining": "0"}
@@ -12,8 +13,8 @@ PROBLEM = Problem(
 
 
 def test_a_problem_comes_back_with_its_own_members() -> None:
-    assert parse_problem(problem_body(PROBLEM)) == PROBLEM
-    assert json.loads(problem_body(PROBLEM)) == {
+    assert parse_problem(canonical_json(PROBLEM.to_json())) == PROBLEM
+    assert PROBLEM.to_json() == {
         "type": "urn:retainer:problem:session-depleted",
         "title": "Deposit used up",
         "detail": "Top up or open a new session.",
@@ -29,7 +30,7 @@ def test_the_drafts_types_have_the_drafts_addresses() -> None:
 
 def test_an_own_member_cannot_hide_a_standard_one() -> None:
     with pytest.raises(MessageError, match="status"):
-        problem_body(Problem(ProblemType.SESSION_DEPLETED, "t", "d", 402, {"status": 200}))
+        Problem(ProblemType.SESSION_DEPLETED, "t", "d", 402, {"status": 200}).to_json()
 
 
 @pytest.mark.parametrize(
