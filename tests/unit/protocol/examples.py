@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from solders.hash import Hash
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.message import Message, MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
@@ -131,3 +131,10 @@ def sign_message(message: Message | MessageV0, signers: list[Keypair]) -> bytes:
     payload = to_bytes_versioned(message)
     signatures = [by_key[k].sign_message(payload) if k in by_key else Signature.default() for k in required]
     return bytes(VersionedTransaction.populate(message, signatures))
+
+
+def with_account(instruction: Instruction, slot: int, meta: AccountMeta) -> Instruction:
+    """The instruction with another account in one slot."""
+    accounts = list(instruction.accounts)
+    accounts[slot] = meta
+    return Instruction(instruction.program_id, instruction.data, accounts)

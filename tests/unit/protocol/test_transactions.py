@@ -15,7 +15,6 @@ from solders.system_program import AdvanceNonceAccountParams, TransferParams, ad
 from solders.transaction import VersionedTransaction
 
 from retainer.protocol.actions import OpenAction
-from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import (
     ATA_PROGRAM_ID,
     MAX_TRANSACTION_BYTES,
@@ -36,7 +35,7 @@ from retainer.protocol.instructions import (
 )
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
 from retainer.protocol.sla import NO_TERMS_HASH
-from retainer.protocol.transactions import decode_transaction, inspect_open, inspect_top_up
+from retainer.protocol.transactions import decode_transaction, inspect_open
 from tests.golden import golden
 from tests.unit.protocol.examples import (
     ACCOUNT,
@@ -53,6 +52,7 @@ from tests.unit.protocol.examples import (
     STRANGER,
     sign_message,
     signed,
+    with_account,
 )
 
 OPENINGS = {"open": open_session(OPEN), "open_with_terms": open_with_terms(OPEN_WITH_TERMS)}
@@ -62,12 +62,6 @@ SPONSORED = {
 }
 VAULT = derive_vault(SESSION)[0]
 TOP_UP = top_up(payer=PAYER.pubkey(), session=SESSION, payer_token=PAYER_TOKEN, escrow=VAULT, mint=MINT, amount=5)
-
-
-def with_account(instruction: Instruction, slot: int, meta: AccountMeta) -> Instruction:
-    accounts = list(instruction.accounts)
-    accounts[slot] = meta
-    return Instruction(instruction.program_id, instruction.data, accounts)
 
 
 def refused(raw: bytes, match: str, *, program_id: Pubkey = PROGRAM_ID) -> None:
@@ -368,54 +362,3 @@ def test_bytes_after_the_transaction_and_oversize_are_refused() -> None:
     assert bytes(decode_transaction(with_memo(room))) == with_memo(room)
     with pytest.raises(TransactionError, match="1232"):
         decode_transaction(with_memo(room + 1))
-
-
-@pytest.mark.parametrize("escrow", [VAULT, derive_ata(SESSION, MINT)])
-def test_a_top_up_is_read_from_its_bytes(escrow: Pubkey) -> None:
-    instruction = top_up(
-        payer=PAYER.pubkey(), session=SESSION, payer_token=PAYER_TOKEN, escrow=escrow, mint=MINT, amount=5
-    )
-    found = inspect_top_up(signed([instruction], [PAYER]), session=SESSION)
-    assert (found.session, found.payer, found.amount) == (SESSION, PAYER.pubkey(), BaseUnits(5))
-    assert (found.payer_token, found.escrow, found.mint) == (PAYER_TOKEN, escrow, MINT)
-    assert found.missing == ()
-    sponsored = inspect_top_up(signed([instruction], [PAYER], fee_payer=SPONSOR), session=SESSION)
-    assert sponsored.missing == (SPONSOR.pubkey(),)
-
-
-@pytest.mark.parametrize(
-    ("instructions", "why"),
-    [
-        ([OPENINGS["open"]], "tops up no session"),
-        ([TOP_UP, TOP_UP], "2 instructions"),
-        ([TOP_UP, payout()], "another instruction"),
-        ([with_account(TOP_UP, 3, AccountMeta(STRANGER.pubkey(), is_signer=False, is_writable=True))], "escrow"),
-        (
-            [
-                top_up(
-                    payer=PAYER.pubkey(),
-                    session=STRANGER.pubkey(),
-                    payer_token=PAYER_TOKEN,
-                    escrow=VAULT,
-                    mint=MINT,
-                    amount=5,
-                )
-            ],
-            "tops up",
-        ),
-        (
-            [with_account(TOP_UP, 5, AccountMeta(STRANGER.pubkey(), is_signer=False, is_writable=False))],
-            "neither the SPL",
-        ),
-        ([with_account(TOP_UP, 2, AccountMeta(SPONSOR.pubkey(), is_signer=False, is_writable=True))], "more than"),
-        ([Instruction(PROGRAM_ID, TOP_UP.data, TOP_UP.accounts[:-1])], "6 accounts"),
-    ],
-)
-def test_a_top_up_does_nothing_else(instructions: list[Instruction], why: str) -> None:
-    with pytest.raises(TransactionError, match=why):
-        inspect_top_up(signed(instructions, [PAYER, STRANGER], fee_payer=SPONSOR), session=SESSION)
-
-
-def test_a_top_up_must_be_signed_by_its_payer() -> None:
-    with pytest.raises(TransactionError, match="payer has not signed"):
-        inspect_top_up(signed([TOP_UP], [SPONSOR], fee_payer=SPONSOR), session=SESSION)
