@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from solders.system_program import TransferParams, transfer
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import OPEN_SLOT_WINDOW, U64_MAX
@@ -241,6 +242,18 @@ def test_rent_payer_mint_and_programs_are_the_sessions(run: Run) -> None:
         (honest.with_account("instructions", fake), ProgramError.WRONG_INSTRUCTIONS_SYSVAR),
     ]
     each_refused(stage.world, attacks, twin=honest)
+
+
+@every_kind
+def test_the_rent_returns_even_to_an_account_that_was_emptied(run: Run) -> None:
+    stage = Stage(run).opened()
+    stage.world.warp(slots=OPEN_SLOT_WINDOW + 1)
+    left = stage.lamports(stage.sponsor.pubkey())
+    drain = TransferParams(from_pubkey=stage.sponsor.pubkey(), to_pubkey=stage.stranger.pubkey(), lamports=left)
+    stage.world.send([transfer(drain)], [stage.sponsor]).require()
+    assert stage.world.get(stage.sponsor.pubkey()) is None
+    accepted(stage.world, stage.close())
+    assert stage.lamports(stage.sponsor.pubkey()) == 10 * SOL - left
 
 
 @by_voucher

@@ -5,11 +5,12 @@ from collections import defaultdict
 from dataclasses import replace
 
 import pytest
+from solders.instruction import AccountMeta
 
 from retainer.protocol.constants import OPEN_SLOT_WINDOW
 from retainer.protocol.pda import derive_session, derive_vault
 from tests.program.harness.calls import Call
-from tests.program.harness.cast import Opening, Run
+from tests.program.harness.cast import WALLET, Opening, Run
 from tests.program.harness.judge import accepted
 from tests.program.harness.marks import every_kind, row
 from tests.program.harness.stage import Stage
@@ -95,6 +96,19 @@ def test_the_worst_bumps_do_not_exhaust_the_budget(token: TokenProgram, opening:
     assert tries(worst) > 8
     outcome = accepted(probe.world, Stage(replace(run, salt=worst), world=probe.world).open())
     assert outcome.units <= WORST_OPENING[opening]
+
+
+@row("C37", "ten accounts more than the instruction takes", twin="they are ignored, at no cost that counts")
+@every_kind
+def test_further_accounts_are_ignored(run: Run) -> None:
+    stage = Stage(run).opened()
+    close = stage.close()
+    more = [
+        AccountMeta(stage.world.keypair(f"extra {n}").pubkey(), is_signer=False, is_writable=True) for n in range(10)
+    ]
+    outcome = accepted(stage.world, close.with_accounts([*close.instruction.accounts, *more]))
+    assert outcome.units <= CEILINGS[run.token]["close"]
+    assert stage.balance(stage.payer_token) == WALLET - 240_000
 
 
 @every_kind

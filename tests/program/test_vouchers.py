@@ -218,6 +218,17 @@ def test_a_voucher_is_good_until_just_before_it_expires(run: Run, pay: Paying) -
     each_refused(stage.world, attacks, twin=authorized_by(honest, stage.voucher(AMOUNT, expires_at=now + 1)))
 
 
+@by_voucher
+def test_the_payer_may_sign_its_vouchers_itself(run: Run) -> None:
+    """An agent with one key only: it is payer and voucher signer, and still submits nothing."""
+    stage = Stage(run)
+    stage.voucher_key = stage.payer
+    stage.opened()
+    attack = stage.settle(by=stage.payer)
+    refused(stage.world, attack, ProgramError.UNAUTHORIZED_SUBMITTER, twin=stage.settle())
+    assert stage.balance(stage.payee_token) == WALLET + AMOUNT
+
+
 @row("C17", "a voucher instead of the operator's signature, in metered mode", twin="the operator signs")
 @metered
 def test_a_voucher_authorizes_nothing_in_metered_mode(run: Run) -> None:
