@@ -12,10 +12,9 @@ from retainer.protocol.amounts import format_amount, parse_amount, parse_base_un
 from retainer.protocol.challenges import Challenge, challenge_header, parse_challenge_headers
 from retainer.protocol.credentials import Credential, authorization_header, parse_authorization
 from retainer.protocol.encoding import decode_base64url, encode_base64url, read_json
-from retainer.protocol.errors import LayoutError, MessageError, RetainerError, TransactionError
+from retainer.protocol.errors import LayoutError, MessageError, RetainerError
 from retainer.protocol.events import decode_event, events_from_logs
 from retainer.protocol.instruction_data import DecodedInstruction, decode_instruction, encode_instruction
-from retainer.protocol.instructions import open_with_terms
 from retainer.protocol.layouts import decode_mint, decode_session, decode_token_account, encode_session
 from retainer.protocol.offers import SessionRequest
 from retainer.protocol.problems import parse_problem
@@ -28,7 +27,7 @@ from retainer.protocol.usage import UsageEntry
 from retainer.protocol.views import SessionView
 from retainer.protocol.vouchers import decode_voucher, voucher_bytes
 from tests.property import protocol_messages as some
-from tests.unit.protocol.examples import OPEN_WITH_TERMS, PAYER, SESSION, SPONSOR, signed
+from tests.unit.protocol.examples import SESSION
 
 TEXT_PARSERS: list[Callable[[str], object]] = [
     parse_base_units,
@@ -170,19 +169,6 @@ def test_a_voucher_that_reads_has_one_encoding(raw: bytes) -> None:
     except LayoutError:
         return
     assert voucher_bytes(read) == raw
-
-
-OPENING = signed([open_with_terms(OPEN_WITH_TERMS)], [PAYER], fee_payer=SPONSOR)
-
-
-@given(st.data())
-def test_an_opening_with_one_byte_changed_is_refused(data: st.DataObject) -> None:
-    """C44: the payer's signature covers the message, and the sponsor's place holds nothing but zeros until it signs."""
-    at = data.draw(st.integers(0, len(OPENING) - 1))
-    raw = bytearray(OPENING)
-    raw[at] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(TransactionError):
-        inspect_open(bytes(raw))
 
 
 @given(some.amounts, st.integers(0, 20), st.data())

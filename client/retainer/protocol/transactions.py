@@ -46,7 +46,7 @@ __all__ = ["OpenRequest", "TopUpRequest", "decode_transaction", "inspect_open", 
 class OpenRequest:
     """One opening. ``signature`` is the transaction's id, None until the fee payer has signed.
 
-    ``missing`` are the signers still to sign: none, or the sponsor alone. ``max_fee`` is in lamports.
+    ``batch`` asks for one call of the token program. ``missing`` are the signers still to sign: none, or the sponsor alone. ``max_fee`` is in lamports.
     """
 
     session: Pubkey
@@ -62,6 +62,7 @@ class OpenRequest:
     payer_token: Pubkey
     token_program: Pubkey
     with_terms: bool
+    batch: bool
     fee_payer: Pubkey
     blockhash: Hash
     budget: ComputeBudget
@@ -128,6 +129,7 @@ def inspect_open(raw: bytes, *, program_id: Pubkey = PROGRAM_ID) -> OpenRequest:
         payer_token=params.payer_token,
         token_program=params.token_program,
         with_terms=with_terms,
+        batch=isinstance(data, OpenWithTermsData) and data.batch,
         fee_payer=envelope.fee_payer,
         blockhash=envelope.blockhash,
         budget=envelope.budget,
