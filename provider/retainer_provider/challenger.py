@@ -1,6 +1,7 @@
 """Issuing challenges and recognizing them again. Nothing is stored: the HMAC in the id is the memory."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Sequence
 from typing import Final
@@ -34,6 +35,7 @@ class Challenger:
         self._clock = clock
         self._ttl = ttl
         self._lock = asyncio.Lock()
+        self._asked_at: float | None = None
         self._latest: tuple[float, LatestBlockhash] | None = None
 
     async def issue(self, offer: Offer) -> Challenge:
@@ -96,14 +98,12 @@ class Challenger:
 
     async def _blockhash(self) -> LatestBlockhash:
         async with self._lock:
-            age = _USABLE_SECONDS if self._latest is None else self._clock.monotonic() - self._latest[0]
-            if self._latest is not None and age < _FRESH_SECONDS:
-                return self._latest[1]
-            try:
-                latest = await self._chain.latest_blockhash(commitment=Commitment.CONFIRMED)
-            except ChainUnavailableError:
-                if self._latest is None or age >= _USABLE_SECONDS:
-                    raise
-                return self._latest[1]
-            self._latest = (self._clock.monotonic(), latest)
-            return latest
+            now = self._clock.monotonic()
+            if self._asked_at is None or now - self._asked_at >= _FRESH_SECONDS:
+                with contextlib.suppress(ChainUnavailableError):  # the last one may do for a while
+                    self._latest = (now, await self._chain.latest_blockhash(commitment=Commitment.CONFIRMED))
+                # Also after a failure: those who queue behind a node that hangs must not wait for it one by one.
+                self._asked_at = self._clock.monotonic()
+            if self._latest is None or self._clock.monotonic() - self._latest[0] >= _USABLE_SECONDS:
+                raise ChainUnavailableError("the node names no recent blockhash")
+            return self._latest[1]

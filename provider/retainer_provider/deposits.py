@@ -123,7 +123,7 @@ def read_transaction(raw: bytes, demands: Demands) -> OpenRequest | Refusal:
     )
 
 
-def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands, slot: int) -> Refusal | None:
+def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands) -> Refusal | None:
     """A signed opening transaction, before it is sent: complete, about this session, and on the terms offered."""
     committed = CommittedTerms(opening.price_per_unit, opening.expires_at, opening.sla_hash)
     return _first_broken(
@@ -149,17 +149,25 @@ def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands
                 "The transaction does not name the challenge's recentBlockhash: build it with that one.",
             ),
             Check(
-                slot - OPEN_SLOT_WINDOW <= opening.seeds.open_slot <= slot,
-                ProblemType.DEPOSIT_TERMS_MISMATCH,
-                f"openSlot {opening.seeds.open_slot} is not within the last {OPEN_SLOT_WINDOW} slots (now {slot}): "
-                "open with the fresh challenge's recentSlot.",
-            ),
-            Check(
                 not opening.missing,
                 ProblemType.VERIFICATION_FAILED,
                 f"The transaction lacks signatures of {', '.join(map(str, opening.missing))}: "
                 "this service sponsors no fees, so sign it completely.",
             ),
+        ]
+    )
+
+
+def check_open_slot(open_slot: int, slot: int) -> Refusal | None:
+    """Whether an opening that has not landed can still do so, by the newest slot."""
+    return _first_broken(
+        [
+            Check(
+                slot - OPEN_SLOT_WINDOW <= open_slot <= slot,
+                ProblemType.DEPOSIT_TERMS_MISMATCH,
+                f"openSlot {open_slot} is not within the last {OPEN_SLOT_WINDOW} slots (now {slot}): "
+                "open with the fresh challenge's recentSlot.",
+            )
         ]
     )
 

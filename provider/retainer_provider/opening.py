@@ -8,6 +8,8 @@ last one stopped, so a client that lost an answer never loses a deposit.
 from collections.abc import Mapping
 from typing import Final
 
+from solders.pubkey import Pubkey
+
 from retainer.chain.base import Chain, Commitment, program_error
 from retainer.chain.confirm import ConfirmationOutcome, Timer, confirm
 from retainer.chain.errors import ForeignAccountError, SendOutcomeUnknownError, TransactionRefusedError
@@ -16,6 +18,7 @@ from retainer.protocol.actions import OpenAction
 from retainer.protocol.authentication import verify_proof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.envelopes import decode_transaction
+from retainer.protocol.errors import TransactionError
 from retainer.protocol.offers import SessionRequest
 from retainer.protocol.pda import derive_ata, derive_vault
 from retainer.protocol.problems import ProblemType
@@ -94,9 +97,7 @@ class Opener:
         opening = deposits.read_transaction(raw, demands)
         if isinstance(opening, Refusal):
             raise RefusedError(opening)
-        # The newest slot: the challenge's own may stem from a node that is a little ahead.
-        slot = await self._chain.slot(commitment=Commitment.PROCESSED)
-        _require(deposits.check_transaction(opening, action, demands, slot))
+        _require(deposits.check_transaction(opening, action, demands))
         signature = opening.signature or ""
         account = await self._account(action, demands)
         if account is None:
@@ -111,8 +112,10 @@ class Opener:
     async def _send(
         self, challenge: Challenge, action: OpenAction, raw: bytes, opening: OpenRequest, demands: Demands
     ) -> None:
-        session_id = str(action.channel_id)
-        if await self._ledger.session(session_id) is None:
+        # The newest slot: the challenge's own may stem from a node that is a little ahead.
+        slot = await self._chain.slot(commitment=Commitment.PROCESSED)
+        _require(deposits.check_open_slot(action.open_slot, slot))
+        if await self._ledger.session(str(action.channel_id)) is None:
             # What cannot take effect is not worth a row: rows are for ever.
             simulation = await self._chain.simulate(raw)
             if simulation.error is not None:
@@ -132,7 +135,7 @@ class Opener:
         pointed = await self._chain.transaction(signature, commitment=self._identity.commitment)
         if pointed is None:
             raise _unconfirmed(signature)
-        if action.channel_id not in decode_transaction(pointed.raw).message.account_keys:
+        if not _names(pointed.raw, action.channel_id):
             raise refuse(
                 ProblemType.DEPOSIT_FOREIGN,
                 f"Transaction {signature} does not touch session {action.channel_id}: "
@@ -232,6 +235,14 @@ class Opener:
         )
         if admitted.outcome is AdmitOutcome.KNOWN_OTHER:
             raise _replayed(str(action.channel_id))
+
+
+def _names(raw: bytes, session: Pubkey) -> bool:
+    """Whether a transaction names the session among its own keys, as one that opens it must."""
+    try:
+        return session in decode_transaction(raw).message.account_keys
+    except TransactionError:
+        return False
 
 
 def _require(refusal: Refusal | None) -> None:

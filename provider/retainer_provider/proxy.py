@@ -36,7 +36,8 @@ class ReverseProxy:
         except httpx.TransportError as error:
             raise UpstreamUnreachableError(f"{self._base}: {type(error).__name__}") from error
         try:
-            kept = headers.end_to_end(headers.decode(response.headers.raw))
+            said = headers.end_to_end(headers.decode(response.headers.raw))
+            kept = [(name, value) for name, value in said if name != "date"]  # our server writes its own
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers.encode(kept)})
             # Raw: a compressed body goes on as it came, with the header that says so.
             async for chunk in response.aiter_raw():

@@ -11,10 +11,12 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
 
+from retainer.chain.base import TransactionInfo
 from retainer.chain.fake import FakeChain, Fate
 from retainer.chain.testing import create_mint, mint_to
 from retainer.protocol.challenges import parse_challenge_headers
 from retainer.protocol.instructions import request_close
+from retainer.protocol.pda import derive_vault
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
 from tests.integration.conftest import AGENT, OPERATOR, Shop, opened_shop, problem
@@ -112,6 +114,21 @@ async def test_a_transaction_that_only_mentions_the_session_is_foreign(shop: Sho
     pay = transfer(TransferParams(from_pubkey=AGENT.pubkey(), to_pubkey=opening.action.channel_id, lamports=10_000_000))
     signature = await shop.chain.send(shop.agent.sign([pay], blockhash))
     await refused(shop, opening.self_sent(Signature.from_string(signature)), ProblemType.DEPOSIT_FOREIGN)
+
+
+async def test_a_transaction_that_cannot_be_read_is_foreign(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F07: whatever a node hands out, it is no deposit."""
+    pointed = await self_sent(shop, shop.agent.open(await shop.challenge()))
+    landed = await shop.chain.transaction(str(pointed.action.signature))
+    assert landed is not None
+
+    async def garbled(_signature: str, **_options: object) -> TransactionInfo:
+        return replace(landed, raw=b"nonsense")
+
+    monkeypatch.setattr(shop.chain, "transaction", garbled)
+    assert problem(await shop.send(pointed.header)).type == ProblemType.DEPOSIT_FOREIGN
+    monkeypatch.undo()
+    assert (await shop.send(pointed.header)).status_code == 200
 
 
 async def test_a_deposit_whose_transaction_failed_is_refused(shop: Shop) -> None:
@@ -250,17 +267,76 @@ async def test_a_deposit_is_not_accepted_again_for_another_challenge(shop: Shop)
 
 
 async def test_two_challenges_racing_for_one_deposit_open_one_session(shop: Shop) -> None:
-    """F01."""
-    first = shop.agent.open(await shop.challenge())
-    shop.chain.advance(seconds=3)
-    second = shop.agent.open(await shop.challenge(), salt=first.params.salt, open_slot=first.params.open_slot)
-    # The terms of both must fit, or the second would be refused for those.
-    expires = first.params.expires_at
-    assert second.params.expires_at != expires
-    pointed = await self_sent(shop, first)
-    answers = await asyncio.gather(shop.send(pointed.header), shop.send(second.header))
-    assert [answer.status_code for answer in answers].count(200) == 1
+    """F01. A stock opening commits to no terms, so that its account fits both."""
+    first = shop.agent.open(await shop.challenge(), stock=True)
+    second = shop.agent.open(
+        await shop.challenge(), stock=True, salt=first.params.salt, open_slot=first.params.open_slot
+    )
+    assert first.action.channel_id == second.action.channel_id
+    answers = await asyncio.gather(*(shop.send(opening.header) for opening in (first, second) * 8))
+    winners = {index % 2 for index, answer in enumerate(answers) if answer.status_code == 200}
+    assert len(winners) == 1
+    losers = [answer for index, answer in enumerate(answers) if index % 2 not in winners]
+    assert {problem(answer).type for answer in losers} == {ProblemType.DEPOSIT_REPLAYED}
     assert len(await shop.ledger.sessions()) == 1
+
+
+async def test_a_deposit_that_landed_while_nobody_asked_still_opens_its_session(shop: Shop) -> None:
+    """The slot window limits landing, not asking again."""
+    opening = shop.agent.open(await shop.challenge())
+    shop.chain.next_send(Fate.LATE, slots=100)
+    assert problem(await shop.send(opening.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
+    shop.chain.advance(slots=2000)
+    assert (await shop.send(opening.header)).status_code == 200
+
+
+async def test_a_deposit_that_can_no_longer_land_is_not_sent(shop: Shop) -> None:
+    """C43."""
+    opening = shop.agent.open(await shop.challenge())
+    shop.chain.next_send(Fate.DROPPED)
+    assert problem(await shop.send(opening.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
+    shop.chain.advance(slots=2000)
+    sent = len(shop.chain.sent)
+    assert problem(await shop.send(opening.header)).type == ProblemType.DEPOSIT_TERMS_MISMATCH
+    assert len(shop.chain.sent) == sent
+
+
+async def test_a_deposit_that_was_given_up_says_how_to_get_it_back(shop: Shop) -> None:
+    opening = shop.agent.open(await shop.challenge())
+    shop.chain.next_send(Fate.DROPPED)
+    await shop.send(opening.header)
+    await shop.ledger.abandon(str(opening.action.channel_id), "a test", shop.clock.now())
+    answer = await shop.send(opening.header)
+    assert problem(answer).type == ProblemType.DEPOSIT_FAILED
+    assert "withdraw" in problem(answer).detail
+    assert problem(await shop.send(opening.close())).type == ProblemType.SESSION_CLOSED
+    assert problem(await shop.use(opening)).type == ProblemType.SESSION_CLOSED
+
+
+@pytest.mark.parametrize("sender", ["service", "agent"])
+async def test_a_session_that_is_gone_again_is_not_opened(shop: Shop, sender: str) -> None:
+    opening = shop.agent.open(await shop.challenge())
+    pointed = await self_sent(shop, opening)
+    shop.chain.remove(opening.action.channel_id)
+    answer = await shop.send(pointed.header if sender == "agent" else opening.header)
+    assert problem(answer).type in (ProblemType.DEPOSIT_FOREIGN, ProblemType.DEPOSIT_UNCONFIRMED)
+    assert await shop.ledger.sessions() == []
+
+
+async def test_a_session_whose_escrow_is_missing_is_foreign(shop: Shop) -> None:
+    pointed = await self_sent(shop, shop.agent.open(await shop.challenge()))
+    shop.chain.remove(derive_vault(pointed.action.channel_id)[0])
+    await refused(shop, pointed, ProblemType.DEPOSIT_FOREIGN)
+
+
+async def test_a_challenge_of_an_offer_that_is_no_longer_made_is_void(
+    mint: Pubkey, chain: FakeChain, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        opening = shop.agent.open(await shop.challenge())
+    raw_settings["offers"] = {"renamed": raw_settings["offers"]["standard"]}
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        assert problem(await shop.send(opening.header)).type == ProblemType.CHALLENGE_EXPIRED
 
 
 async def test_a_session_whose_payer_wants_out_is_not_opened(shop: Shop) -> None:

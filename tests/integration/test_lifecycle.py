@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -12,14 +13,17 @@ from starlette.types import Receive, Scope, Send
 from retainer.chain.fake import FakeChain, Fate
 from retainer.chain.testing import token_balance
 from retainer.protocol.instructions import request_close
-from retainer.protocol.problems import ProblemType
+from retainer.protocol.problems import ProblemType, parse_problem
 from retainer.protocol.session import SessionState
 from retainer_provider.app import create_app
 from retainer_provider.assembly import Surroundings
 from retainer_provider.keys import keypair_text, write_private
-from retainer_provider.settings import SettingsError
-from tests.integration.conftest import AGENT, TOKENS, Shop, Upstream, opened_shop, problem, receipt, reply
-from tests.shop import DEPOSIT, PRICE, Opening, settings
+from retainer_provider.outcomes import CommitOutcome, CommitResult
+from retainer_provider.records import Commit
+from retainer_provider.settings import SettingsError, settings_from
+from tests.integration.conftest import AGENT, OPERATOR, TOKENS, Shop, Upstream, opened_shop, problem, receipt, reply
+from tests.shop import DEPOSIT, PRICE, Agent, Opening, settings, table
+from tests.times import ChainClock, Pace
 
 
 async def leave(shop: Shop, opening: Opening) -> None:
@@ -207,3 +211,81 @@ async def test_a_service_does_not_start_on_another_operators_books(
 async def test_there_must_be_something_to_meter(mint: Pubkey, chain: FakeChain) -> None:
     with pytest.raises(SettingsError, match="nothing to meter"):
         create_app(settings(mint), surroundings=Surroundings(chain=chain))
+
+
+async def test_a_service_starts_without_the_chain_and_sells_once_it_sees_it(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """F08. No 402 goes out without a challenge, so there is none while no blockhash is known."""
+    chain.down = True
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        answer = await shop.http.get("/paid/x")
+        assert (answer.status_code, problem(answer).type) == (503, ProblemType.CHAIN_UNAVAILABLE)
+        assert "www-authenticate" not in answer.headers
+        chain.down = False
+        chain.advance(seconds=int(answer.headers["retry-after"]))
+        await shop.pace.tick()
+        assert (await shop.use(await shop.opened())).status_code == 200
+
+
+async def test_when_the_ledger_cannot_be_written_nothing_is_sold(shop: Shop) -> None:
+    """F23: neither an answer nor a charge."""
+    opening = await shop.opened()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await shop.ledger.aclose()
+        await reply(send, b"withheld")
+
+    shop.upstream.app = app
+    for _ in range(2):
+        answer = await shop.use(opening)
+        assert (answer.status_code, problem(answer).type) == (503, ProblemType.SERVICE_UNAVAILABLE)
+        assert answer.headers["retry-after"] == "30"
+        assert "withheld" not in answer.text
+    health = await shop.http.get("/api/health")
+    assert (health.status_code, "ledger" in health.json()["problems"]) == (503, True)
+
+
+async def test_a_request_whose_reservation_is_lost_is_not_answered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No response leaves without its charge committed."""
+
+    async def lost(_commit: Commit) -> CommitResult:
+        return CommitResult(CommitOutcome.LOST)
+
+    opening = await shop.opened()
+    monkeypatch.setattr(shop.ledger, "commit", lost)
+    answer = await shop.use(opening)
+    assert problem(answer).type == ProblemType.SERVICE_UNAVAILABLE
+    assert "echo" not in answer.text
+    monkeypatch.undo()
+    assert (await shop.use(opening)).status_code == 200
+    assert (await shop.view(opening)).spent == PRICE
+
+
+async def test_an_upstream_that_is_away_is_told_on_free_and_priced_paths_alike(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    raw_settings["service"]["upstream"] = "http://127.0.0.1:1"
+    write_private(tmp_path / "operator.json", keypair_text(OPERATOR))
+    around = Surroundings(chain=chain, clock=ChainClock(chain), timer=chain, pace=Pace())
+    app = create_app(settings_from(raw_settings, {}, base=tmp_path), surroundings=around)
+    async with (
+        app.running(),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test") as http,
+    ):
+        free = await http.get("/free")
+        assert (free.status_code, parse_problem(free.content).type) == (502, ProblemType.UPSTREAM_UNAVAILABLE)
+        opening = Agent(AGENT).open((await http.get("/paid/x")).headers["www-authenticate"])
+        assert (await http.get("/paid/x", headers={"Authorization": opening.header})).status_code == 200
+        priced = await http.get("/paid/x", headers={"Authorization": opening.use()})
+        assert priced.status_code == 502
+        assert receipt(priced).spent == 0
+
+
+async def test_a_request_to_a_service_that_does_not_run_says_so(mint: Pubkey, tmp_path: Path) -> None:
+    write_private(tmp_path / "operator.json", keypair_text(OPERATOR))
+    app = create_app(settings_from(table(mint), {}, base=tmp_path), upstream=Upstream())
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as http:
+        with pytest.raises(RuntimeError, match="lifespan"):
+            await http.get("/paid/x")

@@ -1,8 +1,10 @@
+import asyncio
 from dataclasses import replace
 
 import pytest
 from solders.keypair import Keypair
 
+from retainer.chain.base import LatestBlockhash
 from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.fake import FakeChain
 from retainer.protocol.challenges import Challenge
@@ -105,3 +107,22 @@ async def test_a_short_outage_of_the_chain_is_bridged_and_a_long_one_is_not(chai
     chain.advance(seconds=1)
     with pytest.raises(ChainUnavailableError):
         await ours.issue(OFFER)
+
+
+async def test_a_node_that_hangs_is_asked_once_for_all_who_wait(
+    chain: FakeChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F08, F21."""
+    asked = 0
+
+    async def hanging(**_options: object) -> LatestBlockhash:
+        nonlocal asked
+        asked += 1
+        chain.advance(seconds=15)
+        raise ChainUnavailableError("no answer")
+
+    monkeypatch.setattr(chain, "latest_blockhash", hanging)
+    ours = challenger(chain)
+    results = await asyncio.gather(*(ours.issue(OFFER) for _ in range(10)), return_exceptions=True)
+    assert [type(result) for result in results] == [ChainUnavailableError] * 10
+    assert asked == 1

@@ -25,6 +25,7 @@ from retainer_provider.deposits import (
     check_credential,
     check_escrow,
     check_offer,
+    check_open_slot,
     check_transaction,
     read_transaction,
 )
@@ -82,8 +83,8 @@ def decoded(opening: Opening) -> OpenRequest:
     return read
 
 
-def judged(opening: Opening, slot: int = SLOT) -> Refusal | None:
-    return check_transaction(decoded(opening), opening.action, DEMANDS, slot)
+def judged(opening: Opening) -> Refusal | None:
+    return check_transaction(decoded(opening), opening.action, DEMANDS)
 
 
 def account(opening: Opening = HONEST, **changes: object) -> SessionAccount:
@@ -250,9 +251,14 @@ def test_an_idle_timeout_that_was_not_offered_is_refused() -> None:
     assert "not one of the advertised options" in refusal.detail
 
 
-@pytest.mark.parametrize("late", [SLOT + 1501, SLOT - 1])
-def test_an_opening_whose_slot_window_is_over_or_not_begun_is_refused(late: int) -> None:
-    refusal = judged(HONEST, slot=late)
+@pytest.mark.parametrize("now", [SLOT, SLOT + 1500])
+def test_an_opening_within_its_slot_window_can_land(now: int) -> None:
+    assert check_open_slot(SLOT, now) is None
+
+
+@pytest.mark.parametrize("now", [SLOT + 1501, SLOT - 1])
+def test_an_opening_whose_slot_window_is_over_or_not_begun_cannot(now: int) -> None:
+    refusal = check_open_slot(SLOT, now)
     assert refusal is not None
     assert refusal.problem is MISMATCH
 
@@ -271,7 +277,7 @@ def test_a_transaction_with_another_token_program_is_refused() -> None:
 
 def test_a_transaction_that_its_sponsor_has_not_signed_is_refused() -> None:
     opening = decoded(HONEST)
-    refusal = check_transaction(replace(opening, missing=(key("sponsor"),)), HONEST.action, DEMANDS, SLOT)
+    refusal = check_transaction(replace(opening, missing=(key("sponsor"),)), HONEST.action, DEMANDS)
     assert refusal is not None
     assert refusal.problem is UNVERIFIED
     assert str(key("sponsor")) in refusal.detail
@@ -306,7 +312,7 @@ def test_no_flipped_byte_of_an_opening_passes(data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(raw) - 1))
     raw[index] ^= data.draw(st.integers(1, 255))
     read = read_transaction(bytes(raw), DEMANDS)
-    assert isinstance(read, Refusal) or check_transaction(read, HONEST.action, DEMANDS, SLOT) is not None
+    assert isinstance(read, Refusal) or check_transaction(read, HONEST.action, DEMANDS) is not None
 
 
 @pytest.mark.parametrize(
