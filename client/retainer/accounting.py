@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from retainer.book import BookError, Entry
-from retainer.channel import Channel
+from retainer.channel import Channel, Settlement
 from retainer.protocol.digests import body_digest
 from retainer.protocol.receipts import MeteredDetails, Receipt, verify_receipt
 
@@ -43,6 +43,13 @@ def _check_metered(metered: MeteredDetails, digest: bytes) -> None:
         raise BookError("requests are numbered from 1")
     if not metered.charged and metered.amount:
         raise BookError(f"it bills {metered.amount} base units for an answer that it calls uncharged")
+
+
+def check_settlement(channel: Channel, settlement: Settlement) -> None:
+    """Whether what was paid on chain is explained by the requests made, and the rest came back; BookError otherwise."""
+    channel.book.require_explained(settlement.settled, channel.price)
+    if settlement.settled + settlement.refunded < channel.deposit:
+        raise BookError(f"only {settlement.refunded} base units came back")
 
 
 def check_body(receipt: Receipt, status: int, body: bytes, headers: Mapping[str, str]) -> None:

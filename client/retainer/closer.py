@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from retainer.accounting import check_receipt
+from retainer.accounting import check_receipt, check_settlement
 from retainer.answers import pause_asked, problem_of, receipt_of, words_of
 from retainer.book import BookError
 from retainer.chain.sessions import session_account
@@ -117,9 +117,7 @@ class Closer:
 
     async def _require_earned(self, channel: Channel, settlement: Settlement) -> None:
         try:
-            channel.book.require_explained(settlement.settled, channel.price)
-            if settlement.settled + settlement.refunded < channel.deposit:
-                raise BookError("it paid out less than the deposit")
+            check_settlement(channel, settlement)
         except BookError as error:
             paid = format_amount(settlement.settled, channel.offer.request.decimals)
             reason = f"transaction {settlement.signature} settled session {channel.session_id} with {paid}: {error}"

@@ -24,7 +24,7 @@ async def read_facts(chain: Chain, mint: Pubkey, payer: Pubkey) -> ChainFacts:
         decimals = decode_mint(token.data).decimals
     except LayoutError as error:
         raise OfferError(f"{mint} is no token: {error}; nothing was signed") from None
-    held = sum(_balance(holding) for holding in holdings if holding is not None and holding.owner == token.owner)
+    held = sum(_balance(holding) for holding in holdings if holding is not None)
     return ChainFacts(token.slot, token.owner, decimals, BaseUnits(held))
 
 

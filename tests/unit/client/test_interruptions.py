@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from retainer.chain.errors import ChainUnavailableError
+from retainer.chain.errors import ChainUnavailableError, TransactionRefusedError
 from retainer.chain.fake import Fate
 from retainer.errors import CloseRefusedError, CloseUnconfirmedError, OpeningRefusedError, OpeningUnconfirmedError
 from retainer.opener import Submit
@@ -95,6 +95,21 @@ async def test_a_request_in_flight_is_waited_for_under_its_key(stage: Stage) -> 
     assert (await stage.client.request("GET", URL)).status_code == 200
     assert (len(keys), len(set(keys))) == (3, 1)
     assert stage.chain.monotonic() - before >= 2
+
+
+async def test_a_request_that_was_still_running_may_be_billed_later(stage: Stage) -> None:
+    await stage.client.create_session(URL, "1.0")
+
+    async def running(request: httpx.Request) -> httpx.Response | None:
+        stage.service.before = None
+        await stage.service(request)
+        stage.service.before = running
+        return await stage.service.refuse(ProblemType.REQUEST_IN_FLIGHT, 409)
+
+    stage.service.before = running
+    assert (await stage.client.request("GET", URL)).status_code == 409
+    stage.service.before = None
+    assert (await stage.client.request("GET", URL)).extensions["retainer"].spent == 2 * PRICE
 
 
 async def test_an_opening_whose_answer_is_lost_is_repeated_and_deposits_once(stage: Stage) -> None:
@@ -208,15 +223,37 @@ async def test_a_self_sent_deposit_that_fails_is_abandoned(stage: Stage, fate: F
         await stage.client.close_session(refused.value.session_id)
 
 
-async def test_a_self_sent_deposit_that_landed_before_its_blockhash_died_is_found(stage: Stage) -> None:
+async def test_a_self_sent_deposit_that_landed_before_its_blockhash_died_is_found(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The node refuses the old bytes then, and the account is there all the same."""
     stage.service.before = Trouble(stage, 3, paying=False)
     with pytest.raises(OpeningUnconfirmedError):
         await stage.client.create_session(URL, "1.0", submit=Submit.SELF)
-    stage.chain.advance(slots=200)
-    stage.chain.next_send(Fate.REFUSED)
+
+    async def forgotten(raw: bytes) -> str:
+        raise TransactionRefusedError('"BlockhashNotFound"')
+
+    monkeypatch.setattr(stage.chain, "send", forgotten)
     assert (await stage.client.request("GET", URL)).status_code == 200
     assert stage.service.opened == 1
+
+
+async def test_a_retry_shows_no_proof_of_a_session_that_ended_meanwhile(stage: Stage) -> None:
+    session = await stage.client.create_session(URL, "1.0")
+
+    async def ending(request: httpx.Request) -> httpx.Response | None:
+        stage.service.before = None
+        channel = await stage.store.find(stage.agent.pubkey(), session.session_id)
+        assert channel is not None
+        await stage.store.set(channel.closing())
+        raise httpx.ReadError("the connection broke", request=request)
+
+    stage.service.before = ending
+    assert (await stage.client.request("GET", URL)).status_code == 200
+    _, retry, *_ = [request for request in stage.service.seen if "Idempotency-Key" in request.headers]
+    assert "Authorization" not in retry.headers
+    assert stage.service.opened == 2
 
 
 async def test_a_close_that_takes_its_time_is_asked_about_again(stage: Stage) -> None:

@@ -8,6 +8,8 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from retainer.accounting import check_settlement
+from retainer.book import BookError
 from retainer.channel import Channel, Settlement
 from retainer.channel_json import channel_from_json, channel_to_json
 from retainer.errors import OfferError, StoreError
@@ -63,6 +65,17 @@ async def test_sessions_survive_being_written_and_read(stage: Stage) -> None:
         assert channel_from_json(json.loads(json.dumps(channel_to_json(kept)))) == kept
 
 
+async def test_a_settlement_must_be_earned_and_leave_nothing_behind(stage: Stage) -> None:
+    channel = await channel_of(stage)
+    channel = channel.with_book(channel.book.sent("key").totalled("key", base_units(8_000), 8_000))
+    check_settlement(channel, Settlement("5", base_units(8_000), base_units(992_000)))
+    check_settlement(channel, Settlement("5", base_units(8_000), base_units(992_001)))  # with a stranger's gift
+    with pytest.raises(BookError, match="explain 8000"):
+        check_settlement(channel, Settlement("5", base_units(8_001), base_units(991_999)))
+    with pytest.raises(BookError, match="only 991999 base units came back"):
+        check_settlement(channel, Settlement("5", base_units(8_000), base_units(991_999)))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -116,7 +129,8 @@ async def test_deposit_and_total_never_go_down_in_a_store(stage: Stage) -> None:
     channel = await channel_of(stage)
     spent = channel.with_book(channel.book.sent("a").totalled("a", base_units(8), 8))
     await store.set(spent)
-    for lower in (channel, replace(spent, deposit=base_units(1))):
+    forgetful = spent.with_book(replace(spent.book, spent=base_units(7)))
+    for lower in (channel, forgetful, replace(spent, deposit=base_units(1))):
         with pytest.raises(StoreError, match="would go down"):
             await store.set(lower)
 

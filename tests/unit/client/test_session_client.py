@@ -14,6 +14,7 @@ from retainer.errors import CapError, ClientError, OfferError
 from retainer.opener import Submit
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import TOKEN_PROGRAM_ID
+from retainer.protocol.offers import SessionRequest
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
@@ -40,6 +41,7 @@ async def test_fund_once_ask_many(stage: Stage) -> None:
     assert await stage.service_tokens() == 240_000
     view = await stage.client.get_session(session.session_id)
     assert (view.state, view.refund, view.settlement_signature) == (SessionState.REFUNDED, 760_000, closed.signature)
+    assert (view.remaining, view.requests_left) == (0, 0)
     assert await stage.client.close_session(session.session_id) == closed
 
 
@@ -75,7 +77,14 @@ async def test_nothing_opens_by_itself_without_a_cap_or_a_deposit(stage: Stage) 
     assert session.deposit == 100_000
 
 
-async def test_concurrent_requests_open_exactly_one_session(stage: Stage) -> None:
+async def test_concurrent_requests_open_exactly_one_session(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = stage.chain.accounts
+
+    async def over_a_network(*wanted: object, **options: object) -> object:
+        await asyncio.sleep(0.01)
+        return await accounts(*wanted, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stage.chain, "accounts", over_a_network)
     responses = await asyncio.gather(*(stage.client.request("GET", URL, params={"n": n}) for n in range(20)))
     assert {response.status_code for response in responses} == {200}
     assert stage.service.opened == 1
@@ -96,6 +105,30 @@ async def test_a_session_can_be_named(stage: Stage) -> None:
     await stage.client.request("GET", URL, session=first.session_id)
     assert (await stage.client.get_session(first.session_id)).requests_made == 1
     assert (await stage.client.get_session(second.session_id)).requests_made == 0
+
+
+async def test_of_several_offers_the_one_with_an_open_session_is_paid(stage: Stage) -> None:
+    async def two_offers(request: httpx.Request) -> httpx.Response | None:
+        if "Authorization" in request.headers:
+            return None
+        honest, stage.service.offer = stage.service.offer, cheaper
+        first = await stage.service.challenge()
+        stage.service.offer = honest
+        challenges = [("WWW-Authenticate", first), ("WWW-Authenticate", await stage.service.challenge())]
+        return httpx.Response(402, headers=challenges)
+
+    def cheaper(request: SessionRequest) -> SessionRequest:
+        assert request.retainer
+        return replace(request, retainer=replace(request.retainer, offer_id="cheap"))
+
+    stage.service.before = two_offers
+    cheap, standard = await stage.client.offers(URL)
+    assert (cheap.scope.offer_id, standard.scope.offer_id) == ("cheap", "standard")
+    session = await stage.client.create_session(standard, "1.0")
+    async with stage.another(store=stage.store) as client:
+        await client.request("GET", URL)
+        assert (await client.get_session(session.session_id)).requests_made == 1
+    assert stage.service.opened == 1
 
 
 async def test_a_deposit_can_be_sent_to_the_chain_by_the_agent_itself(stage: Stage) -> None:
