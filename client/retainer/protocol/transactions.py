@@ -46,8 +46,8 @@ __all__ = ["OpenRequest", "TopUpRequest", "decode_transaction", "inspect_open", 
 class OpenRequest:
     """One opening. ``signature`` is the transaction's id, None until the fee payer has signed.
 
-    ``missing`` are the signers still to sign: none, or the sponsor alone. ``max_fee`` is in lamports; ``batch`` asks the
-    token program to do its part in one call.
+    ``missing`` are the signers still to sign: none, or the sponsor alone. ``max_fee`` is in lamports;
+    ``batch`` asks the token program to do its part in one call.
     """
 
     session: Pubkey
