@@ -143,12 +143,7 @@ class Workers:
         """Start settling every CLOSING session that is not being settled yet, earliest deadline first (F16)."""
         for session_id in await self._ledger.closing():
             if session_id not in self._settling:
-                task = asyncio.create_task(self._settle(session_id))
-                self._settling[session_id] = task
-                task.add_done_callback(partial(self._ended, session_id))
-
-    def _ended(self, session_id: str, _: asyncio.Task[None]) -> None:
-        self._settling.pop(session_id, None)
+                self._settling[session_id] = asyncio.create_task(self._settle(session_id))
 
     async def settled(self) -> None:
         """Return once nothing is being settled."""
@@ -157,9 +152,12 @@ class Workers:
 
     async def _settle(self, session_id: str) -> None:
         retry = _FIRST_RETRY
-        while not await self._attempt(partial(self._settler.settle, session_id), done=_is_end):
-            await self._timer.sleep(retry)
-            retry = min(2 * retry, _LAST_RETRY)
+        try:
+            while not await self._attempt(partial(self._settler.settle, session_id), done=_is_end):
+                await self._timer.sleep(retry)
+                retry = min(2 * retry, _LAST_RETRY)
+        finally:
+            del self._settling[session_id]
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while not await self._attempt(work, done=_never):
