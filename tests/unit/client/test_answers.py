@@ -4,8 +4,9 @@ import httpx
 import pytest
 
 from retainer.answers import pause_asked, problem_of, receipt_of, words_of
+from retainer.protocol.encoding import canonical_json
 from retainer.protocol.errors import MessageError
-from retainer.protocol.problems import Problem, ProblemType, problem_body
+from retainer.protocol.problems import Problem, ProblemType
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ def test_without_a_word_the_pause_is_a_second() -> None:
 
 
 def test_only_known_problems_of_error_answers_are_problems() -> None:
-    body = problem_body(Problem(ProblemType.SESSION_CLOSED, "Closed", "Open another one.", 402))
+    body = canonical_json(Problem(ProblemType.SESSION_CLOSED, "Closed", "Open another one.", 402).to_json())
     known = httpx.Response(402, content=body)
     problem = problem_of(known)
     assert problem is not None
