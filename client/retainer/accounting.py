@@ -30,10 +30,10 @@ def enter_receipt(channel: Channel, receipt: Receipt, *, key: str, digest: bytes
     if metered is None:
         if channel.offer.request.retainer:
             raise BookError("it does not say what the request cost")
-        return channel.with_book(channel.book.totalled(key, receipt.spent, channel.price))
+        return channel.receipted(channel.book.totalled(key, receipt.spent, channel.price), receipt)
     _check_metered(metered, digest)
     entry = Entry(metered.sequence, metered.amount, receipt.spent)
-    return channel.with_book(channel.book.receipted(key, entry, channel.price))
+    return channel.receipted(channel.book.receipted(key, entry, channel.price), receipt)
 
 
 def _check_metered(metered: MeteredDetails, digest: bytes) -> None:

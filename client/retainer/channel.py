@@ -12,6 +12,7 @@ from retainer.protocol.actions import Action, CloseAction, UseAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof
 from retainer.protocol.credentials import Credential, authorization_header
+from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 
 _USABLE: Final = frozenset({SessionState.PENDING, SessionState.ACTIVE})
@@ -32,7 +33,8 @@ class Channel:
 
     ``opening`` is the ``Authorization`` text that opened it, kept until the service has confirmed the deposit, so that
     an interrupted opening is repeated rather than paid twice; ``transaction`` likewise, where this client sends it.
-    ``dispute`` says why nothing may be spent from it.
+    ``receipt`` is the one with the highest total: what the operator has signed that it may settle. ``dispute`` says why
+    nothing may be spent from it.
     """
 
     address: Pubkey
@@ -45,6 +47,7 @@ class Channel:
     opening: str | None = None
     transaction: bytes | None = None
     book: Book = field(default_factory=Book)
+    receipt: Receipt | None = None
     dispute: str | None = None
     settlement: Settlement | None = None
 
@@ -114,3 +117,8 @@ class Channel:
     def with_book(self, book: Book) -> "Channel":
         """The same session after an entry in its books."""
         return replace(self, book=book)
+
+    def receipted(self, book: Book, receipt: Receipt) -> "Channel":
+        """The same session after a receipt was entered in its books."""
+        newest = self.receipt is None or receipt.spent >= self.receipt.spent
+        return replace(self, book=book, receipt=receipt if newest else self.receipt)

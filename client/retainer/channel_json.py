@@ -14,6 +14,7 @@ from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.encoding import Json
 from retainer.protocol.errors import MessageError
 from retainer.protocol.fields import Fields
+from retainer.protocol.receipts import parse_receipt, receipt_header
 from retainer.protocol.session import SessionState
 
 VERSION: Final = "1"
@@ -34,6 +35,7 @@ def channel_to_json(channel: Channel) -> dict[str, Json]:
             "opening": channel.opening,
             "transaction": None if channel.transaction is None else base64.b64encode(channel.transaction).decode(),
             "book": _book_to_json(channel.book),
+            "receipt": None if channel.receipt is None else receipt_header(channel.receipt),
             "dispute": channel.dispute,
             "settlement": None if channel.settlement is None else _settlement_to_json(channel.settlement),
         }
@@ -54,6 +56,7 @@ def _read(kept: Fields) -> Channel:
     if not isinstance(credential.action, UseAction):
         raise MessageError("session.credential does not pay requests")
     settlement = kept.inside_optional("settlement")
+    receipt = kept.optional("receipt", fields.filled_text)
     return Channel(
         address=credential.action.channel_id,
         offer=Offer(
@@ -70,6 +73,7 @@ def _read(kept: Fields) -> Channel:
         opening=kept.optional("opening", fields.filled_text),
         transaction=kept.optional("transaction", fields.base64_bytes(MAX_TRANSACTION_BYTES)),
         book=_read_book(kept.inside("book")),
+        receipt=None if receipt is None else parse_receipt(receipt),
         dispute=kept.optional("dispute", fields.filled_text),
         settlement=None if settlement is None else _read_settlement(settlement),
     )

@@ -122,7 +122,7 @@ class Closer:
             paid = format_amount(settlement.settled, channel.offer.request.decimals)
             reason = f"transaction {settlement.signature} settled session {channel.session_id} with {paid}: {error}"
             await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
-            raise SettlementError(f"{reason}. Keep the receipts", channel.session_id) from None
+            raise SettlementError(f"{reason}. The last receipt is your evidence", channel.session_id) from None
 
     async def _find(self, channel: Channel, hint: str | None) -> Settlement:
         """The settling transaction, waiting for the caller's node to see what the service's node has seen."""

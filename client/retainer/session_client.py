@@ -24,6 +24,7 @@ from retainer.opener import Opener, Submit
 from retainer.payments import Payments
 from retainer.pins import Pins
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
+from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
 from retainer.reclaim import Reclaim, reclaim
@@ -141,6 +142,10 @@ class SessionClient:
             if ended is not None:
                 channel = await setup.update(session_id, lambda kept: kept.settled(ended))
         return view_of(channel, account, setup.now())
+
+    async def receipt(self, session_id: str) -> Receipt | None:
+        """The receipt with the highest total so far; it proves what the operator may settle at that point."""
+        return (await self._setup.channel(session_id)).receipt
 
     async def sessions(self) -> list[SessionView]:
         """All sessions of this client, oldest first, as far as it knows without asking anyone."""

@@ -19,6 +19,7 @@ from retainer.protocol.actions import OpenAction
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import MAX_TRANSACTION_BYTES, TOKEN_PROGRAM_ID
 from retainer.protocol.credentials import parse_authorization
+from retainer.protocol.receipts import Receipt
 from retainer.protocol.transactions import inspect_open
 from retainer.stores import MemoryChannelStore, entry_key
 from tests.unit.client.conftest import Stage
@@ -36,6 +37,12 @@ async def channel_of(stage: Stage, *, self_sent: bool = False, agent: Keypair | 
         now=NOW,
         self_sent=self_sent,
     )
+
+
+async def last_receipt(stage: Stage) -> Receipt:
+    response = await stage.client.request("GET", URL)
+    receipt: Receipt = response.extensions["retainer"]
+    return receipt
 
 
 async def test_an_opening_says_the_same_in_credential_transaction_and_record(stage: Stage) -> None:
@@ -60,6 +67,7 @@ async def test_sessions_survive_being_written_and_read(stage: Stage) -> None:
         book=channel.book.sent("lost").sent("key").totalled("key", base_units(8), 8),
         dispute="it lied",
         settlement=Settlement("5" * 64, base_units(8), base_units(999_992)),
+        receipt=await last_receipt(stage),
     )
     for kept in (channel, used):
         assert channel_from_json(json.loads(json.dumps(channel_to_json(kept)))) == kept

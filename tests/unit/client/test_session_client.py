@@ -33,6 +33,7 @@ async def test_fund_once_ask_many(stage: Stage) -> None:
         receipt = response.extensions["retainer"]
         assert isinstance(receipt, Receipt)
         assert receipt.spent == number * PRICE
+    assert await stage.client.receipt(session.session_id) == receipt
     view = await stage.client.get_session(session.session_id)
     assert (view.spent, view.remaining, view.requests_made, view.requests_left) == (240_000, 760_000, 30, 95)
     closed = await stage.client.close_session(session.session_id)
@@ -90,6 +91,9 @@ async def test_concurrent_requests_open_exactly_one_session(stage: Stage, monkey
     assert stage.service.opened == 1
     (session,) = await stage.client.sessions()
     assert (session.requests_made, session.spent) == (20, 20 * PRICE)
+    last = await stage.client.receipt(session.session_id)
+    assert last is not None
+    assert last.spent == 20 * PRICE
 
 
 async def test_later_requests_are_paid_at_the_first_try(stage: Stage) -> None:
