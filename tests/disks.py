@@ -27,10 +27,14 @@ class Disk(apsw.VFS):
 
 
 class FaultyDisk(Disk):
-    """Fails every ``sync`` or ``write``, or is ``full``, while ``fault`` says so; or fails the next ``sync once``."""
+    """Fails every ``sync`` or ``write``, or is ``full``, while ``fault`` says so, or the next ``sync once``.
+
+    Counts syncs.
+    """
 
     def __init__(self) -> None:
         self.fault: str | None = None
+        self.syncs = 0
         super().__init__("faulty")
 
     def xOpen(self, name: FileName, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
@@ -43,6 +47,7 @@ class _FaultyFile(apsw.VFSFile):
         super().__init__(disk.usual, name, flags)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
+        self._disk.syncs += 1
         if self._disk.fault in ("sync", "sync once"):
             self._disk.fault = "sync" if self._disk.fault == "sync" else None
             raise apsw.IOError("the disk lied")

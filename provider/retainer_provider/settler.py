@@ -66,10 +66,13 @@ class SettlementOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlerOptions:
-    """``priority_fees``: of the first, second, ... attempt, in millionths of a lamport per compute unit (F15)."""
+    """``priority_fees``: of the first, second, ... attempt, in millionths of a lamport per compute unit (F15).
+
+    What did not land for a whole blockhash's life offers more; the last is the cap, 0 means no compute budget at all.
+    """
 
     program_id: Pubkey = PROGRAM_ID
-    priority_fees: tuple[int, ...] = (0,)
+    priority_fees: tuple[int, ...] = (0, 10_000, 100_000, 1_000_000)
     poll_seconds: float = 2.0
     parallel: int = 16  # calls under way at the node
 

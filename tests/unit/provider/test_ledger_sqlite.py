@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from retainer_provider.ledger import LedgerError, LedgerUnavailableError
-from retainer_provider.outcomes import ReserveOutcome
+from retainer_provider.outcomes import CommitOutcome, ReserveOutcome
 from retainer_provider.records import CommitFacts, StoredAnswer
 from retainer_provider.stores import sqlite_file
 from retainer_provider.stores.sqlite import SqliteLedger
@@ -208,4 +208,23 @@ async def test_a_disk_that_failed_once_is_never_trusted_again(disk: FaultyDisk, 
     await ledger.aclose()
     ledger = await SqliteLedger.open(path)
     assert await ledger.session(new_session(1).session_id) is None
+    await ledger.aclose()
+
+
+async def test_requests_share_their_syncs_and_reserving_needs_none(disk: FaultyDisk, tmp_path: Path) -> None:
+    """Group commit: while one sync runs, what comes in waits for the next together."""
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    session_id = await open_session(ledger)
+    before = disk.syncs
+    reservations = [
+        held(one) for one in await asyncio.gather(*(reserve(ledger, session_id, f"{n}") for n in range(125)))
+    ]
+    await ledger.release(reservations.pop())
+    assert disk.syncs == before
+    for result in await asyncio.gather(*(ledger.commit(commit_of(one)) for one in reservations)):
+        assert result.outcome is CommitOutcome.COMMITTED
+    assert 1 <= disk.syncs - before < 40
+    before = disk.syncs
+    await ask(ledger, session_id, "alone")
+    assert disk.syncs == before + 1, "one durable write per request"
     await ledger.aclose()
