@@ -73,7 +73,7 @@ class SettlerOptions:
 
     program_id: Pubkey = PROGRAM_ID
     priority_fees: tuple[int, ...] = (0, 10_000, 100_000, 1_000_000)
-    poll_seconds: float = 2.0
+    poll_seconds: float = 1.0
     parallel: int = 16  # calls under way at the node
 
 
