@@ -9,8 +9,10 @@ from starlette.types import Send
 from retainer.protocol.encoding import Json, canonical_json
 from retainer_provider import headers
 
-# Answers without a body whose Content-Length, if any, speaks of another one (RFC 9110 section 8.6).
-_BODILESS: Final = frozenset({204, 304})
+_NO_CONTENT: Final = 204
+# Answers that have no body whatever their Content-Length says (RFC 9110 section 6.4.1).
+_BODILESS: Final = frozenset({_NO_CONTENT, 304})
+_FINAL_STATUSES: Final = range(200, 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,28 @@ def json_answer(status: int, value: Mapping[str, Json], media_type: str = "appli
     return Answer(status, (("content-type", media_type), ("cache-control", "no-store")), canonical_json(value))
 
 
+def require_status(status: int) -> int:
+    """A status that an answer can have; ValueError for what is no final one."""
+    if status not in _FINAL_STATUSES:
+        raise ValueError(f"{status} is not the status of an answer")
+    return status
+
+
+def collected(method: str, status: int, named: tuple[tuple[str, str], ...], body: bytes) -> Answer:
+    """An app's answer, without a body where HTTP allows none: digests are of what really reaches the client."""
+    return Answer(status, named, b"" if _has_no_body(method, status) else body)
+
+
 async def send_answer(send: Send, answer: Answer, method: str) -> None:
     """Send it whole. To HEAD the length is named and the body withheld."""
     kept = answer.headers
-    if answer.body or (answer.status not in _BODILESS and method != "HEAD"):
+    if answer.body or not _has_no_body(method, answer.status):
         kept = answer.with_headers(("content-length", str(len(answer.body)))).headers
+    elif answer.status == _NO_CONTENT:
+        kept = tuple(entry for entry in kept if entry[0] != "content-length")
     await send({"type": "http.response.start", "status": answer.status, "headers": headers.encode(kept)})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+
+
+def _has_no_body(method: str, status: int) -> bool:
+    return method == "HEAD" or status in _BODILESS

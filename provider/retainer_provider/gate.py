@@ -61,7 +61,7 @@ class RetainerGate:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
             return
-        target = self._routes.find(scope.get("raw_path") or scope["path"].encode())
+        target = self._routes.find(_raw_path(scope))
         if target is Unpriced.FREE:
             await self._pass(scope, receive, send)
             return
@@ -101,17 +101,16 @@ class RetainerGate:
     ) -> Answer:
         key = _idempotency_key(scope)
         query: bytes = scope["query_string"]
-        target = (scope.get("raw_path") or scope["path"].encode()) + (b"?" + query if query else b"")
-        body = b""
+        target = _raw_path(scope) + (b"?" + query if query else b"")
 
         async def read() -> MeteredRequest:
-            nonlocal body
             body = await _read_body(scope, receive, self._request_limit)
             return MeteredRequest(scope["method"], target.decode("latin-1"), body, key)
 
-        async def call() -> UpstreamResult:
-            forwarded = headers.to_upstream(scope["headers"], session_id=str(action.channel_id), body_length=len(body))
-            return await self._upstream.call({**scope, "headers": forwarded}, body)
+        async def call(request: MeteredRequest) -> UpstreamResult:
+            session_id, length = str(action.channel_id), len(request.body)
+            forwarded = headers.to_upstream(scope["headers"], session_id=session_id, body_length=length)
+            return await self._upstream.call({**scope, "headers": forwarded}, request.body)
 
         return delivery_answer(await self._engine.use(credential.challenge, action, offer, read, call))
 
@@ -173,6 +172,12 @@ def delivery_answer(delivery: Delivery) -> Answer:
 
 class _ClientLeftError(Exception):
     """The client went away before its request was complete: nothing was reserved, and nobody is left to answer."""
+
+
+def _raw_path(scope: Scope) -> bytes:
+    # Optional in ASGI; where it is missing, the decoded path is all there is.
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw_path
 
 
 async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -38,8 +38,6 @@ from retainer_provider.views import request_receipt, session_terms
 
 _log = structlog.get_logger(__name__)
 
-Call = Callable[[], Awaitable[UpstreamResult]]
-
 
 @dataclass(frozen=True, slots=True)
 class MeteredRequest:
@@ -49,6 +47,10 @@ class MeteredRequest:
     target: str
     body: bytes
     key: str | None
+
+
+Call = Callable[[MeteredRequest], Awaitable[UpstreamResult]]
+"""Hands a request to the service that is sold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Metering:
         if request.key is not None:
             self._running[record.session_id, request.key] = finished
         try:
-            return await self._commit(record, request, reservation, cost, await call())
+            return await self._commit(record, request, reservation, cost, await call(request))
         except BaseException:
             # After a commit this changes nothing; before one, it gives the price back.
             with contextlib.suppress(Exception):

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope
 
 from retainer.protocol.errors import RetainerError
 from retainer_provider import headers
-from retainer_provider.answers import Answer
+from retainer_provider.answers import Answer, collected, require_status
 from retainer_provider.clock import Clock
 
 _log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class Upstream:
 
     async def call(self, scope: Scope, body: bytes) -> UpstreamResult:
         """Send one request whose body is already read, and wait for the whole answer."""
-        collector = _Collector(self._limit, self._clock)
+        collector = _Collector(scope["method"], self._limit, self._clock)
         started = self._clock.monotonic()
         # ASGI extensions such as `pathsend` would let an answer leave around the collector.
         task = asyncio.ensure_future(self._run({**scope, "extensions": {}}, _once(body, collector.finished), collector))
@@ -91,10 +91,11 @@ class Upstream:
 
 
 class _Collector:
-    def __init__(self, limit: int, clock: Clock) -> None:
+    def __init__(self, method: str, limit: int, clock: Clock) -> None:
         self.ended_at: float | None = None
         self.finished: asyncio.Future[UpstreamFailure | None] = asyncio.get_running_loop().create_future()
-        self._status = 0
+        self._method = method
+        self._status: int | None = None
         self._headers: list[tuple[str, str]] = []
         self._chunks = bytearray()
         self._limit = limit
@@ -102,7 +103,7 @@ class _Collector:
 
     def answer(self) -> Answer:
         """What was collected; meaningful once finished without a failure."""
-        return Answer(self._status, headers.to_client(self._headers), bytes(self._chunks))
+        return collected(self._method, self._status or 0, headers.to_client(self._headers), bytes(self._chunks))
 
     def finish(self, failure: UpstreamFailure | None) -> None:
         """Set the outcome; the first one stands."""
@@ -114,9 +115,11 @@ class _Collector:
         if self.finished.done():
             return
         if message["type"] == "http.response.start":
-            self._status = message["status"]
+            self._status = require_status(message["status"])
             self._headers = headers.decode(message.get("headers", ()))
         elif message["type"] == "http.response.body":
+            if self._status is None:
+                raise ValueError("the app sent a body before its status")
             self._chunks += message.get("body", b"")
             if len(self._chunks) > self._limit:
                 self.finish(UpstreamFailure.TOO_LARGE)

@@ -72,6 +72,7 @@ def test_an_upstream_that_gave_nothing_breaks_a_term(failure: UpstreamFailure, s
         (Answer(402, (), b"four"), "HEAD", ["4"], b""),
         (Answer(304, (("content-length", "9"),), b""), "GET", ["9"], b""),
         (Answer(204, (), b""), "GET", [], b""),
+        (Answer(204, (("content-length", "0"),), b""), "GET", [], b""),
     ],
 )
 async def test_an_answer_is_framed_for_its_method(answer: Answer, method: str, length: list[str], body: bytes) -> None:

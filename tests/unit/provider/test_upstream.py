@@ -1,5 +1,6 @@
 import asyncio
 
+import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from retainer_provider.answers import Answer
@@ -56,6 +57,21 @@ async def test_an_app_that_raises_or_stops_halfway_is_broken() -> None:
     assert (await called(start(), error=ValueError("boom"))).outcome is UpstreamFailure.BROKEN
     assert (await called(start(), body(b"half", more=True))).outcome is UpstreamFailure.BROKEN
     assert (await called()).outcome is UpstreamFailure.BROKEN
+    assert (await called(body(b"no status"))).outcome is UpstreamFailure.BROKEN
+    for status in (99, 102, 600, 999):
+        assert (await called(start(status), body(b"x"))).outcome is UpstreamFailure.BROKEN
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+async def test_a_body_that_http_does_not_deliver_is_not_collected(method: str, status: int) -> None:
+    """Else the receipt would name the digest of something the client never gets."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(start(status, (b"content-length", b"4")))
+        await send(body(b"full"))
+
+    result = await Upstream(app, clock=Clock(), limit=10, timeout=5).call({**SCOPE, "method": method}, b"")
+    assert result.outcome == Answer(status, (("content-length", "4"),), b"")
 
 
 async def test_an_app_that_raises_after_its_last_byte_has_answered() -> None:
