@@ -4,7 +4,6 @@
 test that moves time. RETAINER_TEST_RPC names a validator of yours to use as `localnet` instead.
 """
 
-import asyncio
 import json
 import os
 import shutil
@@ -28,7 +27,6 @@ from retainer.protocol.constants import TOKEN_PROGRAM_ID
 
 # Finality takes 31 slots: 1.5 s instead of 12.
 SLOT_MS = 50
-SLOTS_TO_FINALITY = 31
 
 _names = (f"localnet-{os.getpid()}-{number}" for number in count())
 
@@ -122,8 +120,3 @@ def is_healthy(rpc_url: str) -> bool:
     except (httpx.HTTPError, ValueError):
         return False
     return bool(answer.get("result") == "ok")
-
-
-async def wait_for_finality() -> None:
-    """Long enough for what has landed to be final on `localnet`."""
-    await asyncio.sleep(SLOT_MS * (SLOTS_TO_FINALITY + 2) / 1000)
