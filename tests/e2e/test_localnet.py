@@ -2,6 +2,10 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +33,37 @@ async def test_it_outlives_a_thousand_slots() -> None:
                 await asyncio.sleep(0.2)
 
     assert localnet.process.returncode == 0
+
+
+PARENT = """
+import subprocess, time
+from retainer.localnet import command
+validator = subprocess.Popen(command(slot_ms=50), stdout=subprocess.PIPE)
+validator.stdout.readline()
+print(validator.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_it_does_not_outlive_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        validator = int(parent.stdout.readline())
+        assert is_alive(validator)
+        parent.kill()
+
+    patience = time.monotonic() + 10
+    while is_alive(validator) and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert not is_alive(validator)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_taken_port_is_said() -> None:
