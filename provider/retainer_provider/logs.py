@@ -32,15 +32,15 @@ def configure_logging(level: str, form: Literal["console", "json"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_chain()],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _drop_colors, *_chain()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # httpx logs every URL it asks, and an RPC URL may carry an API key.
-    for name in ("httpx", "httpcore"):
+    # They log every URL they ask, and an RPC URL may carry an API key. solana-py brings the second pair.
+    for name in ("httpx", "httpcore", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -69,6 +69,12 @@ def _chain() -> list[Processor]:
         structlog.processors.format_exc_info,
         redact,
     ]
+
+
+def _drop_colors(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Uvicorn sends each of its messages twice, once with escape sequences."""
+    event.pop("color_message", None)
+    return event
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:

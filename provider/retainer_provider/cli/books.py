@@ -52,7 +52,7 @@ def sessions(config: Path, as_json: bool, state: str | None) -> None:  # noqa: F
         return
     for record in chosen:
         click.echo(_line(record, now))
-    click.echo(f"{len(chosen)} sessions")
+    click.echo(f"{len(chosen)} session{'' if len(chosen) == 1 else 's'}")
 
 
 @click.command()

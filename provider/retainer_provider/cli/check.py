@@ -32,7 +32,9 @@ def check(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 async def _findings(settings: Settings, *, as_json: bool) -> list[Finding]:
     keys, offers = load_keys(settings.service), load_offers(settings.offers)
     RouteTable(offers, settings.routes.free)
-    found = [Finding("settings", ok=True, sentence=f"{len(offers)} offers, keys and challenge secret are in order")]
+    found = [
+        Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")
+    ]
     _show(found[0], as_json=as_json)
     async with RpcChain(settings.service.rpc_url) as chain:
         async for finding in check_service(service_identity(settings, keys), offers, chain):
