@@ -1,3 +1,4 @@
+import importlib
 import json
 import logging
 from collections.abc import Iterator
@@ -103,3 +104,15 @@ def test_a_host_program_that_has_configured_structlog_is_left_alone() -> None:
         assert structlog.get_config()["processors"] == []
     finally:
         structlog.reset_defaults()
+
+
+def test_no_http_library_writes_the_urls_it_asks() -> None:
+    """An RPC URL may carry an API key; which library solana-py asks with has changed before."""
+    importlib.import_module("solana.rpc.async_api")
+    with json_logs():
+        chatty = [
+            name
+            for name in logging.root.manager.loggerDict
+            if name.startswith("http") and logging.getLogger(name).isEnabledFor(logging.INFO)
+        ]
+    assert chatty == []
