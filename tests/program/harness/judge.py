@@ -25,15 +25,20 @@ def refused(world: World, attack: Call, reason: Reason, *, twin: Twin) -> Outcom
 
 def each_refused(world: World, attacks: Iterable[tuple[Call, Reason]], *, twin: Twin) -> Outcome:
     """`refused` for several attacks on the same state that share one honest twin."""
-    sabotaged = let_through.get()
-    for attack, reason in attacks:
-        _blocked(world, (twin() if callable(twin) else twin) if sabotaged else attack, reason)
-    return accepted(world, twin() if callable(twin) else twin)
+    listed = list(attacks)
+    assert listed, "no attack to refuse"
+    for attack, reason in listed:
+        _blocked(world, _honest(twin) if let_through.get() else attack, reason)
+    return accepted(world, _honest(twin))
 
 
 def accepted(world: World, honest: Call) -> Outcome:
     """Holds that an honest transaction lands."""
     return _send(world, honest).require()
+
+
+def _honest(twin: Twin) -> Call:
+    return twin() if callable(twin) else twin
 
 
 def _send(world: World, call: Call) -> Outcome:
@@ -46,8 +51,7 @@ def _blocked(world: World, attack: Call, reason: Reason) -> None:
         del before[attack.durable.account]
     outcome = _send(world, attack)
     assert outcome.refusal is not None, f"{attack.name} was let through where {reason!r} was due"
-    assert outcome.refusal.reason == reason, f"refused with {outcome.refusal}, not {reason!r}:\n" + "\n".join(
-        outcome.logs
-    )
+    logs = "\n".join(outcome.logs)
+    assert outcome.refusal.reason == reason, f"refused with {outcome.refusal}, not {reason!r}:\n{logs}"
     changed = changed_accounts(before, world.snapshot(before), fee_payer=world.fees.pubkey(), fee=outcome.fee)
     assert not changed, f"the refused {attack.name} changed {changed}"
