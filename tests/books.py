@@ -9,10 +9,10 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from retainer.protocol.pda import SessionSeeds, derive_session, derive_vault
 from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, SessionState, VoucherSigner
-from retainer_provider.ledger import Ledger
-from retainer_provider.meter import Charge
-from retainer_provider.outcomes import ActivateOutcome, AdmitOutcome, CommitResult, ReserveResult
-from retainer_provider.records import (
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.meter import Charge
+from retainer_provider.books.outcomes import ActivateOutcome, AdmitOutcome, CommitResult, ReserveResult
+from retainer_provider.books.records import (
     Commit,
     CommitFacts,
     NewSession,

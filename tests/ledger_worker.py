@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import commit_of, held, reserve
 
 _TASKS = 8

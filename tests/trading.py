@@ -29,11 +29,11 @@ from retainer.protocol.instructions import (
 )
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
 from retainer.protocol.session import SessionAccount
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import NewSession, SessionRecord, Settlement
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.clock import Clock
-from retainer_provider.ledger import Ledger
-from retainer_provider.records import NewSession, SessionRecord, Settlement
-from retainer_provider.settler import Settler, SettlerOptions
-from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.settling.settler import Settler, SettlerOptions
 from tests.books import DEPOSIT, GRACE, PRICE, SIGNATURE, ask, new_session
 from tests.times import ChainClock
 

@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from retainer.answers import problem_of
     from retainer.auth import SessionAuth
-    from retainer.caps import SpendingCaps
-    from retainer.closer import CloseResult
     from retainer.errors import ClientError
-    from retainer.offers import Offer, Scope
-    from retainer.opener import Submit
-    from retainer.pins import Pins
+    from retainer.flows.answers import problem_of
+    from retainer.flows.closer import CloseResult
+    from retainer.flows.offers import Offer, Scope
+    from retainer.flows.opener import Submit
+    from retainer.flows.reclaim import Reclaim, ReclaimStep
     from retainer.protocol.amounts import BaseUnits
     from retainer.protocol.constants import Network
     from retainer.protocol.errors import RetainerError
     from retainer.protocol.session import SessionState
     from retainer.protocol.views import SessionView
-    from retainer.reclaim import Reclaim, ReclaimStep
     from retainer.session_client import SessionClient
     from retainer.stores import ChannelStore, MemoryChannelStore, entry_key
+    from retainer.trust.caps import SpendingCaps
+    from retainer.trust.pins import Pins
     from retainer.wallet import Signer, create_keypair, load_keypair
 
 __all__ = [
@@ -58,26 +58,26 @@ _HOMES: Final = {
     "BaseUnits": "protocol.amounts",
     "ChannelStore": "stores",
     "ClientError": "errors",
-    "CloseResult": "closer",
+    "CloseResult": "flows.closer",
     "MemoryChannelStore": "stores",
     "Network": "protocol.constants",
-    "Offer": "offers",
-    "Pins": "pins",
-    "Reclaim": "reclaim",
-    "ReclaimStep": "reclaim",
+    "Offer": "flows.offers",
+    "Pins": "trust.pins",
+    "Reclaim": "flows.reclaim",
+    "ReclaimStep": "flows.reclaim",
     "RetainerError": "protocol.errors",
-    "Scope": "offers",
+    "Scope": "flows.offers",
     "SessionAuth": "auth",
     "SessionClient": "session_client",
     "SessionState": "protocol.session",
     "SessionView": "protocol.views",
     "Signer": "wallet",
-    "SpendingCaps": "caps",
-    "Submit": "opener",
+    "SpendingCaps": "trust.caps",
+    "Submit": "flows.opener",
     "create_keypair": "wallet",
     "entry_key": "stores",
     "load_keypair": "wallet",
-    "problem_of": "answers",
+    "problem_of": "flows.answers",
 }
 
 

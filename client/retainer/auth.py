@@ -8,12 +8,12 @@ from typing import Never
 
 import httpx
 
-from retainer.answers import pause_asked, problem_of
-from retainer.channel import Channel
+from retainer.channels.channel import Channel
 from retainer.errors import ClientError
-from retainer.flow import Exchange, Next, Reply, decide
-from retainer.offers import Offer, origin_of, read_offers
-from retainer.payments import Payments
+from retainer.flows.answers import pause_asked, problem_of
+from retainer.flows.flow import Exchange, Next, Reply, decide
+from retainer.flows.offers import Offer, origin_of, read_offers
+from retainer.flows.payments import Payments
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.problems import ProblemType
 

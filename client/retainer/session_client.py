@@ -8,30 +8,30 @@ from typing import Any, Final, Self
 import httpx
 from solders.pubkey import Pubkey
 
-from retainer.accounting import check_body
 from retainer.auth import RECEIPT_EXTENSION, SessionAuth, new_key
-from retainer.book import BookError
-from retainer.caps import Amount, SpendingCaps
 from retainer.chain.base import Chain
 from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.rpc import RpcChain
 from retainer.chain.sessions import session_account
-from retainer.channel import Channel
-from retainer.closer import Closer, CloseResult
+from retainer.channels.accounting import check_body
+from retainer.channels.book import BookError
+from retainer.channels.channel import Channel
+from retainer.channels.views import view_of
 from retainer.errors import ClientError, OfferError
-from retainer.offers import Offer, read_offers
-from retainer.opener import Opener, Submit
-from retainer.payments import Payments
-from retainer.pins import Pins
+from retainer.flows.closer import Closer, CloseResult
+from retainer.flows.offers import Offer, read_offers
+from retainer.flows.opener import Opener, Submit
+from retainer.flows.payments import Payments
+from retainer.flows.reclaim import Reclaim, reclaim
+from retainer.flows.settlements import find_settlement
+from retainer.flows.setup import Setup
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
-from retainer.reclaim import Reclaim, reclaim
-from retainer.settlements import find_settlement
-from retainer.setup import Setup
 from retainer.stores import ChannelStore, MemoryChannelStore
-from retainer.views import view_of
+from retainer.trust.caps import Amount, SpendingCaps
+from retainer.trust.pins import Pins
 from retainer.wallet import Signer
 
 _TRIES: Final = 3

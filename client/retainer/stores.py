@@ -6,9 +6,9 @@ from typing import Protocol
 
 from solders.pubkey import Pubkey
 
-from retainer.channel import Channel
+from retainer.channels.channel import Channel
 from retainer.errors import StoreError
-from retainer.offers import Scope
+from retainer.flows.offers import Scope
 from retainer.protocol.encoding import canonical_json
 
 

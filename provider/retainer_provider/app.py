@@ -11,8 +11,8 @@ from retainer_provider.catalog import load_offers
 from retainer_provider.keys import load_keys
 from retainer_provider.lifespan import serve_lifespan
 from retainer_provider.logs import redact_by_default
-from retainer_provider.routing import RouteTable
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.wire.routing import RouteTable
 
 _log = structlog.get_logger(__name__)
 

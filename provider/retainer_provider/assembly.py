@@ -13,28 +13,28 @@ from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.rpc import RpcChain
 from retainer.protocol.session import SessionState
-from retainer_provider.challenger import Challenger
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import AnswerLimits
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.clock import Clock, SystemClock
-from retainer_provider.closing import Closer
-from retainer_provider.engine import Engine
-from retainer_provider.gate import RetainerGate
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
-from retainer_provider.ledger import Ledger
 from retainer_provider.lifespan import run_lifespan
-from retainer_provider.metering import Metering
 from retainer_provider.offers import Offer
-from retainer_provider.opening import Opener
-from retainer_provider.proxy import ReverseProxy
-from retainer_provider.records import AnswerLimits
-from retainer_provider.routes import Api
-from retainer_provider.routing import RouteTable
+from retainer_provider.sessions.closing import Closer
+from retainer_provider.sessions.engine import Engine
+from retainer_provider.sessions.metering import Metering
+from retainer_provider.sessions.opening import Opener
 from retainer_provider.settings import Settings, SettingsError
-from retainer_provider.settler import Settler, SettlerOptions
-from retainer_provider.stores.sqlite import SqliteLedger
-from retainer_provider.upstream import Upstream
-from retainer_provider.watcher import ChainView, Watcher
-from retainer_provider.workers import Sweeper, WorkerOptions, Workers
+from retainer_provider.settling.settler import Settler, SettlerOptions
+from retainer_provider.settling.watcher import ChainView, Watcher
+from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
+from retainer_provider.wire.challenger import Challenger
+from retainer_provider.wire.gate import RetainerGate
+from retainer_provider.wire.proxy import ReverseProxy
+from retainer_provider.wire.routes import Api
+from retainer_provider.wire.routing import RouteTable
+from retainer_provider.wire.upstream import Upstream
 
 _OPEN_STATES = (SessionState.PENDING, SessionState.ACTIVE, SessionState.CLOSING)
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from retainer.protocol.amounts import BaseUnits, parse_amount
 from retainer.protocol.errors import AmountError, TermsError
 from retainer.protocol.sla import SlaTerms
+from retainer_provider.books.records import LEDGER_MAX
 from retainer_provider.offers import Offer
-from retainer_provider.records import LEDGER_MAX
 from retainer_provider.settings import OfferSettings, SettingsError
 
 

@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 import pytest
 
-from retainer_provider.ledger import Ledger
-from retainer_provider.records import AnswerLimits
-from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import AnswerLimits
+from retainer_provider.books.stores.sqlite import SqliteLedger
 
 OpenLedger: TypeAlias = Callable[[], Awaitable[Ledger]]
 

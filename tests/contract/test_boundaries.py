@@ -23,19 +23,10 @@ def names(path: Path) -> set[str]:
 
 def test_only_problems_decides_on_status_codes() -> None:
     """`answers` knows a few of them because of how HTTP frames their bodies."""
-    adapters = {
-        "answers.py",
-        "gate.py",
-        "engine.py",
-        "metering.py",
-        "routes.py",
-        "refusals.py",
-        "upstream.py",
-        "proxy.py",
-    }
-    assert {name for name in adapters if STATUSES & constants(PROVIDER / name)} == {"answers.py"}
-    assert constants(PROVIDER / "answers.py") & STATUSES == {200, 204, 304}
-    assert STATUSES & constants(PROVIDER / "problems.py")
+    modules = [path for folder in ("sessions", "wire") for path in (PROVIDER / folder).rglob("*.py")]
+    deciding = {path.relative_to(PROVIDER).as_posix() for path in modules if STATUSES & constants(path)}
+    assert deciding == {"wire/answers.py", "wire/problems.py"}
+    assert constants(PROVIDER / "wire" / "answers.py") & STATUSES == {200, 204, 304}
 
 
 def test_only_settings_and_the_command_line_read_the_environment() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
-from retainer_provider.ledger import Ledger
-from retainer_provider.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
-from retainer_provider.records import SettlementPlan, SettlementStage
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
+from retainer_provider.books.records import SettlementPlan, SettlementStage
 from tests.books import DEPOSIT, NOW, PRICE, SIGNATURE, ask, commit_of, held, open_session, reserve
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
 from retainer.protocol.usage import usage_root
-from retainer_provider.ledger import Ledger
-from retainer_provider.meter import Charge
-from retainer_provider.outcomes import CommitOutcome, ReleaseOutcome, ReserveOutcome, ReserveResult
-from retainer_provider.records import CommitFacts, Reservation, StoredAnswer
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.meter import Charge
+from retainer_provider.books.outcomes import CommitOutcome, ReleaseOutcome, ReserveOutcome, ReserveResult
+from retainer_provider.books.records import CommitFacts, Reservation, StoredAnswer
 from tests.books import (
     DEPOSIT,
     NOW,

@@ -9,8 +9,8 @@ import pytest
 
 from retainer.protocol.errors import AmountError
 from retainer.protocol.session import SessionState
-from retainer_provider.ledger import Ledger
-from retainer_provider.outcomes import (
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitOutcome,
@@ -18,7 +18,7 @@ from retainer_provider.outcomes import (
     DepositOutcome,
     ReserveOutcome,
 )
-from retainer_provider.records import NewSession
+from retainer_provider.books.records import NewSession
 from tests.books import (
     DEPOSIT,
     GRACE,

@@ -6,8 +6,8 @@ from pathlib import Path
 from retainer.protocol.problems import ProblemType
 from retainer_provider.cli import main
 from retainer_provider.cli.common import ExitStatus
-from retainer_provider.problems import problem_answer
-from retainer_provider.refusals import Refusal
+from retainer_provider.sessions.refusals import Refusal
+from retainer_provider.wire.problems import problem_answer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "provider.md").read_text()
 

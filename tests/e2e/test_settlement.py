@@ -13,11 +13,11 @@ from retainer.localnet import airdrop
 from retainer.protocol.constants import PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from retainer.protocol.instruction_data import CloseData
 from retainer.protocol.session import SessionState
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.clock import SystemClock
-from retainer_provider.removal import RemovalKind, find_removal
-from retainer_provider.settler import SettlementOutcome
-from retainer_provider.stores.sqlite import SqliteLedger
-from retainer_provider.watcher import ChainView, Watcher
+from retainer_provider.settling.removal import RemovalKind, find_removal
+from retainer_provider.settling.settler import SettlementOutcome
+from retainer_provider.settling.watcher import ChainView, Watcher
 from tests.books import DEPOSIT, PRICE
 from tests.localnet import LocalValidator
 from tests.nodes import program_data

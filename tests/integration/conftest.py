@@ -21,9 +21,9 @@ from retainer.protocol.receipts import Receipt, parse_receipt, verify_receipt
 from retainer.protocol.views import SessionView
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.assembly import Surroundings, open_ledger
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.settings import Settings, settings_from
-from retainer_provider.stores.sqlite import SqliteLedger
 from tests.shop import Agent, Opening, table
 from tests.times import ChainClock, Pace
 

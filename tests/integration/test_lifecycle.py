@@ -17,9 +17,9 @@ from retainer.protocol.problems import ProblemType, parse_problem
 from retainer.protocol.session import SessionState
 from retainer_provider.app import create_app
 from retainer_provider.assembly import Surroundings
+from retainer_provider.books.outcomes import CommitOutcome, CommitResult
+from retainer_provider.books.records import Commit
 from retainer_provider.keys import keypair_text, write_private
-from retainer_provider.outcomes import CommitOutcome, CommitResult
-from retainer_provider.records import Commit
 from retainer_provider.settings import SettingsError, settings_from
 from tests.integration.conftest import AGENT, OPERATOR, TOKENS, Shop, Upstream, opened_shop, problem, receipt, reply
 from tests.shop import DEPOSIT, PRICE, Agent, Opening, settings, table

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.types import Message, Scope
 
-from retainer_provider.answers import Answer
 from retainer_provider.clock import SystemClock
-from retainer_provider.proxy import ReverseProxy
-from retainer_provider.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
+from retainer_provider.wire.answers import Answer
+from retainer_provider.wire.proxy import ReverseProxy
+from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

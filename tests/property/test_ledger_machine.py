@@ -17,8 +17,8 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
 from retainer.protocol.usage import usage_root
-from retainer_provider.meter import Charge
-from retainer_provider.outcomes import (
+from retainer_provider.books.meter import Charge
+from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitOutcome,
     DepositOutcome,
@@ -27,8 +27,8 @@ from retainer_provider.outcomes import (
     ReleaseOutcome,
     ReserveOutcome,
 )
-from retainer_provider.records import Reservation, ReserveRequest, SettlementPlan, StoredAnswer
-from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.books.records import Reservation, ReserveRequest, SettlementPlan, StoredAnswer
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import NOW, SIGNATURE, commit_of, fingerprint, open_session
 
 T = TypeVar("T")

@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from solders.pubkey import Pubkey
 
-from retainer.answers import problem_of
 from retainer.auth import RECEIPT_EXTENSION
-from retainer.caps import SpendingCaps
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options
+from retainer.flows.answers import problem_of
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.views import SessionView
 from retainer.session_client import SessionClient
+from retainer.trust.caps import SpendingCaps
 from retainer.wallet import load_keypair
 
 

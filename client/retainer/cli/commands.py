@@ -13,11 +13,11 @@ from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
 from retainer.errors import UnknownSessionError, WalletError
+from retainer.flows.reclaim import ReclaimStep
+from retainer.flows.settlements import find_opening, find_settlement
 from retainer.protocol.encoding import Json
 from retainer.protocol.layouts import decode_mint
-from retainer.reclaim import ReclaimStep
 from retainer.session_client import SessionClient
-from retainer.settlements import find_opening, find_settlement
 from retainer.wallet import create_keypair, load_keypair
 
 _SESSION = "9xQeWvG816bUx9EPjHmaT23yvVM2ZWbrrpZb9PusVFin"

@@ -15,8 +15,8 @@ from solders.pubkey import Pubkey
 from retainer.chain.rpc import RpcChain
 from retainer.cli.failures import FAILURES, ExitStatus, report
 from retainer.cli.session_file import FileChannelStore
-from retainer.pins import Pins
 from retainer.protocol.constants import Network
+from retainer.trust.pins import Pins
 
 _LOCAL_RPC: Final = "http://127.0.0.1:8899"
 _INTERRUPTED: Final = 130

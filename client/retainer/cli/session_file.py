@@ -10,10 +10,10 @@ from typing import Final
 
 from solders.pubkey import Pubkey
 
-from retainer.channel import Channel
-from retainer.channel_json import channel_from_json, channel_to_json
+from retainer.channels.channel import Channel
+from retainer.channels.channel_json import channel_from_json, channel_to_json
 from retainer.errors import StoreError
-from retainer.offers import Scope
+from retainer.flows.offers import Scope
 from retainer.protocol.encoding import read_json
 from retainer.protocol.errors import MessageError
 from retainer.stores import latest_usable, require_growing

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from retainer.channel import Settlement
+from retainer.channels.channel import Settlement
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.events import SessionOpened

@@ -11,6 +11,10 @@ from retainer.chain.rpc import RpcChain
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.session import SessionState
 from retainer_provider.assembly import open_ledger, service_identity
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.outcomes import CloseBegin
+from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.stores.sqlite_reader import reading
 from retainer_provider.cli.common import (
     ExitStatus,
     NotFoundError,
@@ -22,14 +26,10 @@ from retainer_provider.cli.common import (
 )
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys
-from retainer_provider.ledger import Ledger
 from retainer_provider.logs import configure_logging
-from retainer_provider.outcomes import CloseBegin
-from retainer_provider.records import SessionRecord
 from retainer_provider.settings import Settings
-from retainer_provider.settler import SettlementOutcome, Settler, SettlerOptions
-from retainer_provider.stores.sqlite_reader import reading
-from retainer_provider.views import session_view
+from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
+from retainer_provider.wire.views import session_view
 
 _PAGE = 100
 

@@ -12,8 +12,8 @@ from retainer_provider.catalog import load_offers
 from retainer_provider.checks import Finding, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
 from retainer_provider.keys import load_keys
-from retainer_provider.routing import RouteTable
 from retainer_provider.settings import Settings
+from retainer_provider.wire.routing import RouteTable
 
 
 @click.command()

@@ -14,7 +14,7 @@ import click
 from retainer.chain.errors import ChainError
 from retainer.protocol.encoding import Json
 from retainer.protocol.errors import RetainerError
-from retainer_provider.ledger import LedgerError
+from retainer_provider.books.ledger import LedgerError
 from retainer_provider.settings import Settings, SettingsError, load_settings
 
 P = ParamSpec("P")

@@ -8,11 +8,11 @@ import pytest_asyncio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from retainer.caps import SpendingCaps
 from retainer.chain.fake import FakeChain
 from retainer.chain.testing import create_mint, mint_to, token_balance
 from retainer.session_client import SessionClient
 from retainer.stores import MemoryChannelStore
+from retainer.trust.caps import SpendingCaps
 from tests.unit.client.service import NOW, Service
 
 CAPS = SpendingCaps(per_session="1.0", per_request="0.01")

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from retainer.answers import pause_asked, problem_of, receipt_of, words_of
+from retainer.flows.answers import pause_asked, problem_of, receipt_of, words_of
 from retainer.protocol.encoding import canonical_json
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import Problem, ProblemType

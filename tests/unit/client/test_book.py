@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retainer.book import Book, BookError, Entry
+from retainer.channels.book import Book, BookError, Entry
 from retainer.protocol.amounts import BaseUnits
 
 PRICE = 8

@@ -3,10 +3,10 @@
 import pytest
 from solders.pubkey import Pubkey
 
-from retainer.caps import DAY, Deposited, SpendingCaps, in_base_units
 from retainer.errors import CapError
 from retainer.protocol.amounts import base_units
 from retainer.protocol.errors import AmountError
+from retainer.trust.caps import DAY, Deposited, SpendingCaps, in_base_units
 
 MINT, OTHER = Pubkey.new_unique(), Pubkey.new_unique()
 NOW = 1_800_000_000

@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.errors import ChainUnavailableError, SendOutcomeUnknownError
-from retainer.channel import Settlement
+from retainer.channels.channel import Settlement
 from retainer.cli import main
 from retainer.cli.failures import MEANINGS, ExitStatus, exit_status
 from retainer.cli.words import account_json, account_words, ended_words

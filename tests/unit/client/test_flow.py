@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retainer.flow import Exchange, Next, Reply, decide
+from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.protocol.problems import ProblemType
 
 CHALLENGED = Reply(402, ProblemType.PAYMENT_REQUIRED, challenged=True)

@@ -8,7 +8,7 @@ import pytest
 from retainer.chain.errors import ChainUnavailableError, TransactionRefusedError
 from retainer.chain.fake import Fate
 from retainer.errors import CloseRefusedError, CloseUnconfirmedError, OpeningRefusedError, OpeningUnconfirmedError
-from retainer.opener import Submit
+from retainer.flows.opener import Submit
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
 from tests.unit.client.conftest import Stage

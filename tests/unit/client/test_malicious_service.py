@@ -7,7 +7,6 @@ import httpx
 import pytest
 from solders.pubkey import Pubkey
 
-from retainer.caps import SpendingCaps
 from retainer.errors import (
     CapError,
     ClientError,
@@ -19,7 +18,6 @@ from retainer.errors import (
     SettlementError,
     UnknownSessionError,
 )
-from retainer.pins import Pins
 from retainer.protocol.actions import OpenAction
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import PAYMENT_CHANNELS_PROGRAM_ID, TOKEN_2022_PROGRAM_ID, Network
@@ -28,6 +26,8 @@ from retainer.protocol.offers import SessionRequest
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import VoucherSigner
+from retainer.trust.caps import SpendingCaps
+from retainer.trust.pins import Pins
 from tests.unit.client.conftest import Stage
 from tests.unit.client.service import NOW, PRICE, URL, metered, resigned
 

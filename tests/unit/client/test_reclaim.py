@@ -5,9 +5,9 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.errors import PinError, SessionError, UnknownSessionError
-from retainer.pins import Pins
+from retainer.flows.reclaim import ReclaimStep, reclaim
 from retainer.protocol.session import SessionState
-from retainer.reclaim import ReclaimStep, reclaim
+from retainer.trust.pins import Pins
 from tests.unit.client.conftest import Stage
 from tests.unit.client.service import NOW, URL
 

@@ -8,13 +8,13 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from retainer.accounting import check_settlement
-from retainer.book import BookError
-from retainer.channel import Channel, Settlement
-from retainer.channel_json import channel_from_json, channel_to_json
+from retainer.channels.accounting import check_settlement
+from retainer.channels.book import BookError
+from retainer.channels.channel import Channel, Settlement
+from retainer.channels.channel_json import channel_from_json, channel_to_json
 from retainer.errors import OfferError, StoreError
-from retainer.offers import origin_of, read_offers
-from retainer.opening import build_opening
+from retainer.flows.offers import origin_of, read_offers
+from retainer.flows.opening import build_opening
 from retainer.protocol.actions import OpenAction
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import MAX_TRANSACTION_BYTES, TOKEN_PROGRAM_ID

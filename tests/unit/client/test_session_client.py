@@ -8,10 +8,9 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from retainer.caps import SpendingCaps
 from retainer.chain.fake import FakeChain
 from retainer.errors import CapError, ClientError, OfferError
-from retainer.opener import Submit
+from retainer.flows.opener import Submit
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from retainer.protocol.offers import SessionRequest
@@ -19,6 +18,7 @@ from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.session_client import SessionClient
+from retainer.trust.caps import SpendingCaps
 from tests.unit.client.conftest import Stage
 from tests.unit.client.service import NOW, PRICE, URL
 

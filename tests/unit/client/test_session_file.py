@@ -10,11 +10,11 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from retainer.channel import Channel
-from retainer.channel_json import channel_from_json, channel_to_json
+from retainer.channels.channel import Channel
+from retainer.channels.channel_json import channel_from_json, channel_to_json
 from retainer.cli.session_file import FileChannelStore
 from retainer.errors import StoreError
-from retainer.opening import build_opening
+from retainer.flows.opening import build_opening
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from tests.unit.client.conftest import Stage

@@ -9,11 +9,11 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import TransactionInfo
 from retainer.chain.fake import FakeChain
 from retainer.errors import CloseRefusedError, CloseUnconfirmedError
+from retainer.flows.settlements import find_opening, find_settlement, read_settlement
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.views import SessionView
-from retainer.settlements import find_opening, find_settlement, read_settlement
 from tests.unit.client.conftest import Stage
 from tests.unit.client.service import PRICE, URL
 

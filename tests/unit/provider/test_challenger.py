@@ -9,8 +9,8 @@ from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.fake import FakeChain
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
-from retainer_provider.challenger import Challenger
-from retainer_provider.refusals import RefusedError
+from retainer_provider.sessions.refusals import RefusedError
+from retainer_provider.wire.challenger import Challenger
 from tests.books import key
 from tests.shop import SECRET, identity, offers
 from tests.times import ChainClock

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 from solders.keypair import Keypair
 
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.cli import main
 from retainer_provider.keys import load_keypair, load_secrets
 from retainer_provider.settings import load_settings
-from retainer_provider.stores.sqlite import SqliteLedger
 from tests.books import key, open_session
 
 MINT = str(key("mint"))

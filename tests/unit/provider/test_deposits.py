@@ -19,7 +19,7 @@ from retainer.protocol.pda import derive_vault
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, VoucherSigner
 from retainer.protocol.transactions import OpenRequest
-from retainer_provider.deposits import (
+from retainer_provider.sessions.deposits import (
     Demands,
     check_account,
     check_credential,
@@ -29,7 +29,7 @@ from retainer_provider.deposits import (
     check_transaction,
     read_transaction,
 )
-from retainer_provider.refusals import Refusal
+from retainer_provider.sessions.refusals import Refusal
 from tests.books import key
 from tests.shop import DEPOSIT, GRACE, MINIMUM, PRICE, SECRET, Agent, Opening, identity, offers
 

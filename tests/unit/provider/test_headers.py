@@ -1,4 +1,4 @@
-from retainer_provider.headers import decode, to_client, to_upstream, values
+from retainer_provider.wire.headers import decode, to_client, to_upstream, values
 
 RAW = [
     (b"Host", b"shop.test"),

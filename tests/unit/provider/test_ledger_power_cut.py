@@ -13,9 +13,9 @@ import apsw
 import pytest
 
 from retainer.protocol.usage import usage_root
-from retainer_provider.outcomes import ReserveOutcome
-from retainer_provider.stores import sqlite_file
-from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.books.outcomes import ReserveOutcome
+from retainer_provider.books.stores import sqlite_file
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import commit_of, held, open_session, reserve
 from tests.disks import PowerCutDisk
 

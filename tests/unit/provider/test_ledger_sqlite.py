@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from retainer_provider.ledger import LedgerError, LedgerUnavailableError
-from retainer_provider.outcomes import CommitOutcome, ReserveOutcome
-from retainer_provider.records import CommitFacts, StoredAnswer
-from retainer_provider.stores import sqlite_file
-from retainer_provider.stores.sqlite import SqliteLedger
+from retainer_provider.books.ledger import LedgerError, LedgerUnavailableError
+from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome
+from retainer_provider.books.records import CommitFacts, StoredAnswer
+from retainer_provider.books.stores import sqlite_file
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import PRICE, answer_of, ask, commit_of, held, new_session, open_session, reserve
 from tests.disks import FaultyDisk
 
@@ -36,7 +36,7 @@ async def test_one_file_serves_one_process(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = await SqliteLedger.open(path)
     script = (
-        "import sys; from pathlib import Path; from retainer_provider.stores.sqlite_file import open_database\n"
+        "import sys; from pathlib import Path; from retainer_provider.books.stores.sqlite_file import open_database\n"
         "try: open_database(Path(sys.argv[1]))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -3,7 +3,7 @@ import pytest
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
 from retainer.protocol.sla import KEPT, Verdict
-from retainer_provider.meter import Charge, Quote, decide, quote
+from retainer_provider.books.meter import Charge, Quote, decide, quote
 
 
 def test_a_quote_is_whole_units_at_the_price() -> None:

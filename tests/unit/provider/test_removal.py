@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.base import TransactionInfo
 from retainer.protocol.constants import PROGRAM_ID
-from retainer_provider.removal import Removal, RemovalKind, find_removal, removal_in
+from retainer_provider.settling.removal import Removal, RemovalKind, find_removal, removal_in
 from tests.books import DEPOSIT, GRACE, PRICE
 from tests.nodes import Node
 from tests.trading import Trade, trade_on
@@ -85,7 +85,7 @@ async def test_noise_at_the_address_does_not_hide_the_end(
     node: Node, trade: Trade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anyone can mention the address afterwards; the pages are walked back to the end."""
-    monkeypatch.setattr("retainer_provider.removal._PAGE", 3)
+    monkeypatch.setattr("retainer_provider.settling.removal._PAGE", 3)
     session, info = await closed(trade, node)
     for _ in range(8):
         await trade.mention(session)

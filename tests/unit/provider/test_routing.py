@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retainer_provider.offers import Offer
-from retainer_provider.routing import RouteTable, Unpriced
 from retainer_provider.settings import SettingsError
+from retainer_provider.wire.routing import RouteTable, Unpriced
 from tests.books import key
 from tests.shop import offers
 

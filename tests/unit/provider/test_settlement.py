@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionAccount
-from retainer_provider.records import SessionRecord, SettlementPlan
-from retainer_provider.settlement import Mismatch, plan_settlement
+from retainer_provider.books.records import SessionRecord, SettlementPlan
+from retainer_provider.settling.settlement import Mismatch, plan_settlement
 from tests.books import DEPOSIT, NOW, PRICE, account_of, key, new_session, record_of
 
 

@@ -13,9 +13,9 @@ from retainer.chain.raw import decode_signed
 from retainer.protocol.constants import COMPUTE_BUDGET_PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from retainer.protocol.instruction_data import CloseData
 from retainer.protocol.session import SessionState
-from retainer_provider.outcomes import SignedOutcome
-from retainer_provider.records import SettlementStage
-from retainer_provider.settler import SettlementOutcome, Settler, SettlerOptions
+from retainer_provider.books.outcomes import SignedOutcome
+from retainer_provider.books.records import SettlementStage
+from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
 from tests.books import DEPOSIT, PRICE
 from tests.nodes import Killed, Life, Mortal, Node, program_data
 from tests.trading import FUNDS, OPERATOR, Trade, trade_on

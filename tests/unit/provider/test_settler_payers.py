@@ -13,7 +13,7 @@ from retainer.chain.base import Commitment
 from retainer.chain.sessions import session_account
 from retainer.chain.testing import create_ata, token_balance
 from retainer.protocol.session import SessionState
-from retainer_provider.settler import SettlementOutcome
+from retainer_provider.settling.settler import SettlementOutcome
 from tests.books import DEPOSIT, GRACE, PRICE
 from tests.nodes import Node
 from tests.trading import FUNDS, OPERATOR, PAYER, Trade, trade_on

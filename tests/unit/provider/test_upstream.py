@@ -3,9 +3,9 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from retainer_provider.answers import Answer
 from retainer_provider.clock import SystemClock
-from retainer_provider.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
+from retainer_provider.wire.answers import Answer
+from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
 
 SCOPE: Scope = {"type": "http", "method": "POST", "headers": [], "extensions": {"http.response.pathsend": {}}}
 

@@ -11,9 +11,9 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Commitment
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.session import SessionState
-from retainer_provider.outcomes import ReserveOutcome
-from retainer_provider.settler import SettlementOutcome
-from retainer_provider.watcher import ChainView, Watcher
+from retainer_provider.books.outcomes import ReserveOutcome
+from retainer_provider.settling.settler import SettlementOutcome
+from retainer_provider.settling.watcher import ChainView, Watcher
 from tests.books import DEPOSIT, GRACE, PRICE, reserve
 from tests.nodes import Node
 from tests.trading import Trade, trade_on
@@ -119,7 +119,7 @@ async def test_a_foreign_account_changes_nothing(node: Node, trade: Trade) -> No
 
 
 async def test_all_pages_are_read(trade: Trade, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retainer_provider.watcher._PAGE", 2)
+    monkeypatch.setattr("retainer_provider.settling.watcher._PAGE", 2)
     sessions = [await trade.open() for _ in range(5)]
     for session_id in sessions:
         await trade.request_close(session_id)

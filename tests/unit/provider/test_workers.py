@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.session import SessionState
-from retainer_provider.ledger import LedgerUnavailableError
-from retainer_provider.outcomes import ReserveOutcome
-from retainer_provider.watcher import ChainView, Watcher
-from retainer_provider.workers import Sweeper, WorkerOptions, Workers
+from retainer_provider.books.ledger import LedgerUnavailableError
+from retainer_provider.books.outcomes import ReserveOutcome
+from retainer_provider.settling.watcher import ChainView, Watcher
+from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from tests.books import DEPOSIT, GRACE, PRICE, commit_of, held, key, new_session, reserve
 from tests.nodes import Node
 from tests.trading import Trade, trade_on

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from retainer import SessionClient
-from retainer.answers import problem_of
+from retainer.flows.answers import problem_of
 from retainer.protocol.problems import ProblemType
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running

@@ -17,12 +17,12 @@ import httpx
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from retainer.answers import problem_of
 from retainer.chain.confirm import confirm
 from retainer.chain.testing import create_mint, mint_to
-from retainer.channel import Channel
-from retainer.offers import Offer, read_offers
-from retainer.opening import build_opening
+from retainer.channels.channel import Channel
+from retainer.flows.answers import problem_of
+from retainer.flows.offers import Offer, read_offers
+from retainer.flows.opening import build_opening
 from retainer.protocol.actions import OpenAction, UseAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import sign_proof

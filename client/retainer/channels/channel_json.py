@@ -1,0 +1,120 @@
+"""Sessions as JSON, for stores that outlive the process. What is written holds a bearer token: keep it private."""
+
+import base64
+from typing import Final
+
+from retainer.channels.book import Book, Span
+from retainer.channels.channel import Channel, Settlement
+from retainer.errors import StoreError
+from retainer.flows.offers import Offer
+from retainer.protocol import fields
+from retainer.protocol.actions import UseAction
+from retainer.protocol.constants import MAX_TRANSACTION_BYTES
+from retainer.protocol.credentials import parse_authorization
+from retainer.protocol.encoding import Json
+from retainer.protocol.errors import MessageError
+from retainer.protocol.fields import Fields
+from retainer.protocol.receipts import parse_receipt, receipt_header
+from retainer.protocol.session import SessionState
+
+VERSION: Final = "1"
+
+
+def channel_to_json(channel: Channel) -> dict[str, Json]:
+    """Everything that cannot be derived; challenge, proof and address travel in the credential that pays requests."""
+    return fields.present(
+        {
+            "version": VERSION,
+            "method": channel.offer.method,
+            "url": channel.offer.url,
+            "credential": channel.use_header(),
+            "deposit": str(channel.deposit),
+            "creationSignature": channel.creation_signature,
+            "createdAt": channel.created_at,
+            "state": str(channel.state),
+            "opening": channel.opening,
+            "transaction": None if channel.transaction is None else base64.b64encode(channel.transaction).decode(),
+            "book": _book_to_json(channel.book),
+            "receipt": None if channel.receipt is None else receipt_header(channel.receipt),
+            "dispute": channel.dispute,
+            "settlement": None if channel.settlement is None else _settlement_to_json(channel.settlement),
+        }
+    )
+
+
+def channel_from_json(value: object) -> Channel:
+    """Read ``channel_to_json``'s form; StoreError says what is wrong with it."""
+    try:
+        return _read(Fields(value, "session"))
+    except MessageError as error:
+        raise StoreError(f"a kept session cannot be read: {error}") from None
+
+
+def _read(kept: Fields) -> Channel:
+    kept.require("version", fields.exactly(VERSION))
+    credential = parse_authorization(kept.require("credential", fields.filled_text))
+    if not isinstance(credential.action, UseAction):
+        raise MessageError("session.credential does not pay requests")
+    settlement = kept.inside_optional("settlement")
+    receipt = kept.optional("receipt", fields.filled_text)
+    return Channel(
+        address=credential.action.channel_id,
+        offer=Offer(
+            method=kept.require("method", fields.filled_text),
+            url=kept.require("url", fields.filled_text),
+            challenge=credential.challenge,
+            request=credential.challenge.session_request(),
+        ),
+        proof=credential.action.authentication,
+        deposit=kept.require("deposit", fields.units),
+        creation_signature=kept.require("creationSignature", fields.filled_text),
+        created_at=kept.require("createdAt", fields.integer()),
+        state=kept.require("state", fields.member(SessionState)),
+        opening=kept.optional("opening", fields.filled_text),
+        transaction=kept.optional("transaction", fields.base64_bytes(MAX_TRANSACTION_BYTES)),
+        book=_read_book(kept.inside("book")),
+        receipt=None if receipt is None else parse_receipt(receipt),
+        dispute=kept.optional("dispute", fields.filled_text),
+        settlement=None if settlement is None else _read_settlement(settlement),
+    )
+
+
+def _book_to_json(book: Book) -> dict[str, Json]:
+    return {
+        "charged": str(book.charged),
+        "spent": str(book.spent),
+        "answered": [[first, last] for first, last in book.answered],
+        "outstanding": [*sorted(book.outstanding)],
+    }
+
+
+def _read_book(book: Fields) -> Book:
+    return Book(
+        charged=book.require("charged", fields.units),
+        spent=book.require("spent", fields.units),
+        answered=book.require("answered", fields.list_of(_span)),
+        outstanding=frozenset(book.require("outstanding", fields.list_of(fields.filled_text))),
+    )
+
+
+def _span(value: object) -> Span:
+    ends = fields.list_of(fields.integer(1))(value)
+    if len(ends) != 2 or ends[0] > ends[1]:  # noqa: PLR2004  first and last
+        raise fields.FieldValueError("must be a first and a last number")
+    return ends[0], ends[1]
+
+
+def _settlement_to_json(settlement: Settlement) -> dict[str, Json]:
+    return {
+        "signature": settlement.signature,
+        "settled": str(settlement.settled),
+        "refunded": str(settlement.refunded),
+    }
+
+
+def _read_settlement(settlement: Fields) -> Settlement:
+    return Settlement(
+        signature=settlement.require("signature", fields.filled_text),
+        settled=settlement.require("settled", fields.units),
+        refunded=settlement.require("refunded", fields.units),
+    )

@@ -1,0 +1,1 @@
+"""What the client does: open, pay, close, and leave without the service."""

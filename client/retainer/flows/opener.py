@@ -1,0 +1,180 @@
+"""Opening sessions: check, sign, hand over, and take an interrupted opening up again instead of paying twice."""
+
+import secrets
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+
+from retainer.chain.confirm import ConfirmationOutcome, confirm
+from retainer.chain.errors import SendOutcomeUnknownError, TransactionRefusedError
+from retainer.chain.sessions import session_account
+from retainer.channels.accounting import check_receipt
+from retainer.channels.book import BookError
+from retainer.channels.channel import Channel
+from retainer.errors import CapError, OpeningRefusedError, OpeningUnconfirmedError, ReceiptError
+from retainer.flows.answers import problem_of, receipt_of, words_of
+from retainer.flows.lifecycle import ask_until
+from retainer.flows.offers import Offer
+from retainer.flows.opening import build_opening
+from retainer.flows.setup import Setup
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import OPEN_SLOT_WINDOW
+from retainer.protocol.errors import MessageError
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import SessionAccount
+from retainer.trust.caps import Amount, Deposited, in_base_units
+from retainer.trust.facts import read_facts
+from retainer.trust.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
+
+_SALT_BITS: Final = 64
+_CONFIRMATION_SECONDS: Final = 90.0
+# The outcome is still open: asking again is what these ask for.
+_OPEN: Final = frozenset(
+    {
+        ProblemType.DEPOSIT_UNCONFIRMED,
+        ProblemType.REQUEST_IN_FLIGHT,
+        ProblemType.CHAIN_UNAVAILABLE,
+        ProblemType.SERVICE_UNAVAILABLE,
+    }
+)
+
+
+class Submit(StrEnum):
+    """Who sends the opening transaction to the chain."""
+
+    PROVIDER = "provider"
+    SELF = "self"
+
+
+class Opener:
+    """Opens sessions with the payer's own funds."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+
+    async def open(self, offer: Offer, amount: Amount | None, submit: Submit = Submit.PROVIDER) -> Channel:
+        """Deposit ``amount`` and return the live session.
+
+        When None, the caller's standing deposit, else what the service suggests, as far as the caps allow.
+
+        RefusedError and OfferError: nothing was signed. OpeningRefusedError: the service did not take it.
+        OpeningUnconfirmedError: the deposit is on its way, and ``confirm`` takes it up again.
+        """
+        setup = self._setup
+        now = setup.now()
+        require_trusted(offer, payer=setup.payer, pins=setup.pins, caps=setup.caps, now=now)
+        facts = await read_facts(setup.chain, offer.request.currency, setup.payer)
+        require_on_chain(offer, facts, setup.caps)
+        deposit = self._deposit(offer, amount, facts)
+        require_deposit(offer, deposit, facts)
+        signing = Deposited(now, offer.request.currency, deposit)
+        setup.caps.require_deposit(signing, facts.decimals, setup.deposits)
+        channel = build_opening(
+            offer,
+            setup.signer,
+            deposit=deposit,
+            salt=secrets.randbits(_SALT_BITS),
+            token_program=facts.token_program,
+            now=now,
+            self_sent=submit is Submit.SELF,
+        )
+        # Kept before anything leaves: whatever interrupts us, the session can be found and its deposit got back.
+        await setup.store.set(channel)
+        setup.deposits.append(signing)
+        return await self.confirm(channel)
+
+    async def confirm(self, channel: Channel) -> Channel:
+        """Hand the same opening over until the service has confirmed it; asking again never deposits again."""
+        if channel.transaction is not None:
+            await self._send(channel, channel.transaction)
+        response = await ask_until(
+            self._setup,
+            channel.offer,
+            channel.opening or channel.use_header(),
+            undecided=_undecided,
+            seconds=_CONFIRMATION_SECONDS,
+        )
+        if response is None:
+            raise OpeningUnconfirmedError(
+                f"the service has not confirmed the deposit of session {channel.session_id} yet; do the same again "
+                "to go on waiting. No second deposit is made meanwhile",
+                channel.session_id,
+            )
+        return await (self._opened if response.is_success else self._refused)(channel, response)
+
+    async def _opened(self, channel: Channel, response: httpx.Response) -> Channel:
+        try:
+            receipt = receipt_of(response)
+            if receipt is None:
+                raise BookError("there is none")
+            check_receipt(channel, receipt)
+        except (BookError, MessageError) as error:
+            reason = f"the receipt for opening session {channel.session_id} cannot be right: {error}"
+            await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
+            raise ReceiptError(f"{reason}; nothing is spent from it", channel.session_id, response) from None
+        return await self._setup.update(channel.session_id, Channel.opened)
+
+    async def _refused(self, channel: Channel, response: httpx.Response) -> Channel:
+        setup, problem = self._setup, problem_of(response)
+        said = words_of(response)
+        if await self._account(channel) is not None:
+            reason = f"the service took the deposit of session {channel.session_id} and refuses to serve it: {said}"
+            await setup.update(channel.session_id, lambda kept: kept.disputed(reason))
+            raise OpeningRefusedError(f"{reason}. Close the session to get it back", channel.session_id, problem)
+        if await self._may_still_land(channel):
+            note = "If the service sends it all the same, the deposit appears under this address and can be got back"
+        else:
+            note = "It can no longer reach the chain, so nothing was deposited"
+        await setup.update(channel.session_id, Channel.abandoned)
+        raise OpeningRefusedError(
+            f"the service refused to open session {channel.session_id}: {said}. {note}", channel.session_id, problem
+        )
+
+    async def _account(self, channel: Channel) -> SessionAccount | None:
+        program = channel.offer.request.channel_program
+        return await session_account(self._setup.chain, channel.address, program_id=program)
+
+    async def _may_still_land(self, channel: Channel) -> bool:
+        slot = channel.offer.request.recent_slot or 0
+        return await self._setup.chain.slot() <= slot + OPEN_SLOT_WINDOW
+
+    async def _send(self, channel: Channel, transaction: bytes) -> None:
+        """Send it, or send the same bytes again: the chain takes them once."""
+        setup = self._setup
+        try:
+            await setup.chain.send(transaction)
+            outcome = await confirm(setup.chain, channel.creation_signature, clock=setup.timer)
+            refusal = f"it failed on chain, transaction {channel.creation_signature}"
+        except SendOutcomeUnknownError:
+            return  # the service looks for the signature, and this client sends again when asked again
+        except TransactionRefusedError as error:
+            outcome, refusal = ConfirmationOutcome.FAILED, str(error)
+        # A refusal can also mean that it landed long ago and its blockhash has died since: then the account is there.
+        if outcome is ConfirmationOutcome.FAILED and await self._account(channel) is None:
+            await setup.update(channel.session_id, Channel.abandoned)
+            raise OpeningRefusedError(
+                f"session {channel.session_id} was not opened: {refusal}. Nothing was deposited", channel.session_id
+            )
+
+    def _deposit(self, offer: Offer, amount: Amount | None, facts: ChainFacts) -> BaseUnits:
+        amount = self._setup.deposit if amount is None else amount
+        if amount is not None:
+            return in_base_units(amount, facts.decimals)
+        cap, suggested = self._setup.caps.per_session, offer.suggested_deposit
+        if cap is None:
+            raise CapError(
+                "a session would have to be opened, and nothing says how much it may hold; nothing was signed. Name a "
+                "deposit (deposit=, --deposit), cap it with SpendingCaps(per_session=...), or use create_session"
+            )
+        most = in_base_units(cap, facts.decimals)
+        return most if suggested is None else min(suggested, most)
+
+
+def _undecided(response: httpx.Response) -> bool:
+    problem = problem_of(response)
+    if problem is not None:
+        return problem.type in _OPEN
+    # No word of the service's own: an overloaded gateway in between has refused nothing.
+    return response.is_server_error or response.status_code == HTTPStatus.TOO_MANY_REQUESTS

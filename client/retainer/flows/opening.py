@@ -1,0 +1,101 @@
+"""Building an opening: the signed transaction, the proof, and the credential that carries both."""
+
+from solders.pubkey import Pubkey
+
+from retainer.channels.channel import Channel
+from retainer.errors import OfferError
+from retainer.flows.offers import Offer
+from retainer.protocol.actions import OpenAction
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.authentication import SessionProof, proof_message
+from retainer.protocol.constants import MAX_TRANSACTION_BYTES
+from retainer.protocol.credentials import Credential, authorization_header
+from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
+from retainer.protocol.pda import derive_ata, derive_session
+from retainer.wallet import Signer, sign_transaction
+
+
+def build_opening(
+    offer: Offer,
+    signer: Signer,
+    *,
+    deposit: BaseUnits,
+    salt: int,
+    token_program: Pubkey,
+    now: int,
+    self_sent: bool = False,
+) -> Channel:
+    """Sign the opening of ``deposit`` base units for an offer that has passed the policy: a session that is PENDING.
+
+    ``salt`` (u64) tells sessions apart that open in the same slot. With ``self_sent`` the credential names the
+    transaction's signature instead of carrying it, for a caller that sends it to the chain itself.
+    """
+    request, payer = offer.request, signer.pubkey()
+    if request.recent_blockhash is None or request.recent_slot is None or request.grace_period_seconds is None:
+        raise OfferError("the challenge has no blockhash, slot and grace period to open a session with")
+    stock = OpenParams(
+        payer=payer,
+        rent_payer=payer,
+        payee=request.recipient,
+        mint=request.currency,
+        authorized_signer=offer.operator,
+        salt=salt,
+        deposit=deposit,
+        grace_period=request.grace_period_seconds,
+        open_slot=request.recent_slot,
+        payer_token=derive_ata(payer, request.currency, token_program),
+        token_program=token_program,
+    )
+    address, _ = derive_session(stock.seeds, request.channel_program)
+    instruction = (
+        open_with_terms(_with_terms(stock, offer), request.channel_program)
+        if request.retainer
+        else open_session(stock, request.channel_program)
+    )
+    transaction, signature = sign_transaction(signer, [instruction], request.recent_blockhash)
+    if len(transaction) > MAX_TRANSACTION_BYTES:
+        raise OfferError(f"the opening needs {len(transaction)} bytes; a transaction has {MAX_TRANSACTION_BYTES}")
+    proof = _prove(offer, address, signer)
+    action = OpenAction(
+        channel_id=address,
+        payer=payer,
+        payee=stock.payee,
+        mint=stock.mint,
+        authorized_signer=stock.authorized_signer,
+        salt=salt,
+        deposit=deposit,
+        grace_period=stock.grace_period,
+        open_slot=stock.open_slot,
+        transaction=None if self_sent else transaction,
+        signature=signature if self_sent else None,
+        authentication=proof,
+    )
+    return Channel(
+        address=address,
+        offer=offer,
+        proof=proof,
+        deposit=deposit,
+        creation_signature=str(signature),
+        created_at=now,
+        opening=authorization_header(Credential(offer.challenge, action)),
+        transaction=transaction if self_sent else None,
+    )
+
+
+def _with_terms(stock: OpenParams, offer: Offer) -> OpenWithTermsParams:
+    terms = offer.request.retainer
+    if terms is None:
+        raise OfferError("the offer has no terms to commit")
+    return OpenWithTermsParams(
+        **{name: getattr(stock, name) for name in OpenParams.__slots__},
+        operator=terms.operator,
+        price_per_unit=terms.price,
+        expires_at=terms.expires_at,
+        sla_hash=terms.sla_hash,
+    )
+
+
+def _prove(offer: Offer, address: Pubkey, signer: Signer) -> SessionProof:
+    payer = signer.pubkey()
+    signature = signer.sign_message(proof_message(offer.challenge.id, address, payer))
+    return SessionProof(offer.challenge.id, payer, signature)

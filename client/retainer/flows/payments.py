@@ -1,0 +1,145 @@
+"""Which session pays a request: found, taken up again, or opened; and what its answer does to the books."""
+
+import asyncio
+from weakref import WeakValueDictionary
+
+import httpx
+
+from retainer.channels.accounting import enter_receipt
+from retainer.channels.book import BookError
+from retainer.channels.channel import Channel
+from retainer.errors import ClientError, PinError, ReceiptError, SessionError
+from retainer.flows.answers import problem_of, receipt_of
+from retainer.flows.offers import Offer, Scope, origin_of
+from retainer.flows.opener import Opener
+from retainer.flows.setup import Setup
+from retainer.protocol.digests import request_digest
+from retainer.protocol.errors import MessageError
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.receipts import Receipt
+from retainer.protocol.session import SessionState
+from retainer.trust.policy import require_trusted
+
+# After these the first request under the key runs or has run: its outcome is not known from this answer.
+_STILL_OPEN = frozenset({ProblemType.REQUEST_IN_FLIGHT, ProblemType.IDEMPOTENCY_CONFLICT})
+
+
+class Payments:
+    """Sessions of one client, by what they pay for. Requests of one client that need a session share it."""
+
+    def __init__(self, setup: Setup, opener: Opener) -> None:
+        self._setup = setup
+        self._opener = opener
+        self._paying: dict[str, Scope] = {}
+        # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
+        self._opening: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
+
+    async def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        await self._setup.timer.sleep(seconds)
+
+    async def expected(self, url: httpx.URL) -> Channel | None:
+        """The live session that paid this host last: a guess that spares the first 402."""
+        scope = self._paying.get(origin_of(url))
+        channel = await self._setup.store.get(self._setup.payer, scope) if scope else None
+        return channel if channel is not None and channel.state is SessionState.ACTIVE else None
+
+    async def named(self, session_id: str, url: httpx.URL) -> Channel:
+        """The session that the caller chose; SessionError when it cannot pay, PinError where it must not be shown."""
+        channel = await self._setup.channel(session_id)
+        if not channel.pays_at(url):
+            raise PinError(f"session {session_id} pays at {channel.scope.origin} only, not at {origin_of(url)}")
+        if channel.dispute is not None:
+            raise SessionError(f"session {session_id} is in dispute: {channel.dispute}. Close it", session_id)
+        if not channel.usable:
+            raise SessionError(f"session {session_id} is {channel.state}; open another one", session_id)
+        return await self._live(channel)
+
+    async def fitting(self, offers: list[Offer]) -> Channel:
+        """A session for one of the offers: one that is open, else a new one for the first that may be paid."""
+        for offer in offers:
+            async with self._alone(offer.scope):
+                channel = await self._setup.store.get(self._setup.payer, offer.scope)
+                if channel is not None:
+                    return self.remember(await self._live(channel))
+        offer = self.acceptable(offers)
+        # Requests that meet the same challenge at once wait here, and all but the first find the session open.
+        async with self._alone(offer.scope):
+            channel = await self._setup.store.get(self._setup.payer, offer.scope)
+            opened = await (self._opener.open(offer, None) if channel is None else self._live(channel))
+            return self.remember(opened)
+
+    async def replacing(self, stale: Channel, offers: list[Offer], *, unknown: bool) -> Channel:
+        """Retire a session that can never pay again, and return the one that pays instead.
+
+        One that is ``unknown`` to its own service will not be settled by it either: that is worth a dispute.
+        """
+        reason = "the service does not know it any more; reclaim its deposit without the service"
+        await self._setup.update(
+            stale.session_id, lambda kept: kept.disputed(reason) if unknown else kept.closing() if kept.usable else kept
+        )
+        return await self.fitting(offers)
+
+    async def sent(self, channel: Channel, key: str) -> None:
+        """Note a request before it leaves."""
+        await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.sent(key)))
+
+    async def answered(self, channel: Channel, key: str, response: httpx.Response) -> Receipt | None:
+        """Enter what an answer says about money, and return its receipt.
+
+        ReceiptError when it cannot be right; the session is then in dispute, and nothing more is spent from it.
+        """
+        try:
+            receipt = receipt_of(response)
+            if receipt is None:
+                await self._unreceipted(channel, key, response)
+            else:
+                digest = _digest(response.request)
+                await self._setup.update(
+                    channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest)
+                )
+        except (BookError, MessageError) as error:
+            raise await self.dispute(channel, str(error), response) from None
+        return receipt
+
+    async def dispute(self, channel: Channel, fault: str, response: httpx.Response) -> ReceiptError:
+        """Stop spending from the session; the error to raise, with the answer read and kept in it."""
+        reason = f"a receipt of session {channel.session_id} cannot be right: {fault}"
+        await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
+        await response.aread()
+        return ReceiptError(f"{reason}. Nothing more is spent from it; close it", channel.session_id, response)
+
+    async def _unreceipted(self, channel: Channel, key: str, response: httpx.Response) -> None:
+        if response.is_error:
+            await response.aread()
+        problem = problem_of(response)
+        if problem is not None and problem.type not in _STILL_OPEN:
+            await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.refused(key)))
+
+    def _alone(self, scope: Scope) -> asyncio.Lock:
+        return self._opening.setdefault(scope, asyncio.Lock())
+
+    async def _live(self, channel: Channel) -> Channel:
+        return await self._opener.confirm(channel) if channel.state is SessionState.PENDING else channel
+
+    def remember(self, channel: Channel) -> Channel:
+        """Expect this session to pay its host from now on."""
+        self._paying[channel.scope.origin] = channel.scope
+        return channel
+
+    def acceptable(self, offers: list[Offer]) -> Offer:
+        """The first offer that the caller's rules allow; where they allow none, the refusal of the first."""
+        refusals = []
+        for offer in offers:
+            try:
+                setup = self._setup
+                require_trusted(offer, payer=setup.payer, pins=setup.pins, caps=setup.caps, now=setup.now())
+            except ClientError as refusal:
+                refusals.append(refusal)
+            else:
+                return offer
+        raise refusals[0]
+
+
+def _digest(request: httpx.Request) -> bytes:
+    return request_digest(request.method, request.url.raw_path.decode("ascii"), request.content)

@@ -1,0 +1,56 @@
+"""What every part of the client works with: keys, chain, network, rules, records and time, all injected."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import Chain
+from retainer.chain.confirm import Timer
+from retainer.channels.channel import Channel
+from retainer.errors import UnknownSessionError
+from retainer.stores import ChannelStore
+from retainer.trust.caps import Amount, Deposited, SpendingCaps
+from retainer.trust.pins import Pins
+from retainer.wallet import Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """``now`` is Unix seconds.
+
+    ``deposit`` is what a session gets that opens by itself; ``deposits`` what this client has signed so far.
+    """
+
+    signer: Signer
+    chain: Chain
+    http: httpx.AsyncClient
+    pins: Pins
+    caps: SpendingCaps
+    store: ChannelStore
+    now: Callable[[], int]
+    timer: Timer
+    deposit: Amount | None = None
+    deposits: list[Deposited] = field(default_factory=list)
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def payer(self) -> Pubkey:
+        """Whose sessions these are."""
+        return self.signer.pubkey()
+
+    async def channel(self, session_id: str) -> Channel:
+        """A session of this client; UnknownSessionError when it has none of this id."""
+        channel = await self.store.find(self.payer, session_id)
+        if channel is None:
+            raise UnknownSessionError(f"this client has no session {session_id}", session_id)
+        return channel
+
+    async def update(self, session_id: str, change: Callable[[Channel], Channel]) -> Channel:
+        """Apply ``change`` to the newest version and keep the result; updates of one client never overlap."""
+        async with self.writing:
+            changed = change(await self.channel(session_id))
+            await self.store.set(changed)
+            return changed

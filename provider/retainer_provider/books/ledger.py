@@ -1,0 +1,152 @@
+"""The ledger: who deposited what, what is reserved and spent, and what must still be settled.
+
+Every method is one transaction. Money is guarded inside the write itself, so that no interleaving of
+callers can overspend a deposit; expected alternatives are outcomes, exceptions mean that nothing is known.
+Times are unix seconds; amounts are base units below 2**63, which ``NewSession`` checks.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from retainer.protocol.errors import RetainerError
+from retainer.protocol.session import SessionAccount, SessionState
+from retainer.protocol.usage import UsageEntry
+from retainer_provider.books.outcomes import (
+    AbandonOutcome,
+    ActivateOutcome,
+    AdmitResult,
+    CloseBegin,
+    CommitResult,
+    DepositOutcome,
+    PlanOutcome,
+    RecordOutcome,
+    ReleaseOutcome,
+    ReserveResult,
+    SignedOutcome,
+)
+from retainer_provider.books.records import (
+    Commit,
+    NewSession,
+    Reservation,
+    ReserveRequest,
+    SessionRecord,
+    Settlement,
+    SettlementPlan,
+)
+
+
+class LedgerError(RetainerError):
+    """The ledger could not be opened, or used as it was; the text says what to do."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger takes no more money: it is closed, or its disk failed. Restart after looking at the disk."""
+
+
+class Ledger(Protocol):
+    """Durable books of one service. Any method may raise LedgerUnavailableError."""
+
+    async def admit(self, new: NewSession) -> AdmitResult:
+        """Write down a session that is about to be opened, as PENDING. An id once known stays known (F01)."""
+        ...
+
+    async def activate(
+        self, session_id: str, account: SessionAccount, signature: str | None, now: int
+    ) -> ActivateOutcome:
+        """PENDING -> ACTIVE with the deposit and terms that the account itself states."""
+        ...
+
+    async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
+        """PENDING -> ABANDONED: its deposit never came."""
+        ...
+
+    async def session(self, session_id: str) -> SessionRecord | None:
+        """One session as last committed."""
+        ...
+
+    async def sessions(
+        self,
+        *,
+        states: Collection[SessionState] | None = None,
+        limit: int = 100,
+        after: int = 0,
+    ) -> Sequence[SessionRecord]:
+        """Sessions in order of admission whose ``number`` is above ``after``; ``states`` are stored ones."""
+        ...
+
+    async def due(self, now: int, limit: int = 100) -> Sequence[SessionRecord]:
+        """ACTIVE sessions that expired or idled out: those the sweeper closes, earliest deadline first."""
+        ...
+
+    async def reserve(self, request: ReserveRequest) -> ReserveResult:
+        """Hold a request's price. The look-up by key comes first, then the state, then the balance."""
+        ...
+
+    async def commit(self, commit: Commit) -> CommitResult:
+        """Charge (or not), append the usage entry and keep the answer, in one durable transaction.
+
+        LOST means that nothing was written and the answer must not leave. What ``commit.finish`` raises is
+        raised here, with nothing written and the reservation still held.
+        """
+        ...
+
+    async def release(self, reservation: Reservation) -> ReleaseOutcome:
+        """Give a reservation back uncharged; twice is harmless."""
+        ...
+
+    async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
+        """ACTIVE -> CLOSING, durably: from here on nothing is reserved. Those in flight may still commit."""
+        ...
+
+    async def drained(self, session_id: str) -> None:
+        """Return once no reservation of the session is in flight."""
+        ...
+
+    async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
+        """Take over the account's deposit after a top-up. It never goes down, however often or late told (F02)."""
+        ...
+
+    async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
+        """The payer asked for its exit on chain: like ``begin_close``, and the deadline is remembered."""
+        ...
+
+    async def closing(self) -> Sequence[str]:
+        """Ids of the CLOSING sessions, which all need settling, earliest deadline first (F16)."""
+        ...
+
+    async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
+        """Store what ``close`` will say, once: CLOSING and drained only. An unsigned plan is replaced."""
+        ...
+
+    async def store_signed(
+        self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int
+    ) -> SignedOutcome:
+        """Keep the signed transaction before it is sent (F13); replaces one that is known to be dead."""
+        ...
+
+    async def settlement(self, session_id: str) -> Settlement | None:
+        """The session's settlement, live or done."""
+        ...
+
+    async def record_settled(
+        self, session_id: str, signature: str, settled: int, refunded: int, now: int
+    ) -> RecordOutcome:
+        """CLOSING -> REFUNDED with what the chain did. ``settled + refunded`` must be the whole deposit."""
+        ...
+
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        """Entries of the usage hash chain with a sequence above ``after``."""
+        ...
+
+    async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
+        """Drop stored answers of sessions closed before then, at most ``limit``; returns how many."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Why the ledger takes no more money, as a sentence; None while it does."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what is queued and let go of the database."""
+        ...

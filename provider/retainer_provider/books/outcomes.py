@@ -1,0 +1,133 @@
+"""What each ledger call can end in. Expected alternatives are enums; callers handle every one."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from retainer_provider.books.records import Reservation, SessionRecord, StoredAnswer
+
+
+class AdmitOutcome(StrEnum):
+    """Of writing down a session to be opened."""
+
+    ADMITTED = "admitted"
+    KNOWN_SAME = "known_same"  # the same opening told again: idempotent
+    KNOWN_OTHER = "known_other"  # the id belongs to another opening, for ever (F01)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitResult:
+    """With the session as the books have it."""
+
+    outcome: AdmitOutcome
+    session: SessionRecord
+
+
+class ActivateOutcome(StrEnum):
+    """Of a deposit that was confirmed."""
+
+    ACTIVATED = "activated"
+    ALREADY_ACTIVE = "already_active"
+    NOT_PENDING = "not_pending"  # abandoned, closing, refunded or unknown
+
+
+class AbandonOutcome(StrEnum):
+    """Of giving up on a deposit."""
+
+    ABANDONED = "abandoned"
+    NOT_PENDING = "not_pending"
+
+
+class ReserveOutcome(StrEnum):
+    """Of asking for a request's money."""
+
+    RESERVED = "reserved"
+    REPLAY = "replay"  # same key, same request: ``answer`` is the stored one
+    IN_FLIGHT = "in_flight"  # same key, same request, still running
+    CONFLICT = "conflict"  # same key, another request
+    DEPLETED = "depleted"
+    EXPIRED = "expired"
+    CLOSING = "closing"
+    CLOSED = "closed"  # refunded or abandoned
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    FREE_EXHAUSTED = "free_exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveResult:
+    """``reservation`` with RESERVED only, ``answer`` with REPLAY only, ``session`` with all but UNKNOWN."""
+
+    outcome: ReserveOutcome
+    reservation: Reservation | None = None
+    answer: StoredAnswer | None = None
+    session: SessionRecord | None = None
+
+
+class CommitOutcome(StrEnum):
+    """Of ending a request with an answer."""
+
+    COMMITTED = "committed"
+    LOST = "lost"  # the reservation is gone: nothing was charged, no answer may leave
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """With COMMITTED, ``answer`` is what ``finish`` made and ``session`` the record after the charge."""
+
+    outcome: CommitOutcome
+    session: SessionRecord | None = None
+    sequence: int = 0
+    usage_hash: bytes = b""
+    answer: StoredAnswer | None = None
+
+
+class ReleaseOutcome(StrEnum):
+    """Of ending a request without one."""
+
+    RELEASED = "released"
+    GONE = "gone"  # committed or released before
+
+
+class CloseBegin(StrEnum):
+    """Of barring new requests."""
+
+    STARTED = "started"
+    ALREADY = "already"  # closing already
+    CLOSED = "closed"  # refunded or abandoned
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+class DepositOutcome(StrEnum):
+    """Of a top-up that was confirmed."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"  # not above what is known
+    NOT_OPEN = "not_open"  # pending, abandoned or refunded
+    UNKNOWN = "unknown"
+
+
+class PlanOutcome(StrEnum):
+    """Of fixing what the settlement says."""
+
+    PLANNED = "planned"
+    SIGNED = "signed"  # a signed transaction is live: its plan stands
+    IN_FLIGHT = "in_flight"  # a request may still commit
+    STALE = "stale"  # the books moved on since the plan was made: make it anew
+    NOT_CLOSING = "not_closing"
+
+
+class SignedOutcome(StrEnum):
+    """Of keeping the signed settlement."""
+
+    STORED = "stored"
+    NO_PLAN = "no_plan"
+
+
+class RecordOutcome(StrEnum):
+    """Of writing down what the chain did."""
+
+    RECORDED = "recorded"
+    ALREADY = "already"
+    MISMATCH = "mismatch"  # settled + refunded is not the deposit: nothing written
+    NOT_CLOSING = "not_closing"

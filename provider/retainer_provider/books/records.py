@@ -1,0 +1,246 @@
+"""What the ledger keeps and is told: sessions, reservations, commits, answers, settlements."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from solders.pubkey import Pubkey
+
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.errors import AmountError
+from retainer.protocol.session import SessionState, VoucherSigner
+from retainer.protocol.usage import UsageEntry
+from retainer_provider.books.meter import Charge
+
+LEDGER_MAX = 2**63 - 1
+"""Largest amount that every SQL database's integer holds; a deposit above it is refused at the door."""
+
+
+def ledger_amount(value: int) -> BaseUnits:
+    """Check that the books can hold the amount, else AmountError."""
+    if not 0 <= value <= LEDGER_MAX:
+        raise AmountError(f"{value} base units are beyond the books: amounts lie between 0 and 2**63 - 1")
+    return BaseUnits(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """A session to be opened, as offered and asked for; amounts in base units.
+
+    ``deposit``, ``price`` and the like are what the challenge and the opening request state; the account on
+    chain replaces them at activation. ``sla_json`` is the canonical JSON of the terms, empty for none.
+    """
+
+    session_id: str  # base58 of the session PDA
+    offer_id: str
+    challenge_id: str  # of the opening challenge, which every ``use`` echoes
+    payer: Pubkey
+    payee: Pubkey
+    operator: Pubkey
+    authorized_signer: Pubkey
+    rent_payer: Pubkey
+    mint: Pubkey
+    decimals: int
+    token_program: Pubkey
+    escrow: Pubkey
+    salt: int
+    open_slot: int
+    voucher_signer: VoucherSigner
+    deposit: int
+    price: int
+    expires_at: int  # 0 = never
+    grace_period: int
+    sla_hash: bytes
+    sla_json: str
+    idle_timeout: int  # seconds, 0 = never
+    max_free_answers: int | None
+    creation_signature: str | None
+    created_at: int
+
+    def __post_init__(self) -> None:
+        ledger_amount(self.deposit)
+        ledger_amount(self.price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """A session as the books have it. ``state`` is stored: PENDING, ABANDONED, ACTIVE, CLOSING or REFUNDED.
+
+    DEPLETED and EXPIRED depend on balance and time: ``state_at``.
+    """
+
+    number: int  # order of admission, from 1
+    session_id: str
+    offer_id: str
+    challenge_id: str
+    payer: Pubkey
+    payee: Pubkey
+    operator: Pubkey
+    authorized_signer: Pubkey
+    rent_payer: Pubkey
+    mint: Pubkey
+    decimals: int
+    token_program: Pubkey
+    escrow: Pubkey
+    salt: int
+    open_slot: int
+    voucher_signer: VoucherSigner
+    deposit: BaseUnits
+    price: BaseUnits
+    expires_at: int
+    grace_period: int
+    sla_hash: bytes
+    sla_json: str
+    idle_timeout: int
+    max_free_answers: int | None
+    creation_signature: str | None
+    created_at: int
+    state: SessionState
+    opened_at: int  # of the account, 0 while PENDING
+    closure_started_at: int  # of the payer's request_close, 0 = none
+    spent: BaseUnits
+    reserved: BaseUnits
+    units_charged: int
+    sequence: int  # requests metered so far
+    free_answers: int
+    usage_root: bytes
+    last_activity_at: int
+    closing_reason: str | None
+    closed_at: int  # 0 = not yet
+    settled: BaseUnits | None  # with REFUNDED only, as are the next two
+    refund: BaseUnits | None
+    settlement_signature: str | None
+
+    @property
+    def remaining(self) -> BaseUnits:
+        """What is not spent, running requests not counted."""
+        return BaseUnits(self.deposit - self.spent)
+
+    @property
+    def deadline(self) -> int | None:
+        """Unix time from which the payer can withdraw and nothing can be settled any more."""
+        starts = [at for at in (self.closure_started_at, self.expires_at) if at]
+        return min(starts) + self.grace_period if starts else None
+
+    def state_at(self, now: int) -> SessionState:
+        """The state that people see: an ACTIVE session may be EXPIRED, or DEPLETED (cannot pay one more unit)."""
+        if self.state is not SessionState.ACTIVE:
+            return self.state
+        if self.expires_at and now >= self.expires_at:
+            return SessionState.EXPIRED
+        if self.remaining < max(self.price, 1):
+            return SessionState.DEPLETED
+        return SessionState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer kept for replay. ``body`` is None where it was over the caps: then only the receipt replays."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+    receipt: str  # value of the Payment-Receipt header
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """How many bytes of bodies are kept for replay: of one answer, and of all of a session's together."""
+
+    answer_bytes: int = 256 * 1024
+    session_bytes: int = 16 * 1024 * 1024
+
+    def room(self, kept: int) -> int:
+        """The largest body still kept when ``kept`` bytes are."""
+        return min(self.answer_bytes, self.session_bytes - kept)
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveRequest:
+    """``fingerprint`` is SHA-256 of method, target and body. Without ``key`` the request is its own, never replayed."""
+
+    session_id: str
+    key: str | None
+    fingerprint: bytes
+    amount: int
+    units: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A price held for one running request. It lives as long as the process: a crash releases it."""
+
+    id: int
+    session_id: str
+    key: str | None
+    fingerprint: bytes
+    amount: BaseUnits
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDraft:
+    """What was observed of a request; the ledger adds sequence, charge and running total."""
+
+    timestamp_ms: int
+    method: str
+    target: str
+    request_digest: str
+    response_digest: str
+    status: int
+    latency_ms: int
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFacts:
+    """The final numbers of a request, from which its receipt is made."""
+
+    session: SessionRecord  # after the charge
+    entry: UsageEntry
+    usage_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """End of a request. ``finish`` makes the answer with its receipt inside the transaction: pure and quick."""
+
+    reservation: Reservation
+    charge: Charge
+    usage: UsageDraft
+    finish: Callable[[CommitFacts], StoredAnswer]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementPlan:
+    """The arguments of ``close``. ``amount + refund`` is the account's whole deposit, in base units."""
+
+    amount: BaseUnits
+    charged_units: int
+    refund: BaseUnits
+    usage_root: bytes
+    opened_at: int
+
+
+class SettlementStage(StrEnum):
+    """How far a settlement is."""
+
+    PLANNED = "planned"
+    SIGNED = "signed"  # bytes are stored and may be on their way
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A session's way out of the books."""
+
+    session_id: str
+    stage: SettlementStage
+    plan: SettlementPlan
+    attempts: int  # transactions signed so far
+    raw: bytes | None = field(repr=False)
+    signature: str | None
+    last_valid_block_height: int
+    created_at: int

@@ -1,0 +1,211 @@
+"""The ledger on SQLite: one writer thread with group commit, one reader, one process."""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+
+import apsw
+
+from retainer.protocol.session import SessionAccount, SessionState
+from retainer.protocol.usage import UsageEntry
+from retainer_provider.books.ledger import LedgerUnavailableError
+from retainer_provider.books.outcomes import (
+    AbandonOutcome,
+    ActivateOutcome,
+    AdmitResult,
+    CloseBegin,
+    CommitResult,
+    DepositOutcome,
+    PlanOutcome,
+    RecordOutcome,
+    ReleaseOutcome,
+    ReserveResult,
+    SignedOutcome,
+)
+from retainer_provider.books.records import (
+    AnswerLimits,
+    Commit,
+    NewSession,
+    Reservation,
+    ReserveRequest,
+    SessionRecord,
+    Settlement,
+    SettlementPlan,
+)
+from retainer_provider.books.stores import sqlite_requests, sqlite_sessions, sqlite_settlements
+from retainer_provider.books.stores.sqlite_file import DatabaseFile, open_database
+from retainer_provider.books.stores.sqlite_holds import Holds
+from retainer_provider.books.stores.sqlite_writer import CLOSED, GroupWriter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PAYER_ASKED: Final = "the payer asked for it on chain"
+"""Closing reason of a session whose payer sent ``request_close``."""
+
+
+class SqliteLedger:
+    """``Ledger`` in one file. Made by ``open``; used from the event loop that opened it."""
+
+    def __init__(self, database: DatabaseFile, limits: AnswerLimits) -> None:
+        self._database = database
+        self._limits = limits
+        self._closed = False
+        self._holds = Holds()
+        self._drained: dict[str, asyncio.Event] = {}
+        self._writer = GroupWriter(database.writer, asyncio.get_running_loop())
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="retainer-ledger-reader")
+
+    @classmethod
+    async def open(cls, path: str | os.PathLike[str], limits: AnswerLimits | None = None) -> Self:
+        """Open or create the file for this process alone; LedgerError says why not and what to do."""
+        database = await asyncio.to_thread(open_database, Path(path))
+        return cls(database, limits or AnswerLimits())
+
+    async def admit(self, new: NewSession) -> AdmitResult:
+        return await self._write(sqlite_sessions.admit, self._holds, new)
+
+    async def activate(
+        self, session_id: str, account: SessionAccount, signature: str | None, now: int
+    ) -> ActivateOutcome:
+        return await self._write(sqlite_sessions.activate, session_id, account, signature, now)
+
+    async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
+        return await self._write(sqlite_sessions.abandon, session_id, reason, now)
+
+    async def session(self, session_id: str) -> SessionRecord | None:
+        return await self._read(sqlite_sessions.load, self._holds, session_id)
+
+    async def sessions(
+        self, *, states: Collection[SessionState] | None = None, limit: int = 100, after: int = 0
+    ) -> Sequence[SessionRecord]:
+        return await self._read(sqlite_sessions.page, self._holds, states, limit, after)
+
+    async def due(self, now: int, limit: int = 100) -> Sequence[SessionRecord]:
+        found = await self._read(sqlite_sessions.due, self._holds, now, limit)
+        # With a request in flight a session may be expired, but not idle.
+        return [
+            session
+            for session in found
+            if session.state_at(now) is SessionState.EXPIRED or not self._holds.of(session.session_id).requests
+        ]
+
+    async def reserve(self, request: ReserveRequest) -> ReserveResult:
+        operation = partial(sqlite_requests.reserve, self._database.writer, self._holds, request)
+        pending = self._writer.submit(operation, durable=False)
+        try:
+            return await asyncio.shield(pending)
+        except asyncio.CancelledError:
+            # Nobody is left to commit or release what the writer may still hand out.
+            pending.add_done_callback(self._release_unclaimed)
+            raise
+
+    async def commit(self, commit: Commit) -> CommitResult:
+        operation = partial(sqlite_requests.commit, self._database.writer, self._holds, self._limits, commit)
+        return await self._end(commit.reservation, operation, durable=True)
+
+    async def release(self, reservation: Reservation) -> ReleaseOutcome:
+        operation = partial(sqlite_requests.release, self._database.writer, self._holds, reservation)
+        return await self._end(reservation, operation, durable=False)
+
+    async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
+        return await self._write(sqlite_sessions.begin_close, session_id, reason, now)
+
+    async def drained(self, session_id: str) -> None:
+        while self._writer.failure is None and self._holds.of(session_id).requests:
+            await self._drained.setdefault(session_id, asyncio.Event()).wait()
+        # A request whose commit failed is not in flight any more, but nobody knows whether it was charged.
+        if self._writer.failure is not None:
+            raise LedgerUnavailableError(self._writer.failure)
+
+    async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
+        return await self._write(sqlite_sessions.update_deposit, session_id, deposit, now)
+
+    async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
+        return await self._write(sqlite_sessions.mark_closing_on_chain, session_id, PAYER_ASKED, started_at, now)
+
+    async def closing(self) -> Sequence[str]:
+        return await self._read(sqlite_sessions.closing)
+
+    async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
+        return await self._write(sqlite_settlements.plan_settlement, session_id, plan, now)
+
+    async def store_signed(
+        self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int
+    ) -> SignedOutcome:
+        return await self._write(sqlite_settlements.store_signed, session_id, raw, signature, last_valid_block_height)
+
+    async def settlement(self, session_id: str) -> Settlement | None:
+        return await self._read(sqlite_settlements.settlement, session_id)
+
+    async def record_settled(
+        self, session_id: str, signature: str, settled: int, refunded: int, now: int
+    ) -> RecordOutcome:
+        return await self._write(
+            sqlite_settlements.record_settled, session_id, signature, settled=settled, refunded=refunded, now=now
+        )
+
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        return await self._read(sqlite_requests.usage, session_id, after, limit)
+
+    async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
+        return await self._write(sqlite_requests.purge_answers, closed_before, limit)
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._writer.stop()
+            await asyncio.to_thread(self._close)
+
+    @property
+    def failure(self) -> str | None:
+        return self._writer.failure
+
+    async def _write(
+        self, operation: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await self._writer.submit(partial(operation, self._database.writer, *args, **kwargs), durable=True)
+
+    async def _read(
+        self, operation: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if self._closed:
+            raise LedgerUnavailableError(CLOSED)
+        read = partial(operation, self._database.reader, *args, **kwargs)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+        except apsw.Error as error:
+            raise LedgerUnavailableError(f"the ledger could not be read ({error}); look at its disk") from error
+
+    async def _end(self, reservation: Reservation, operation: Callable[[], T], *, durable: bool) -> T:
+        pending = self._writer.submit(operation, durable=durable)
+        # Through a callback, since the caller may be cancelled while the writer still does its work.
+        pending.add_done_callback(partial(self._wake, reservation.session_id))
+        return await asyncio.shield(pending)
+
+    def _wake(self, session_id: str, ended: "asyncio.Future[Any]") -> None:
+        ended.exception()  # seen here, should nobody wait any more
+        if self._writer.failure is not None or not self._holds.of(session_id).requests:
+            waiting = self._drained.pop(session_id, None)
+            if waiting is not None:
+                waiting.set()
+
+    def _release_unclaimed(self, reserved: "asyncio.Future[ReserveResult]") -> None:
+        if reserved.exception() is None:
+            reservation = reserved.result().reservation
+            if reservation is not None:
+                release = partial(sqlite_requests.release, self._database.writer, self._holds, reservation)
+                self._writer.submit(release, durable=False).add_done_callback(
+                    partial(self._wake, reservation.session_id)
+                )
+
+    def _close(self) -> None:
+        self._writer.join()
+        self._readers.shutdown()
+        self._database.reader.close()
+        self._database.writer.close()  # the last to close folds the write-ahead log into the file
+        os.close(self._database.lock)

@@ -1,0 +1,59 @@
+"""Looking into a ledger's file without owning it, also while a service writes it. Nothing is changed through this."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from retainer.protocol.session import SessionState
+from retainer_provider.books.ledger import LedgerError
+from retainer_provider.books.records import SessionRecord, Settlement
+from retainer_provider.books.stores import sqlite_sessions, sqlite_settlements
+from retainer_provider.books.stores.sqlite_file import APPLICATION_ID
+from retainer_provider.books.stores.sqlite_holds import Holds
+
+_WAIT_MS: Final = 5000
+
+
+class LedgerReader:
+    """A read-only view. What running requests hold is known to the serving process only, and shown as nothing."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._holds = Holds()
+
+    def session(self, session_id: str) -> SessionRecord | None:
+        """One session as last committed."""
+        return sqlite_sessions.load(self._connection, self._holds, session_id)
+
+    def sessions(
+        self, *, states: Collection[SessionState] | None = None, limit: int = 100, after: int = 0
+    ) -> Sequence[SessionRecord]:
+        """Sessions in order of admission."""
+        return sqlite_sessions.page(self._connection, self._holds, states, limit, after)
+
+    def settlement(self, session_id: str) -> Settlement | None:
+        """A session's settlement, live or done."""
+        return sqlite_settlements.settlement(self._connection, session_id)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[LedgerReader]:
+    """Read the ledger at `path` while the block runs; LedgerError says why not."""
+    if not path.exists():
+        raise LedgerError(f"there is no ledger at {path} yet: the service writes it at its first start")
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error as error:
+        raise LedgerError(f"{path} could not be read: {error}. Check its rights and the disk.") from error
+    try:
+        connection.set_busy_timeout(_WAIT_MS)
+        if connection.pragma("application_id") != APPLICATION_ID:
+            raise LedgerError(f"{path} is not a retainer ledger: look at `database` in the settings")
+        yield LedgerReader(connection)
+    except apsw.Error as error:
+        raise LedgerError(f"{path} could not be read: {error}. Check its rights and the disk.") from error
+    finally:
+        connection.close()

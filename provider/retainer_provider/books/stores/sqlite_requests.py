@@ -1,0 +1,198 @@
+"""A request's money in SQL: reserved, then committed or released."""
+
+import json
+from dataclasses import replace
+from typing import Final
+
+import apsw
+
+from retainer.protocol.errors import AmountError
+from retainer.protocol.session import SessionState
+from retainer.protocol.usage import UsageEntry, chain_hash
+from retainer_provider.books.outcomes import (
+    CommitOutcome,
+    CommitResult,
+    ReleaseOutcome,
+    ReserveOutcome,
+    ReserveResult,
+)
+from retainer_provider.books.records import (
+    AnswerLimits,
+    Commit,
+    CommitFacts,
+    Reservation,
+    ReserveRequest,
+    SessionRecord,
+    StoredAnswer,
+    ledger_amount,
+)
+from retainer_provider.books.stores.sqlite_holds import Hold, Holds
+from retainer_provider.books.stores.sqlite_rows import SESSION_COLUMNS, first_row, session_record
+from retainer_provider.books.stores.sqlite_sessions import load
+from retainer_provider.books.usage import usage_entry
+
+_ANSWER: Final = "SELECT fingerprint, status, headers, body, receipt FROM answer WHERE session = ? AND key = ?"
+_RUNNING: Final = "SELECT fingerprint FROM temp.reservation WHERE session = ? AND key = ?"
+# The guard: balance and everything else that bars a request are read by the statement that takes the money.
+_HOLD: Final = """
+  INSERT INTO temp.held (session, amount, requests)
+  SELECT number, :amount, 1 FROM main.session
+  WHERE number = :number AND state = 'active' AND deposit - spent >= :amount
+  ON CONFLICT (session) DO UPDATE SET amount = amount + excluded.amount, requests = requests + 1
+  WHERE (SELECT deposit - spent FROM main.session WHERE number = excluded.session) - amount >= excluded.amount
+  RETURNING amount, requests"""
+_RESERVE: Final = "INSERT INTO temp.reservation (session, key, fingerprint, amount) VALUES (?, ?, ?, ?)"
+_DROP: Final = "DELETE FROM temp.reservation WHERE id = ? RETURNING session, amount"
+_UNHOLD: Final = """
+  UPDATE temp.held SET amount = amount - ?2, requests = requests - 1 WHERE session = ?1 RETURNING amount, requests"""
+_FORGET: Final = "DELETE FROM temp.held WHERE session = ? AND requests = 0"
+_CHARGE: Final = f"""
+  UPDATE session SET
+    spent = spent + :amount, units_charged = units_charged + :units, sequence = sequence + 1,
+    free_answers = free_answers + :free, last_activity_at = :now
+  WHERE number = :number AND state IN ('active', 'closing') AND deposit - spent >= :amount
+  RETURNING {SESSION_COLUMNS}, sequence, spent, usage_root, answer_bytes"""
+_CHAIN: Final = "UPDATE session SET usage_root = ?, answer_bytes = answer_bytes + ? WHERE number = ?"
+_USAGE: Final = "INSERT INTO usage (session, sequence, entry, hash) VALUES (?, ?, ?, ?)"
+_USAGE_PAGE: Final = """
+  SELECT entry FROM usage WHERE session = (SELECT number FROM session WHERE session_id = ?) AND sequence > ?
+  ORDER BY sequence LIMIT ?"""
+_KEEP: Final = """
+  INSERT INTO answer (session, key, fingerprint, status, headers, body, receipt) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_PURGE: Final = """
+  DELETE FROM answer WHERE id IN (
+    SELECT answer.id FROM session JOIN answer ON answer.session = session.number
+    WHERE session.state = 'refunded' AND session.closed_at < ? LIMIT ?
+  )"""
+
+_BARRED: Final = {
+    SessionState.PENDING: ReserveOutcome.PENDING,
+    SessionState.EXPIRED: ReserveOutcome.EXPIRED,
+    SessionState.CLOSING: ReserveOutcome.CLOSING,
+    SessionState.REFUNDED: ReserveOutcome.CLOSED,
+    SessionState.ABANDONED: ReserveOutcome.CLOSED,
+}
+
+
+def reserve(connection: apsw.Connection, holds: Holds, request: ReserveRequest) -> ReserveResult:
+    """See ``Ledger.reserve``."""
+    session = load(connection, holds, request.session_id)
+    if session is None:
+        return ReserveResult(ReserveOutcome.UNKNOWN)
+    if request.key is not None:
+        repeated = _repeated(connection, session, request.key, request.fingerprint)
+        if repeated is not None:
+            return repeated
+    barred = _BARRED.get(session.state_at(request.now))
+    if barred is not None:
+        return ReserveResult(barred, session=session)
+    if session.max_free_answers is not None and session.free_answers >= session.max_free_answers:
+        return ReserveResult(ReserveOutcome.FREE_EXHAUSTED, session=session)
+    amount = ledger_amount(request.amount)
+    held = first_row(connection, _HOLD, {"number": session.number, "amount": amount})
+    if held is None:
+        return ReserveResult(ReserveOutcome.DEPLETED, session=session)
+    hold = Hold(*held)
+    values = (session.number, request.key, request.fingerprint, amount)
+    connection.execute(_RESERVE, values)
+    reservation = Reservation(
+        id=connection.last_insert_rowid(),
+        session_id=session.session_id,
+        key=request.key,
+        fingerprint=request.fingerprint,
+        amount=amount,
+        units=request.units,
+    )
+    holds.put(session.session_id, hold)
+    return ReserveResult(ReserveOutcome.RESERVED, reservation, session=replace(session, reserved=hold.amount))
+
+
+def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end: Commit) -> CommitResult:
+    """See ``Ledger.commit``."""
+    reservation, charge = end.reservation, end.charge
+    if not 0 <= charge.amount <= reservation.amount:
+        raise AmountError(f"a charge of {charge.amount} base units was not reserved: {reservation.amount} were")
+    taken = _take_back(connection, reservation)
+    if taken is None:
+        return CommitResult(CommitOutcome.LOST)
+    number, hold = taken
+    bindings = {
+        "number": number,
+        "amount": charge.amount,
+        "units": charge.units,
+        "free": int(not charge.charged),
+        "now": end.now,
+    }
+    row = first_row(connection, _CHARGE, bindings)
+    if row is None:  # settled meanwhile, by a withdrawal on chain
+        holds.put(reservation.session_id, hold)
+        return CommitResult(CommitOutcome.LOST)
+    *columns, sequence, spent, previous_root, answer_bytes = row
+    entry = usage_entry(end, sequence, spent)
+    root = chain_hash(previous_root, entry)
+    session = session_record(columns, hold.amount, usage_root=root)
+    answer = end.finish(CommitFacts(session, entry, root))
+    kept = 0 if reservation.key is None else _keep(connection, number, reservation, answer, limits.room(answer_bytes))
+    connection.execute(_USAGE, (number, entry.sequence, json.dumps(entry.to_json()), root))
+    connection.execute(_CHAIN, (root, kept, number))
+    holds.put(reservation.session_id, hold)
+    return CommitResult(CommitOutcome.COMMITTED, session, entry.sequence, root, answer)
+
+
+def release(connection: apsw.Connection, holds: Holds, reservation: Reservation) -> ReleaseOutcome:
+    """See ``Ledger.release``."""
+    taken = _take_back(connection, reservation)
+    if taken is None:
+        return ReleaseOutcome.GONE
+    holds.put(reservation.session_id, taken[1])
+    return ReleaseOutcome.RELEASED
+
+
+def purge_answers(connection: apsw.Connection, closed_before: int, limit: int) -> int:
+    """See ``Ledger.purge_answers``."""
+    connection.execute(_PURGE, (closed_before, limit))
+    return connection.changes()
+
+
+def usage(connection: apsw.Connection, session_id: str, after: int, limit: int) -> list[UsageEntry]:
+    """See ``Ledger.usage``."""
+    rows = connection.execute(_USAGE_PAGE, (session_id, after, limit))
+    return [UsageEntry.from_json(json.loads(str(entry))) for (entry,) in rows]
+
+
+def _repeated(
+    connection: apsw.Connection, session: SessionRecord, key: str, fingerprint: bytes
+) -> ReserveResult | None:
+    where = (session.number, key)
+    stored = first_row(connection, _ANSWER, where)
+    if stored is not None:
+        first, status, headers, body, receipt = stored
+        if first != fingerprint:
+            return ReserveResult(ReserveOutcome.CONFLICT, session=session)
+        pairs = tuple((name, value) for name, value in json.loads(headers))
+        return ReserveResult(ReserveOutcome.REPLAY, answer=StoredAnswer(status, pairs, body, receipt), session=session)
+    running = first_row(connection, _RUNNING, where)
+    if running is None:
+        return None
+    same = running[0] == fingerprint
+    return ReserveResult(ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT, session=session)
+
+
+def _take_back(connection: apsw.Connection, reservation: Reservation) -> tuple[int, Hold] | None:
+    dropped = first_row(connection, _DROP, (reservation.id,))
+    left = dropped and first_row(connection, _UNHOLD, dropped)
+    if dropped is None or left is None:
+        return None
+    hold = Hold(*left)
+    if not hold.requests:
+        connection.execute(_FORGET, dropped[:1])
+    return dropped[0], hold
+
+
+def _keep(connection: apsw.Connection, number: int, reservation: Reservation, answer: StoredAnswer, room: int) -> int:
+    """Store the answer for replay, without its body where that is over ``room``; returns the bytes stored."""
+    body = answer.body if answer.body is not None and len(answer.body) <= room else None
+    headers = json.dumps(answer.headers)
+    values = (number, reservation.key, reservation.fingerprint, answer.status, headers, body, answer.receipt)
+    connection.execute(_KEEP, values)
+    return len(body or b"")

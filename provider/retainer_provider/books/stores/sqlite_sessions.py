@@ -1,0 +1,179 @@
+"""A session's life in SQL: admitted, active, closing. Every move is one conditional UPDATE."""
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import apsw
+
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.session import SessionAccount, SessionState
+from retainer.protocol.usage import EMPTY_ROOT
+from retainer_provider.books.ledger import LedgerError
+from retainer_provider.books.outcomes import (
+    AbandonOutcome,
+    ActivateOutcome,
+    AdmitOutcome,
+    AdmitResult,
+    CloseBegin,
+    DepositOutcome,
+)
+from retainer_provider.books.records import NewSession, SessionRecord, ledger_amount
+from retainer_provider.books.stores.sqlite_holds import Holds
+from retainer_provider.books.stores.sqlite_rows import (
+    NEW_FIELDS,
+    SESSION_COLUMNS,
+    first_row,
+    session_bindings,
+    session_record,
+)
+
+_SESSION_ID: Final = SESSION_COLUMNS.split(", ").index("session_id")
+_LOAD: Final = f"SELECT {SESSION_COLUMNS} FROM session WHERE session_id = ?"
+_STATE: Final = "SELECT state FROM session WHERE session_id = ?"
+_ADMIT: Final = f"""
+  INSERT INTO session ({", ".join(NEW_FIELDS)}, state, usage_root, last_activity_at)
+  VALUES ({", ".join(":" + field for field in NEW_FIELDS)}, 'pending', :usage_root, :created_at)
+  ON CONFLICT (session_id) DO NOTHING RETURNING {SESSION_COLUMNS}"""
+_ACTIVATE: Final = """
+  UPDATE session SET
+    state = 'active', deposit = :deposit, grace_period = :grace_period, opened_at = :opened_at,
+    closure_started_at = :closure_started_at, last_activity_at = :now,
+    creation_signature = coalesce(:signature, creation_signature)
+  WHERE session_id = :session_id AND state = 'pending' RETURNING number"""
+_ABANDON: Final = """
+  UPDATE session SET state = 'abandoned', closing_reason = :reason, closed_at = :now
+  WHERE session_id = :session_id AND state = 'pending' RETURNING number"""
+_BEGIN_CLOSE: Final = """
+  UPDATE session SET state = 'closing', closing_reason = :reason, last_activity_at = :now
+  WHERE session_id = :session_id AND state = 'active' RETURNING number"""
+_CLOSURE_STARTED: Final = """
+  UPDATE session SET closure_started_at = :started_at
+  WHERE session_id = :session_id AND state IN ('active', 'closing')"""
+_DEPOSIT: Final = """
+  UPDATE session SET deposit = :deposit, last_activity_at = :now
+  WHERE session_id = :session_id AND state IN ('active', 'closing') AND deposit < :deposit RETURNING number"""
+_PAGE: Final = f"""
+  SELECT {SESSION_COLUMNS} FROM session
+  WHERE number > :after AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+  ORDER BY number LIMIT :limit"""
+_DUE: Final = f"""
+  SELECT {SESSION_COLUMNS} FROM session
+  WHERE state = 'active' AND (
+    (expires_at > 0 AND expires_at <= :now)
+    OR (idle_timeout > 0 AND last_activity_at + idle_timeout <= :now)
+  )
+  ORDER BY deadline NULLS LAST, number LIMIT :limit"""
+_CLOSING: Final = "SELECT session_id FROM session WHERE state = 'closing' ORDER BY deadline NULLS LAST, number"
+
+
+def load(connection: apsw.Connection, holds: Holds, session_id: str) -> SessionRecord | None:
+    """The session as committed."""
+    row = first_row(connection, _LOAD, (session_id,))
+    return None if row is None else _held_record(row, holds)
+
+
+def admit(connection: apsw.Connection, holds: Holds, new: NewSession) -> AdmitResult:
+    """See ``Ledger.admit``. The id binds payer, payee, mint, signer, salt and slot; the challenge binds the offer."""
+    row = first_row(connection, _ADMIT, session_bindings(new) | {"usage_root": EMPTY_ROOT})
+    if row is not None:
+        return AdmitResult(AdmitOutcome.ADMITTED, session_record(row, BaseUnits(0)))
+    known = load(connection, holds, new.session_id)
+    if known is None:
+        raise LedgerError(f"session {new.session_id} is neither new nor known; run PRAGMA integrity_check")
+    same = known.challenge_id == new.challenge_id
+    return AdmitResult(AdmitOutcome.KNOWN_SAME if same else AdmitOutcome.KNOWN_OTHER, known)
+
+
+def activate(
+    connection: apsw.Connection, session_id: str, account: SessionAccount, signature: str | None, now: int
+) -> ActivateOutcome:
+    """See ``Ledger.activate``."""
+    # Price, expiry and SLA stay the offer's: an account opened without terms states none of them.
+    bindings = {
+        "session_id": session_id,
+        "deposit": ledger_amount(account.deposit),
+        "grace_period": account.grace_period,
+        "opened_at": account.opened_at,
+        "closure_started_at": account.closure_started_at,
+        "signature": signature,
+        "now": now,
+    }
+    if first_row(connection, _ACTIVATE, bindings):
+        return ActivateOutcome.ACTIVATED
+    known = _state(connection, session_id) is SessionState.ACTIVE
+    return ActivateOutcome.ALREADY_ACTIVE if known else ActivateOutcome.NOT_PENDING
+
+
+def abandon(connection: apsw.Connection, session_id: str, reason: str, now: int) -> AbandonOutcome:
+    """See ``Ledger.abandon``."""
+    bindings = {"session_id": session_id, "reason": reason, "now": now}
+    moved = first_row(connection, _ABANDON, bindings)
+    return AbandonOutcome.ABANDONED if moved else AbandonOutcome.NOT_PENDING
+
+
+def begin_close(connection: apsw.Connection, session_id: str, reason: str, now: int) -> CloseBegin:
+    """See ``Ledger.begin_close``."""
+    bindings = {"session_id": session_id, "reason": reason, "now": now}
+    if first_row(connection, _BEGIN_CLOSE, bindings):
+        return CloseBegin.STARTED
+    return _NOT_STARTED[_state(connection, session_id)]
+
+
+def mark_closing_on_chain(
+    connection: apsw.Connection, session_id: str, reason: str, started_at: int, now: int
+) -> CloseBegin:
+    """See ``Ledger.mark_closing_on_chain``."""
+    connection.execute(_CLOSURE_STARTED, {"session_id": session_id, "started_at": started_at})
+    return begin_close(connection, session_id, reason, now)
+
+
+def update_deposit(connection: apsw.Connection, session_id: str, deposit: int, now: int) -> DepositOutcome:
+    """See ``Ledger.update_deposit``."""
+    bindings = {"session_id": session_id, "deposit": ledger_amount(deposit), "now": now}
+    if first_row(connection, _DEPOSIT, bindings):
+        return DepositOutcome.APPLIED
+    match _state(connection, session_id):
+        case None:
+            return DepositOutcome.UNKNOWN
+        case SessionState.ACTIVE | SessionState.CLOSING:
+            return DepositOutcome.UNCHANGED
+        case _:
+            return DepositOutcome.NOT_OPEN
+
+
+def page(
+    connection: apsw.Connection, holds: Holds, states: Collection[SessionState] | None, limit: int, after: int
+) -> list[SessionRecord]:
+    """See ``Ledger.sessions``."""
+    wanted = None if states is None else json.dumps([str(state) for state in states])
+    rows = connection.execute(_PAGE, {"states": wanted, "limit": limit, "after": after})
+    return [_held_record(row, holds) for row in rows]
+
+
+def due(connection: apsw.Connection, holds: Holds, now: int, limit: int) -> list[SessionRecord]:
+    """See ``Ledger.due``."""
+    return [_held_record(row, holds) for row in connection.execute(_DUE, {"now": now, "limit": limit})]
+
+
+def closing(connection: apsw.Connection) -> list[str]:
+    """See ``Ledger.closing``."""
+    return [str(session_id) for (session_id,) in connection.execute(_CLOSING)]
+
+
+_NOT_STARTED: Final = {
+    None: CloseBegin.UNKNOWN,
+    SessionState.PENDING: CloseBegin.PENDING,
+    SessionState.CLOSING: CloseBegin.ALREADY,
+    SessionState.REFUNDED: CloseBegin.CLOSED,
+    SessionState.ABANDONED: CloseBegin.CLOSED,
+}
+
+
+def _state(connection: apsw.Connection, session_id: str) -> SessionState | None:
+    row = first_row(connection, _STATE, (session_id,))
+    return None if row is None else SessionState(row[0])
+
+
+def _held_record(row: Sequence[Any], holds: Holds) -> SessionRecord:
+    return session_record(row, holds.of(row[_SESSION_ID]).amount)

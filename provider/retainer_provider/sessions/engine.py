@@ -1,0 +1,132 @@
+"""The one engine behind the gate and the JSON API: everything that is decided about sessions is decided here."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from retainer.chain.errors import ChainUnavailableError
+from retainer.protocol.actions import CloseAction, OpenAction, UseAction
+from retainer.protocol.authentication import SessionProof
+from retainer.protocol.challenges import Challenge
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import SessionState
+from retainer.protocol.views import SessionView
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import SessionRecord
+from retainer_provider.clock import Clock
+from retainer_provider.offers import Offer
+from retainer_provider.sessions.authority import authenticate
+from retainer_provider.sessions.closing import Closer
+from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
+from retainer_provider.sessions.opening import Opener
+from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.wire.answers import Answer
+from retainer_provider.wire.challenger import Challenger
+from retainer_provider.wire.problems import needs_challenge, problem_answer
+from retainer_provider.wire.views import session_receipt, session_view
+
+CHAIN_UNAVAILABLE: Final = Refusal(
+    ProblemType.CHAIN_UNAVAILABLE,
+    "The chain cannot be seen at the moment, so nothing is sold blindly and nothing was charged: try again later.",
+    retry_after=5,
+)
+
+
+class ChainWatch(Protocol):
+    """How old the service's view of the chain may be (F32)."""
+
+    def fresh(self, now: int, grace_period: int) -> bool:
+        """Whether a payer's exit would have been seen early enough for a session of this grace period."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A session and the signed receipt about it; no receipt while it is still closing."""
+
+    view: SessionView
+    receipt: str | None
+
+
+class Engine:
+    """Sessions opened, used, shown and closed. Every refusal is a RefusedError and costs nothing."""
+
+    def __init__(
+        self,
+        *,
+        challenger: Challenger,
+        opener: Opener,
+        metering: Metering,
+        closer: Closer,
+        ledger: Ledger,
+        watch: ChainWatch,
+        operator: Keypair,
+        clock: Clock,
+    ) -> None:
+        self._challenger = challenger
+        self._opener = opener
+        self._metering = metering
+        self._closer = closer
+        self._ledger = ledger
+        self._watch = watch
+        self._operator = operator
+        self._clock = clock
+
+    async def open(self, challenge: Challenge, action: OpenAction) -> Statement:
+        """Open the session that a deposit pays for, or find it open already."""
+        return self._statement(await self._opener.open(challenge, action))
+
+    async def use(
+        self,
+        challenge: Challenge,
+        action: UseAction,
+        offer: Offer,
+        read: Callable[[], Awaitable[MeteredRequest]],
+        call: Call,
+    ) -> Delivery:
+        """Meter one request. Its body is read only after its sender is known."""
+        record = await self._authenticate(challenge, action.channel_id, action.authentication)
+        if record.offer_id != offer.id:
+            raise refuse(
+                ProblemType.VERIFICATION_FAILED,
+                f"Session {record.session_id} was opened for offer {record.offer_id!r}, and this is sold as "
+                f"{offer.id!r}: open a session for it.",
+            )
+        if not self._watch.fresh(self._clock.now(), record.grace_period):
+            raise RefusedError(CHAIN_UNAVAILABLE)
+        return await self._metering.serve(record, await read(), call)
+
+    async def close(self, challenge: Challenge, action: CloseAction) -> Statement:
+        """Close a session on its payer's word; the statement has a receipt once the chain has settled it."""
+        record = await self._authenticate(challenge, action.channel_id, action.authentication)
+        return self._statement(await self._closer.close(record))
+
+    async def show(self, challenge: Challenge, action: UseAction) -> SessionView:
+        """A session as its payer may see it, at any time, for nothing."""
+        record = await self._authenticate(challenge, action.channel_id, action.authentication)
+        return session_view(record, self._clock.now())
+
+    async def refusal(self, refusal: Refusal, offer: Offer | None) -> Answer:
+        """A refusal as an answer, with a fresh challenge for `offer`."""
+        challenge = None
+        if offer is not None:
+            try:
+                challenge = await self._challenger.issue(offer)
+            except ChainUnavailableError:
+                if needs_challenge(refusal.problem):
+                    refusal = CHAIN_UNAVAILABLE
+        return problem_answer(refusal, challenge)
+
+    async def _authenticate(
+        self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None
+    ) -> SessionRecord:
+        return await authenticate(self._challenger, self._ledger, challenge, channel_id, proof)
+
+    def _statement(self, record: SessionRecord) -> Statement:
+        now = self._clock.now()
+        settling = record.state is SessionState.CLOSING
+        receipt = None if settling else session_receipt(record, self._operator, now)
+        return Statement(session_view(record, now), receipt)

@@ -1,0 +1,1 @@
+"""Settling on chain, once whatever happens, and watching what the chain says of open sessions."""

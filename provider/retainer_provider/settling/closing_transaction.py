@@ -1,0 +1,140 @@
+"""Building and signing the transaction that settles and refunds: one instruction, one signature."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.message import Message
+from solders.pubkey import Pubkey
+from solders.transaction import Transaction
+
+from retainer.chain.base import Chain, SimulationResult, program_error
+from retainer.protocol.instructions import close, create_ata_idempotent, settle
+from retainer.protocol.pda import derive_ata
+from retainer.protocol.program_errors import explain
+from retainer.protocol.session import SessionAccount
+from retainer_provider.books.records import SettlementPlan
+
+# Room above the simulated compute units, for state that changes until the transaction lands.
+_UNIT_MARGIN_PERCENT: Final = 20
+_UNIT_MARGIN: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A transaction to be stored, then sent."""
+
+    raw: bytes
+    signature: str
+    last_valid_block_height: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRefused:
+    """Every form of the transaction failed in simulation; ``reason`` is a sentence, ``code`` the program's number."""
+
+    reason: str
+    code: int | None
+
+
+class CloseBuilder:
+    """Makes the transactions that the operator signs and pays for."""
+
+    def __init__(self, chain: Chain, operator: Keypair, program_id: Pubkey) -> None:
+        self._chain = chain
+        self._operator = operator
+        self._program_id = program_id
+        self._without_batch: set[Pubkey] = set()  # token programs that have no `batch`
+
+    async def close(
+        self, session: Pubkey, account: SessionAccount, token_program: Pubkey, plan: SettlementPlan, priority_fee: int
+    ) -> Signed | CloseRefused:
+        """Settle and refund, as it just passed simulation.
+
+        Token accounts that are missing are created at the operator's cost, which is less than what stays locked without
+        them. ``priority_fee`` is in millionths of a lamport per compute unit; 0 leaves the compute budget alone.
+        """
+        creations = await self._creations(account, token_program, account.payee, account.payer)
+
+        async def attempt(*, batch: bool) -> Signed | CloseRefused:
+            settle_and_refund = close(
+                submitter=self._operator.pubkey(),
+                session=session,
+                account=account,
+                payee_token=derive_ata(account.payee, account.mint, token_program),
+                payer_token=derive_ata(account.payer, account.mint, token_program),
+                amount=plan.amount,
+                charged_units=plan.charged_units,
+                usage_root=plan.usage_root,
+                batch=batch,
+                token_program=token_program,
+                program_id=self._program_id,
+            )
+            return await self._finish([*creations, settle_and_refund], priority_fee)
+
+        if token_program not in self._without_batch:
+            batched = await attempt(batch=True)
+            if isinstance(batched, Signed):
+                return batched
+        single = await attempt(batch=False)
+        if isinstance(single, Signed):
+            self._without_batch.add(token_program)
+        return single
+
+    async def settle(
+        self, session: Pubkey, account: SessionAccount, token_program: Pubkey, plan: SettlementPlan, priority_fee: int
+    ) -> Signed | CloseRefused:
+        """Pay the payee and leave the session open: for when only the refund is blocked, by its payer."""
+        pay = settle(
+            submitter=self._operator.pubkey(),
+            session=session,
+            account=account,
+            payee_token=derive_ata(account.payee, account.mint, token_program),
+            amount=plan.amount,
+            charged_units=plan.charged_units,
+            token_program=token_program,
+            program_id=self._program_id,
+        )
+        creations = await self._creations(account, token_program, account.payee)
+        return await self._finish([*creations, pay], priority_fee)
+
+    async def _creations(self, account: SessionAccount, token_program: Pubkey, *owners: Pubkey) -> list[Instruction]:
+        addresses = [derive_ata(owner, account.mint, token_program) for owner in owners]
+        found = await self._chain.accounts(addresses)
+        return [
+            create_ata_idempotent(
+                funder=self._operator.pubkey(), owner=owner, mint=account.mint, token_program=token_program
+            )
+            for owner, info in zip(owners, found, strict=True)
+            if info is None
+        ]
+
+    async def _finish(self, instructions: Sequence[Instruction], priority_fee: int) -> Signed | CloseRefused:
+        latest = await self._chain.latest_blockhash()
+        simulated = await self._chain.simulate(bytes(self._signed(instructions, latest.blockhash)))
+        if simulated.error is not None:
+            return _refusal(simulated)
+        transaction = self._signed([*_budget(simulated.units, priority_fee), *instructions], latest.blockhash)
+        return Signed(bytes(transaction), str(transaction.signatures[0]), latest.last_valid_block_height)
+
+    def _signed(self, instructions: Sequence[Instruction], blockhash: Hash) -> Transaction:
+        message = Message.new_with_blockhash(instructions, self._operator.pubkey(), blockhash)
+        return Transaction([self._operator], message, blockhash)
+
+
+def _budget(units: int | None, priority_fee: int) -> list[Instruction]:
+    if not priority_fee:
+        return []
+    price = set_compute_unit_price(priority_fee)
+    if units is None:
+        return [price]
+    return [set_compute_unit_limit(units + units * _UNIT_MARGIN_PERCENT // 100 + _UNIT_MARGIN), price]
+
+
+def _refusal(simulated: SimulationResult) -> CloseRefused:
+    code = program_error(simulated.error)
+    return CloseRefused(explain(code) if code is not None else f"the runtime refused it: {simulated.error}", code)

@@ -1,0 +1,49 @@
+"""What the closing transaction must say, computed from the books and the account on chain. Pure."""
+
+from dataclasses import dataclass
+
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.session import SessionAccount
+from retainer_provider.books.records import SessionRecord, SettlementPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Books and chain contradict each other; ``reason`` is a sentence for the operator of the service."""
+
+    reason: str
+
+
+def plan_settlement(record: SessionRecord, account: SessionAccount) -> SettlementPlan | Mismatch:
+    """Settle what is spent and refund the rest of the account's deposit, unless books and account do not fit."""
+    reason = _contradiction(record, account)
+    if reason is not None:
+        return Mismatch(f"session {record.session_id}: {reason}")
+    return SettlementPlan(
+        amount=record.spent,
+        charged_units=record.units_charged,
+        refund=BaseUnits(record.deposit - record.spent),
+        usage_root=record.usage_root,
+        opened_at=record.opened_at,
+    )
+
+
+def _contradiction(record: SessionRecord, account: SessionAccount) -> str | None:
+    # The address fixes payer, payee, mint, signer, salt and slot; opened_at tells this life of it from others (C48).
+    if account.opened_at != record.opened_at:
+        return f"the account was opened at {account.opened_at}, the books say {record.opened_at}"
+    if account.operator != record.operator:
+        return f"the account's operator is {account.operator}, the books say {record.operator}"
+    if account.settled > record.spent or account.charged_units > record.units_charged:
+        return (
+            f"{account.settled} base units are settled on chain and only {record.spent} spent in the books: "
+            "were they restored from an old backup?"
+        )
+    if account.deposit != record.deposit:
+        return f"the account's deposit is {account.deposit}, the books say {record.deposit}"
+    if account.price_per_unit and record.spent != record.units_charged * account.price_per_unit:
+        return (
+            f"{record.units_charged} units at the committed price of {account.price_per_unit} "
+            f"are not the {record.spent} spent"
+        )
+    return None

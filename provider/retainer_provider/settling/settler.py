@@ -1,0 +1,276 @@
+"""Settling sessions to finality, exactly once, through whatever crashes, timeouts and lies of nodes lie between.
+
+The rule (F13, F14): the signed transaction is on disk before it is sent; the same bytes are sent again until they are
+final or dead, that is, until the *finalized* chain is past their last valid height and no node knows their signature;
+only then, and only if the account is still there, another transaction is signed. What happened is always
+read from the chain. Even two live transactions could pay only once, since the first removes the session.
+"""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import structlog
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import Chain, Commitment
+from retainer.chain.confirm import ConfirmationOutcome, Timer, confirm, look_up
+from retainer.chain.errors import (
+    ChainUnavailableError,
+    ForeignAccountError,
+    SendOutcomeUnknownError,
+    TransactionRefusedError,
+)
+from retainer.chain.sessions import session_account
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import PROGRAM_ID
+from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
+from retainer_provider.books.records import SessionRecord, Settlement, SettlementPlan, SettlementStage
+from retainer_provider.clock import Clock
+from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused
+from retainer_provider.settling.removal import Removal, RemovalKind, find_removal
+from retainer_provider.settling.settlement import Mismatch, plan_settlement
+
+_log = structlog.get_logger(__name__)
+
+_DEADLINE_PASSED: Final = 6154
+# How the payer's token account can stand in the way: wrong, frozen, malformed, with a refused extension.
+_REFUND_BLOCKED: Final = frozenset({6056, 6057, 6058, 6251})
+# Of the grace period: from here on an unsettled session is an alarm.
+_URGENT_FRACTION: Final = 3
+_PAY_SECONDS: Final = 90.0
+
+
+class SettlementOutcome(StrEnum):
+    """How far a settlement got. Only the first two are the end; the others are worth another try later."""
+
+    SETTLED = "settled"
+    WITHDRAWN = "withdrawn"  # the payer took its exit first
+    UNDER_WAY = "under_way"  # the chain did not answer, or does not say yet what happened
+    REFUND_BLOCKED = "refund_blocked"  # the payee is paid; the payer's token account takes no refund
+    TOO_LATE = "too_late"  # past the deadline: only the payer's withdrawal ends it
+    REFUSED = "refused"
+    MISMATCH = "mismatch"
+    NOT_CLOSING = "not_closing"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing is left to do."""
+        return self in (SettlementOutcome.SETTLED, SettlementOutcome.WITHDRAWN, SettlementOutcome.NOT_CLOSING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlerOptions:
+    """``priority_fees``: of the first, second, ... attempt, in millionths of a lamport per compute unit (F15).
+
+    What did not land for a whole blockhash's life offers more; the last is the cap, 0 means no compute budget at all.
+    """
+
+    program_id: Pubkey = PROGRAM_ID
+    priority_fees: tuple[int, ...] = (0, 10_000, 100_000, 1_000_000)
+    poll_seconds: float = 1.0
+    parallel: int = 16  # calls under way at the node
+
+
+class Settler:
+    """Brings CLOSING sessions to REFUNDED. One per process; any number of calls at a time."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        ledger: Ledger,
+        operator: Keypair,
+        clock: Clock,
+        timer: Timer,
+        options: SettlerOptions | None = None,
+    ) -> None:
+        self._chain = chain
+        self._ledger = ledger
+        self._clock = clock
+        self._timer = timer
+        self._options = options or SettlerOptions()
+        self._builder = CloseBuilder(chain, operator, self._options.program_id)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._slots = asyncio.Semaphore(self._options.parallel)
+
+    async def settle(self, session_id: str) -> SettlementOutcome:
+        """Settle one session to finality, as far as it gets; may be called again, also while it runs.
+
+        Cancelling it loses nothing: the next call continues from the books. LedgerUnavailableError is all it raises.
+        """
+        async with self._locks[session_id]:
+            outcome = await self._settle(session_id)
+        if outcome.is_end:
+            self._locks.pop(session_id, None)
+        return outcome
+
+    async def _settle(self, session_id: str) -> SettlementOutcome:
+        while True:
+            await self._ledger.drained(session_id)
+            record = await self._ledger.session(session_id)
+            if record is None or record.state not in (SessionState.CLOSING, SessionState.REFUNDED):
+                return SettlementOutcome.NOT_CLOSING
+            if record.state is SessionState.REFUNDED:
+                return SettlementOutcome.SETTLED
+            self._warn_of_deadline(record)
+            try:
+                async with self._slots:
+                    outcome = await self._step(record)
+            except ChainUnavailableError as error:
+                _log.warning("settlement_waits_for_the_chain", session=session_id, reason=str(error))
+                return SettlementOutcome.UNDER_WAY
+            if outcome is not None:
+                return outcome
+            await self._timer.sleep(self._options.poll_seconds)
+
+    async def _step(self, record: SessionRecord) -> SettlementOutcome | None:
+        """One move; None when it should be looked at again after a while."""
+        settlement = await self._ledger.settlement(record.session_id)
+        try:
+            if settlement is not None and settlement.stage is SettlementStage.SIGNED:
+                return await self._follow(record, settlement)
+            account = await self._account(record)
+        except ForeignAccountError as error:
+            return self._mismatch(record, str(error))
+        if account is None:
+            return await self._attribute(record)
+        return await self._plan(record, account)
+
+    async def _plan(self, record: SessionRecord, account: SessionAccount) -> SettlementOutcome | None:
+        if account.deposit > record.deposit:  # a top-up that nobody told us of
+            await self._ledger.update_deposit(record.session_id, account.deposit, self._clock.now())
+            record = await self._ledger.session(record.session_id) or record
+        plan = plan_settlement(record, account)
+        if isinstance(plan, Mismatch):
+            return self._mismatch(record, plan.reason)
+        planned = await self._ledger.plan_settlement(record.session_id, plan, self._clock.now())
+        if planned is not PlanOutcome.PLANNED:
+            return None  # the books moved on: look again
+        return await self._sign(record, account, plan, attempts=0)
+
+    async def _sign(
+        self, record: SessionRecord, account: SessionAccount, plan: SettlementPlan, *, attempts: int
+    ) -> SettlementOutcome | None:
+        fees = self._options.priority_fees
+        fee = fees[min(attempts, len(fees) - 1)]
+        address = Pubkey.from_string(record.session_id)
+        signed = await self._builder.close(address, account, record.token_program, plan, fee)
+        if isinstance(signed, CloseRefused):
+            return await self._refused(record, account, plan, signed)
+        stored = await self._ledger.store_signed(
+            record.session_id, signed.raw, signed.signature, signed.last_valid_block_height
+        )
+        if stored is SignedOutcome.STORED:
+            _log.info("settlement_signed", session=record.session_id, attempt=attempts + 1)
+            await self._send(record, signed.raw)
+        return None
+
+    async def _follow(self, record: SessionRecord, settlement: Settlement) -> SettlementOutcome | None:
+        """Wait for the signed transaction, sending it again; replace it only when it is dead."""
+        signature, raw = settlement.signature or "", settlement.raw or b""
+        height = settlement.last_valid_block_height
+        match await look_up(self._chain, signature, Commitment.FINALIZED, height):
+            case ConfirmationOutcome.UNKNOWN:
+                await self._send(record, raw)
+                return None
+            case ConfirmationOutcome.LANDED:
+                own = Removal(RemovalKind.CLOSED, signature, settlement.plan.amount, None)
+                return await self._attribute(record, own)
+            case dead:
+                _log.warning("settlement_dead", session=record.session_id, outcome=str(dead))
+        account = await self._account(record)
+        if account is None:
+            return await self._attribute(record)
+        return await self._sign(record, account, settlement.plan, attempts=settlement.attempts)
+
+    async def _send(self, record: SessionRecord, raw: bytes) -> None:
+        try:
+            await self._chain.send(raw)
+        except SendOutcomeUnknownError as error:
+            _log.warning("settlement_send_unanswered", session=record.session_id, reason=str(error))
+        except TransactionRefusedError as error:
+            _log.warning("settlement_send_refused", session=record.session_id, reason=str(error))
+
+    async def _attribute(self, record: SessionRecord, own: Removal | None = None) -> SettlementOutcome:
+        """Record what removed the account; ``own`` is known to be final, whatever else the node remembers of it."""
+        address = Pubkey.from_string(record.session_id)
+        expected = None if own is None else own.signature
+        removal = await find_removal(self._chain, address, self._options.program_id, expected=expected) or own
+        if removal is None:
+            _log.warning("settlement_unattributed", session=record.session_id)
+            return SettlementOutcome.UNDER_WAY
+        now = self._clock.now()
+        if removal.deposit is not None and removal.deposit > record.deposit:
+            await self._ledger.update_deposit(record.session_id, removal.deposit, now)
+        deposit = removal.deposit or record.deposit
+        refunded = BaseUnits(deposit - removal.settled)
+        recorded = await self._ledger.record_settled(
+            record.session_id, removal.signature, removal.settled, refunded, now
+        )
+        if recorded is RecordOutcome.MISMATCH:
+            return self._mismatch(record, f"{removal.settled} settled and {refunded} refunded are not the deposit")
+        _log.info(
+            "session_settled",
+            session=record.session_id,
+            kind=str(removal.kind),
+            settled=removal.settled,
+            refunded=refunded,
+            unpaid=record.spent - removal.settled,
+        )
+        return _ENDS[removal.kind]
+
+    async def _refused(
+        self, record: SessionRecord, account: SessionAccount, plan: SettlementPlan, refused: CloseRefused
+    ) -> SettlementOutcome:
+        _log.error("settlement_refused", session=record.session_id, reason=refused.reason)
+        if refused.code == _DEADLINE_PASSED:
+            return SettlementOutcome.TOO_LATE
+        if refused.code not in _REFUND_BLOCKED:
+            return SettlementOutcome.REFUSED
+        if account.settled == plan.amount:
+            return SettlementOutcome.REFUND_BLOCKED
+        # A payer can delay its own refund, but not the payee's money. The amount is cumulative: twice pays once.
+        address = Pubkey.from_string(record.session_id)
+        signed = await self._builder.settle(
+            address, account, record.token_program, plan, self._options.priority_fees[-1]
+        )
+        if isinstance(signed, CloseRefused):
+            _log.error("settlement_refused", session=record.session_id, reason=signed.reason)
+            return SettlementOutcome.REFUSED
+        await self._send(record, signed.raw)
+        height = signed.last_valid_block_height
+        paid = await confirm(
+            self._chain, signed.signature, last_valid_block_height=height, clock=self._timer, timeout=_PAY_SECONDS
+        )
+        _log.info("payee_paid_without_refund", session=record.session_id, outcome=str(paid), amount=plan.amount)
+        return SettlementOutcome.REFUND_BLOCKED
+
+    async def _account(self, record: SessionRecord) -> SessionAccount | None:
+        """The session's account, unless it is gone or keeps but its address (C48)."""
+        account = await session_account(
+            self._chain,
+            Pubkey.from_string(record.session_id),
+            program_id=self._options.program_id,
+        )
+        return None if account is None or account.status is ChainStatus.CLOSED else account
+
+    def _mismatch(self, record: SessionRecord, reason: str) -> SettlementOutcome:
+        _log.error("settlement_mismatch", session=record.session_id, reason=reason)
+        return SettlementOutcome.MISMATCH
+
+    def _warn_of_deadline(self, record: SessionRecord) -> None:
+        left = None if record.deadline is None else record.deadline - self._clock.now()
+        if left is not None and left < record.grace_period // _URGENT_FRACTION:
+            _log.error("settlement_urgent", session=record.session_id, seconds_left=left, unpaid=record.spent)
+
+
+_ENDS: Final = {
+    RemovalKind.CLOSED: SettlementOutcome.SETTLED,
+    RemovalKind.WITHDRAWN: SettlementOutcome.WITHDRAWN,
+}

@@ -1,0 +1,127 @@
+"""What the chain says of open sessions: exits asked for, top-ups, missing accounts; and how fresh that news is."""
+
+from typing import Final
+
+import structlog
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import AccountInfo, Chain, Commitment
+from retainer.chain.errors import ForeignAccountError
+from retainer.chain.sessions import read_session, session_account
+from retainer.protocol.constants import PROGRAM_ID
+from retainer.protocol.session import ChainStatus, SessionState
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import SessionRecord
+from retainer_provider.clock import Clock
+from retainer_provider.settling.removal import find_removal
+
+_log = structlog.get_logger(__name__)
+
+# What one call for many accounts may ask for.
+_PAGE: Final = 100
+# Of the grace period: how old the view may be while the service goes on selling.
+_STALE_FRACTION: Final = 3
+# By when an opening is final or never will be: generous multiples of the 32 slots and 13 seconds it takes.
+_FINAL_SLOTS: Final = 150
+_FINAL_SECONDS: Final = 120
+
+
+class ChainView:
+    """When all open sessions were last seen. A node that answers but stands still shows nothing new (F07, F32)."""
+
+    def __init__(self) -> None:
+        self._seen_at: int | None = None
+        self._slot = -1
+
+    @property
+    def slot(self) -> int:
+        """The newest slot seen, -1 before the first."""
+        return self._slot
+
+    def saw(self, slot: int, now: int) -> None:
+        """All open sessions were read, at a time when the chain was at ``slot``."""
+        if slot > self._slot:
+            self._slot, self._seen_at = slot, now
+
+    def fresh(self, now: int, grace_period: int) -> bool:
+        """Whether a payer's exit would have been seen early enough for a session of this grace period.
+
+        False as well when the machine's clock went back, since the view's age is not known then (F25).
+        """
+        return self._seen_at is not None and 0 <= now - self._seen_at <= grace_period // _STALE_FRACTION
+
+
+class Watcher:
+    """Reads the accounts of ACTIVE sessions. ``commitment`` is the level from which on deposits count."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        ledger: Ledger,
+        clock: Clock,
+        view: ChainView,
+        commitment: Commitment = Commitment.CONFIRMED,
+        program_id: Pubkey = PROGRAM_ID,
+    ) -> None:
+        self._chain = chain
+        self._ledger = ledger
+        self._clock = clock
+        self._view = view
+        self._commitment = commitment
+        self._program_id = program_id
+
+    async def look(self) -> None:
+        """One pass over all ACTIVE sessions. ChainUnavailableError leaves the view as old as it is."""
+        started = self._clock.now()
+        slot = await self._chain.slot(commitment=Commitment.CONFIRMED)
+        after = 0
+        while sessions := await self._ledger.sessions(states={SessionState.ACTIVE}, limit=_PAGE, after=after):
+            addresses = [Pubkey.from_string(session.session_id) for session in sessions]
+            found = await self._chain.accounts(addresses)
+            for session, info in zip(sessions, found, strict=True):
+                await self._compare(session, info)
+            after = sessions[-1].number
+        self._view.saw(slot, started)
+
+    async def _compare(self, session: SessionRecord, info: AccountInfo | None) -> None:
+        if info is None:
+            await self._missing(session)
+            return
+        try:
+            account = read_session(info, self._program_id)
+        except ForeignAccountError as error:
+            _log.error("session_account_foreign", session=session.session_id, reason=str(error))
+            return
+        now = self._clock.now()
+        if account.status is ChainStatus.CLOSING:
+            await self._ledger.mark_closing_on_chain(session.session_id, account.closure_started_at, now)
+            _log.info("payer_asked_to_close", session=session.session_id)
+        elif account.status is ChainStatus.CLOSED:
+            await self._ledger.begin_close(session.session_id, "it was closed on chain", now)
+        if account.deposit > session.deposit:
+            await self._top_up(session)
+
+    async def _top_up(self, session: SessionRecord) -> None:
+        # Read again at the level from which deposits count: a fork may still take this one back (F06).
+        address = Pubkey.from_string(session.session_id)
+        account = await session_account(self._chain, address, program_id=self._program_id, commitment=self._commitment)
+        if account is not None:
+            await self._ledger.update_deposit(session.session_id, account.deposit, self._clock.now())
+
+    async def _missing(self, session: SessionRecord) -> None:
+        """Close on a final transaction that removed it, or on a finalized chain that never had it (F06).
+
+        Less is no reason: a node that lags misses accounts as well.
+        """
+        address = Pubkey.from_string(session.session_id)
+        now = self._clock.now()
+        if await find_removal(self._chain, address, self._program_id) is not None:
+            await self._ledger.begin_close(session.session_id, "its account was removed on chain", now)
+            return
+        _log.error("session_account_missing", session=session.session_id)
+        if now - session.created_at < _FINAL_SECONDS:
+            return
+        level = max(0, self._view.slot - _FINAL_SLOTS)
+        if await self._chain.account(address, commitment=Commitment.FINALIZED, min_slot=level) is None:
+            await self._ledger.begin_close(session.session_id, "its account vanished from the chain", now)

@@ -1,0 +1,109 @@
+"""Issuing challenges and recognizing them again. Nothing is stored: the HMAC in the id is the memory."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from retainer.chain.base import Chain, Commitment, LatestBlockhash
+from retainer.chain.errors import ChainUnavailableError
+from retainer.protocol.challenges import Challenge, issue_challenge, verify_challenge_id
+from retainer.protocol.errors import MessageError
+from retainer.protocol.offers import RetainerTerms, SessionRequest
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import VoucherSigner
+from retainer.protocol.timestamps import format_timestamp
+from retainer_provider.clock import Clock
+from retainer_provider.identity import Identity
+from retainer_provider.offers import Offer
+from retainer_provider.sessions.refusals import refuse
+
+_NONCE_BYTES: Final = 12
+_FRESH_SECONDS: Final = 2.0
+# A blockhash lives 150 blocks, about a minute: half of it must be left for the client to use.
+_USABLE_SECONDS: Final = 30.0
+
+
+class Challenger:
+    """`keys` are the secrets, tried in turn, the first one signs; for `ttl` seconds a challenge may open a session."""
+
+    def __init__(self, *, identity: Identity, keys: Sequence[bytes], chain: Chain, clock: Clock, ttl: int) -> None:
+        self._identity = identity
+        self._keys = tuple(keys)
+        self._chain = chain
+        self._clock = clock
+        self._ttl = ttl
+        self._lock = asyncio.Lock()
+        self._asked_at: float | None = None
+        self._latest: tuple[float, LatestBlockhash] | None = None
+
+    async def issue(self, offer: Offer) -> Challenge:
+        """A challenge for a new session; ChainUnavailableError when the chain has named no recent blockhash."""
+        latest = await self._blockhash()
+        now = self._clock.now()
+        us = self._identity
+        request = SessionRequest(
+            amount=offer.price,
+            currency=offer.mint,
+            recipient=us.payee,
+            network=us.network,
+            channel_program=us.program_id,
+            decimals=offer.decimals,
+            unit_type="request",
+            suggested_deposit=offer.suggested_deposit,
+            minimum_deposit=offer.minimum_deposit,
+            description=offer.description,
+            # Two challenges of one second would else be the same one.
+            external_id=secrets.token_hex(_NONCE_BYTES),
+            recent_blockhash=latest.blockhash,
+            recent_slot=latest.slot,
+            token_program=offer.token_program,
+            voucher_signer=VoucherSigner.OPERATOR,
+            operator=us.operator,
+            grace_period_seconds=offer.grace_period,
+            ttl_seconds=offer.duration,
+            retainer=RetainerTerms(
+                offer_id=offer.id,
+                operator=us.operator,
+                price=offer.price,
+                expires_at=now + offer.duration,
+                sla=offer.sla,
+            ),
+        )
+        return issue_challenge(self._keys[0], us.realm, request, expires=format_timestamp(now + self._ttl))
+
+    def require_ours(self, challenge: Challenge) -> SessionRequest:
+        """What an echoed challenge asked for, when this service issued it exactly so, however long ago."""
+        ours = challenge.realm == self._identity.realm and verify_challenge_id(challenge, self._keys)
+        if ours:
+            try:
+                return challenge.session_request()
+            except MessageError:  # issued by an older version of this service
+                pass
+        raise refuse(
+            ProblemType.INVALID_CHALLENGE,
+            "The echoed challenge was not issued by this service, or was changed: echo one exactly as received, "
+            "or answer the fresh one.",
+        )
+
+    def require_fresh(self, challenge: Challenge) -> None:
+        """A challenge opens sessions only until it expires; it serves an open session for ever."""
+        expires_at = challenge.expires_at()
+        if expires_at is None or self._clock.now() >= expires_at:
+            raise refuse(
+                ProblemType.CHALLENGE_EXPIRED,
+                f"The challenge expired at {challenge.expires}: open the session with the fresh one.",
+            )
+
+    async def _blockhash(self) -> LatestBlockhash:
+        async with self._lock:
+            now = self._clock.monotonic()
+            if self._asked_at is None or now - self._asked_at >= _FRESH_SECONDS:
+                with contextlib.suppress(ChainUnavailableError):  # the last one may do for a while
+                    self._latest = (now, await self._chain.latest_blockhash(commitment=Commitment.CONFIRMED))
+                # Also after a failure: those who queue behind a node that hangs must not wait for it one by one.
+                self._asked_at = self._clock.monotonic()
+            if self._latest is None or self._clock.monotonic() - self._latest[0] >= _USABLE_SECONDS:
+                raise ChainUnavailableError("the node names no recent blockhash")
+            return self._latest[1]

@@ -1,0 +1,231 @@
+"""The gate: ASGI in front of any ASGI app. Parse, call the engine once, serialize; it decides nothing about money."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from retainer.chain.errors import ChainUnavailableError
+from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
+from retainer.protocol.amounts import format_amount
+from retainer.protocol.constants import (
+    HEADER_CREDENTIAL,
+    HEADER_IDEMPOTENCY_KEY,
+    HEADER_RECEIPT,
+    MAX_CREDENTIAL_BYTES,
+    SCHEME,
+)
+from retainer.protocol.credentials import Credential, parse_authorization
+from retainer.protocol.errors import MessageError
+from retainer.protocol.problems import ProblemType
+from retainer_provider.books.ledger import LedgerError
+from retainer_provider.offers import Offer
+from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE, Engine, Statement
+from retainer_provider.sessions.metering import Delivery, MeteredRequest
+from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.wire import headers
+from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
+from retainer_provider.wire.routing import RouteTable, Unpriced
+from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
+_REPLAYED: Final = "idempotent-replayed"
+# What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
+_PRIVATE: Final = ("cache-control", "private, no-store")
+_VARY: Final = ("vary", HEADER_CREDENTIAL)
+_WEBSOCKET_POLICY_VIOLATION: Final = 1008
+
+LEDGER_UNAVAILABLE: Final = Refusal(
+    ProblemType.SERVICE_UNAVAILABLE,
+    "This service cannot write its books at the moment, so it serves nothing and charges nothing: try again later.",
+    retry_after=30,
+)
+
+
+class RetainerGate:
+    """Meters the routes that `routes` prices, passes on those that are free, and refuses the rest."""
+
+    def __init__(
+        self, app: ASGIApp, engine: Engine, routes: RouteTable, *, upstream: Upstream, request_limit: int
+    ) -> None:
+        self._app = app
+        self._engine = engine
+        self._routes = routes
+        self._upstream = upstream
+        self._request_limit = request_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection. Websockets cannot be metered and are refused."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
+            return
+        target = self._routes.find(_raw_path(scope))
+        if target is Unpriced.FREE:
+            await self._pass(scope, receive, send)
+            return
+        try:
+            answer = await self._answer(target, scope, receive)
+        except _ClientLeftError:
+            return
+        await send_answer(send, answer, scope["method"])
+
+    async def _answer(self, target: Offer | Unpriced, scope: Scope, receive: Receive) -> Answer:
+        if isinstance(target, Unpriced):
+            return await self._engine.refusal(_UNPRICED[target], None)
+        return await answer_or_refusal(
+            self._engine, target, lambda: self._paid(target, read_credential(scope), scope, receive)
+        )
+
+    async def _paid(self, offer: Offer, credential: Credential | None, scope: Scope, receive: Receive) -> Answer:
+        if credential is None:
+            raise _payment_required(offer)
+        challenge, action = credential.challenge, credential.action
+        match action:
+            case OpenAction():
+                return statement_answer(await self._engine.open(challenge, action))
+            case CloseAction():
+                return statement_answer(await self._engine.close(challenge, action))
+            case UseAction():
+                return await self._metered(offer, credential, action, scope, receive)
+            case VoucherAction() | TopUpAction():
+                raise refuse(
+                    ProblemType.VERIFICATION_FAILED,
+                    "This offer is metered by its operator: pay with `use`. To add to a deposit, close the session and "
+                    "open another.",
+                )
+
+    async def _metered(
+        self, offer: Offer, credential: Credential, action: UseAction, scope: Scope, receive: Receive
+    ) -> Answer:
+        key = _idempotency_key(scope)
+        query: bytes = scope["query_string"]
+        target = _raw_path(scope) + (b"?" + query if query else b"")
+
+        async def read() -> MeteredRequest:
+            body = await _read_body(scope, receive, self._request_limit)
+            return MeteredRequest(scope["method"], target.decode("latin-1"), body, key)
+
+        async def call(request: MeteredRequest) -> UpstreamResult:
+            session_id, length = str(action.channel_id), len(request.body)
+            forwarded = headers.to_upstream(scope["headers"], session_id=session_id, body_length=length)
+            return await self._upstream.call({**scope, "headers": forwarded}, request.body)
+
+        return delivery_answer(await self._engine.use(credential.challenge, action, offer, read, call))
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        forwarded = headers.to_upstream(scope["headers"], session_id=None, body_length=None)
+        try:
+            await self._app({**scope, "headers": forwarded}, receive, send)
+        except UpstreamUnreachableError:
+            await send_answer(send, failure_answer(UpstreamFailure.UNREACHABLE), scope["method"])
+
+
+async def answer_or_refusal(engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What `act` answers, or the problem that stopped it with a fresh challenge for `offer`."""
+    try:
+        return await act()
+    except RefusedError as error:
+        refusal = error.refusal
+    except ChainUnavailableError:
+        refusal = CHAIN_UNAVAILABLE
+    except LedgerError:
+        refusal = LEDGER_UNAVAILABLE
+    return await engine.refusal(refusal, offer)
+
+
+def read_credential(scope: Scope) -> Credential | None:
+    """The Payment credential of a request, None when there is none; RefusedError when it cannot be read."""
+    found = headers.values(scope["headers"], HEADER_CREDENTIAL)
+    if len(found) > 1:
+        raise refuse(ProblemType.REQUEST_MALFORMED, "There is more than one Authorization header: send one.")
+    if not found or found[0].partition(" ")[0].lower() != SCHEME.lower():
+        return None
+    try:
+        return parse_authorization(found[0], max_bytes=MAX_CREDENTIAL_BYTES)
+    except MessageError as error:
+        raise refuse(
+            ProblemType.MALFORMED_CREDENTIAL, f"The credential cannot be read: {error}. Correct it and send it again."
+        ) from None
+
+
+def statement_answer(statement: Statement) -> Answer:
+    """The answer to a lifecycle call: the session, never the resource. Without a receipt it is still closing."""
+    if statement.receipt is None:
+        return json_answer(STATUS_ACCEPTED, statement.view.to_json()).with_headers(_PRIVATE, ("retry-after", "1"))
+    receipt = (HEADER_RECEIPT.lower(), statement.receipt)
+    return json_answer(STATUS_OK, statement.view.to_json()).with_headers(_PRIVATE, receipt)
+
+
+def delivery_answer(delivery: Delivery) -> Answer:
+    """The answer to a metered request, with its receipt; a replay whose body was not kept is its receipt alone."""
+    stored = delivery.answer
+    if stored.body is None:
+        answer, replayed = Answer(STATUS_RECEIPT_ONLY, (_VARY,), b""), "receipt-only"
+    else:
+        # Its own Vary may stand beside ours.
+        answer, replayed = Answer(stored.status, (*stored.headers, _VARY), stored.body), "true"
+    answer = answer.with_headers(_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
+    return answer.with_headers((_REPLAYED, replayed)) if delivery.replayed else answer
+
+
+class _ClientLeftError(Exception):
+    """The client went away before its request was complete: nothing was reserved, and nobody is left to answer."""
+
+
+def _raw_path(scope: Scope) -> bytes:
+    # Optional in ASGI; where it is missing, the decoded path is all there is.
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw_path
+
+
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    declared = next(iter(headers.values(scope["headers"], "content-length")), "")
+    body, length = bytearray(), int(declared) if declared.isdigit() else 0
+    while True:
+        if max(length, len(body)) > limit:
+            raise refuse(
+                ProblemType.BODY_TOO_LARGE,
+                f"The request body exceeds {limit} bytes: send a smaller one. Nothing was charged.",
+            )
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientLeftError
+        body += message.get("body", b"")
+        if not message.get("more_body", False) and len(body) <= limit:
+            return bytes(body)
+
+
+def _idempotency_key(scope: Scope) -> str | None:
+    found = headers.values(scope["headers"], HEADER_IDEMPOTENCY_KEY)
+    if not found:
+        return None
+    if len(found) > 1 or not _KEY.match(found[0]):
+        raise refuse(
+            ProblemType.REQUEST_MALFORMED,
+            f"{HEADER_IDEMPOTENCY_KEY} must be one value of 1 to 255 visible ASCII characters: send a random one.",
+        )
+    return found[0]
+
+
+def _payment_required(offer: Offer) -> RefusedError:
+    price, suggested, least = (
+        format_amount(units, offer.decimals) for units in (offer.price, offer.suggested_deposit, offer.minimum_deposit)
+    )
+    return refuse(
+        ProblemType.PAYMENT_REQUIRED,
+        f"A request costs {price} tokens: open a session with a deposit of {suggested} (at least {least}) and repeat "
+        "the request with it.",
+    )
+
+
+_UNPRICED: Final = {
+    Unpriced.UNKNOWN: Refusal(
+        ProblemType.ROUTE_UNKNOWN, "Nothing is served at this path: see the routes of this service's offers."
+    ),
+    Unpriced.AMBIGUOUS: Refusal(
+        ProblemType.REQUEST_MALFORMED,
+        "This path can be read in more than one way: send it without dot segments, double slashes or needless escapes.",
+    ),
+}

@@ -1,0 +1,90 @@
+"""Every status code this service decides on, and the problem documents (RFC 9457) that go with them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from retainer.protocol.challenges import Challenge, challenge_header
+from retainer.protocol.problems import MEDIA_TYPE, Problem, ProblemType
+from retainer_provider.sessions.refusals import Refusal
+from retainer_provider.wire.answers import Answer, json_answer
+from retainer_provider.wire.upstream import UpstreamFailure
+
+STATUS_OK: Final = 200
+STATUS_ACCEPTED: Final = 202  # a close that the chain has not finished yet
+STATUS_RECEIPT_ONLY: Final = 204  # a replay of an answer too large to be kept
+STATUS_UNHEALTHY: Final = 503
+_PAYMENT_REQUIRED: Final = 402
+_TIMEOUT: Final = 504
+
+# The core draft answers everything about payment with 402; what is no matter of payment has its usual code.
+_PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
+    {
+        ProblemType.PAYMENT_REQUIRED: (402, "Payment required"),
+        ProblemType.MALFORMED_CREDENTIAL: (402, "Malformed credential"),
+        ProblemType.INVALID_CHALLENGE: (402, "Invalid challenge"),
+        ProblemType.VERIFICATION_FAILED: (402, "Verification failed"),
+        ProblemType.METHOD_UNSUPPORTED: (400, "Payment method not supported"),
+        ProblemType.CHALLENGE_EXPIRED: (402, "Challenge expired"),
+        ProblemType.DEPOSIT_UNCONFIRMED: (402, "Deposit not confirmed yet"),
+        ProblemType.DEPOSIT_FAILED: (402, "Deposit failed"),
+        ProblemType.DEPOSIT_FOREIGN: (402, "Deposit is of another program or token"),
+        ProblemType.DEPOSIT_REPLAYED: (409, "Deposit was used before"),
+        ProblemType.DEPOSIT_TOO_SMALL: (402, "Deposit too small"),
+        ProblemType.DEPOSIT_TERMS_MISMATCH: (402, "Deposit was made on other terms"),
+        ProblemType.DEPOSIT_WRONG_RECIPIENT: (402, "Deposit is for another recipient"),
+        ProblemType.SESSION_UNKNOWN: (402, "Session unknown"),
+        ProblemType.SESSION_DEPLETED: (402, "Session depleted"),
+        ProblemType.SESSION_EXPIRED: (402, "Session expired"),
+        ProblemType.SESSION_CLOSING: (402, "Session is closing"),
+        ProblemType.SESSION_CLOSED: (402, "Session closed"),
+        ProblemType.IDEMPOTENCY_CONFLICT: (422, "Idempotency-Key used for another request"),
+        ProblemType.REQUEST_IN_FLIGHT: (409, "Request is still running"),
+        ProblemType.FREE_ANSWERS_EXHAUSTED: (402, "Free answers exhausted"),
+        ProblemType.BODY_TOO_LARGE: (413, "Request body too large"),
+        ProblemType.UPSTREAM_UNAVAILABLE: (502, "Upstream gave no answer"),
+        ProblemType.CHAIN_UNAVAILABLE: (503, "Chain unavailable"),
+        ProblemType.SERVICE_UNAVAILABLE: (503, "Service unavailable"),
+        ProblemType.REQUEST_MALFORMED: (400, "Malformed request"),
+        ProblemType.ROUTE_UNKNOWN: (404, "Nothing here"),
+    }
+)
+
+_FAILURES: Final[Mapping[UpstreamFailure, tuple[int, str]]] = MappingProxyType(
+    {
+        UpstreamFailure.UNREACHABLE: (502, "The upstream could not be reached"),
+        UpstreamFailure.BROKEN: (502, "The upstream broke off before its answer was complete"),
+        UpstreamFailure.TOO_LARGE: (502, "The upstream's answer is larger than this service passes on"),
+        UpstreamFailure.TIMEOUT: (_TIMEOUT, "The upstream did not finish its answer in time"),
+    }
+)
+
+
+def needs_challenge(problem: ProblemType) -> bool:
+    """Whether the status may not go out without a challenge (core draft: no 402 without one)."""
+    return _PROBLEMS[problem][0] == _PAYMENT_REQUIRED
+
+
+def problem_answer(refusal: Refusal, challenge: Challenge | None) -> Answer:
+    """A refusal as it goes out: never cached, no receipt, and with a challenge to start afresh."""
+    status, title = _PROBLEMS[refusal.problem]
+    problem = Problem(refusal.problem, title, refusal.detail, status, refusal.extra)
+    answer = json_answer(status, problem.to_json(), MEDIA_TYPE)
+    if challenge is not None:
+        answer = answer.with_headers(("www-authenticate", challenge_header(challenge)))
+    if refusal.retry_after is not None:
+        answer = answer.with_headers(("retry-after", str(refusal.retry_after)))
+    return answer
+
+
+def failure_answer(failure: UpstreamFailure) -> Answer:
+    """What is answered for an upstream that gave nothing: uncharged, so it does carry a receipt."""
+    status, detail = _FAILURES[failure]
+    title = _PROBLEMS[ProblemType.UPSTREAM_UNAVAILABLE][1]
+    detail = f"{detail}. Nothing was charged: try again, with a new Idempotency-Key."
+    return json_answer(status, Problem(ProblemType.UPSTREAM_UNAVAILABLE, title, detail, status).to_json(), MEDIA_TYPE)
+
+
+def broken_term(failure: UpstreamFailure) -> str:
+    """The SLA term that a failure breaks, whatever the offer's own terms are."""
+    return "max_latency_ms" if failure is UpstreamFailure.TIMEOUT else "accepted_statuses"

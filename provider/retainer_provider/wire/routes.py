@@ -1,0 +1,120 @@
+"""The JSON API for monitoring and the panel. Parse, call the engine once, serialize."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from retainer.protocol.actions import UseAction
+from retainer.protocol.amounts import format_amount
+from retainer.protocol.encoding import Json
+from retainer.protocol.fields import present
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.sla import terms_hash
+from retainer.protocol.tokens import token_symbol
+from retainer_provider.identity import Identity
+from retainer_provider.offers import Offer
+from retainer_provider.sessions.engine import Engine
+from retainer_provider.sessions.refusals import refuse
+from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.gate import answer_or_refusal, read_credential
+from retainer_provider.wire.openapi import openapi_document
+from retainer_provider.wire.problems import STATUS_OK, STATUS_UNHEALTHY
+
+Health = Callable[[], Mapping[str, str]]
+"""What is wrong, a sentence by part; empty while all is well."""
+
+_METHODS: Final = frozenset({"GET", "HEAD"})
+
+
+class Api:
+    """Serves its own few paths under `prefix`; `owns` tells them from the gated service's."""
+
+    def __init__(
+        self, *, engine: Engine, identity: Identity, offers: Mapping[str, Offer], prefix: str, health: Health
+    ) -> None:
+        self._engine = engine
+        self._identity = identity
+        self._offers = offers
+        self._health = health
+        self._prefix = prefix
+        self._pages: Mapping[str, Callable[[], Answer]] = {
+            f"{prefix}/offers": self._list_offers,
+            f"{prefix}/health": self._show_health,
+            f"{prefix}/openapi.json": lambda: json_answer(STATUS_OK, openapi_document(prefix)),
+        }
+
+    def owns(self, scope: Scope) -> bool:
+        """Whether a request is the API's to answer."""
+        path: str = scope["path"]
+        return scope["method"] in _METHODS and (path in self._pages or self._session_id(path) is not None)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one GET or HEAD that `owns` has accepted."""
+        path: str = scope["path"]
+        session_id = self._session_id(path)
+        answer = self._pages[path]() if session_id is None else await self._show_session(scope, session_id)
+        await send_answer(send, answer, scope["method"])
+
+    def _session_id(self, path: str) -> str | None:
+        head, _, session_id = path.rpartition("/")
+        return session_id if session_id and head == f"{self._prefix}/sessions" else None
+
+    async def _show_session(self, scope: Scope, session_id: str) -> Answer:
+        # Any offer's challenge will do for someone who has no session yet.
+        offer = next(iter(self._offers.values()))
+        return await answer_or_refusal(self._engine, offer, lambda: self._session(scope, session_id))
+
+    async def _session(self, scope: Scope, session_id: str) -> Answer:
+        credential = read_credential(scope)
+        action = None if credential is None else credential.action
+        if credential is None or not isinstance(action, UseAction) or str(action.channel_id) != session_id:
+            raise refuse(
+                ProblemType.VERIFICATION_FAILED,
+                "A session is shown to its payer only: send its `use` credential in the Authorization header.",
+            )
+        view = await self._engine.show(credential.challenge, action)
+        return json_answer(STATUS_OK, view.to_json())
+
+    def _list_offers(self) -> Answer:
+        return json_answer(STATUS_OK, {"offers": [_offer(offer, self._identity) for offer in self._offers.values()]})
+
+    def _show_health(self) -> Answer:
+        problems = self._health()
+        body: dict[str, Json] = {"status": "degraded" if problems else "ok", "problems": {**problems}}
+        return json_answer(STATUS_UNHEALTHY if problems else STATUS_OK, body)
+
+
+def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
+    amounts = {
+        "price": offer.price,
+        "suggestedDeposit": offer.suggested_deposit,
+        "minimumDeposit": offer.minimum_deposit,
+        "maximumDeposit": offer.maximum_deposit,
+    }
+    token: dict[str, Json] = {
+        "mint": str(offer.mint),
+        "symbol": token_symbol(offer.mint),
+        "decimals": offer.decimals,
+        "tokenProgram": str(offer.token_program),
+    }
+    return present(
+        {
+            "offerId": offer.id,
+            "description": offer.description,
+            "network": str(identity.network),
+            "programId": str(identity.program_id),
+            "payee": str(identity.payee),
+            "operator": str(identity.operator),
+            "token": present(token),
+            **{name: str(units) for name, units in amounts.items()},
+            **{f"{name}Display": format_amount(units, offer.decimals) for name, units in amounts.items()},
+            "durationSeconds": offer.duration,
+            "gracePeriodSeconds": offer.grace_period,
+            "idleTimeoutSeconds": offer.idle_timeout,
+            "maxFreeAnswers": offer.max_free_answers,
+            "slaTerms": None if offer.sla is None else offer.sla.to_json(),
+            "slaHash": terms_hash(offer.sla).hex(),
+            "routes": [*offer.routes],
+        }
+    )

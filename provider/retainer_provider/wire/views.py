@@ -1,0 +1,95 @@
+"""The ledger's sessions as clients see them, and the receipts the operator signs about them. Pure."""
+
+import json
+
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from retainer.protocol.amounts import BaseUnits, requests_left
+from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, receipt_header, sign_receipt
+from retainer.protocol.session import SessionState
+from retainer.protocol.sla import SlaTerms
+from retainer.protocol.timestamps import format_timestamp
+from retainer.protocol.tokens import token_symbol
+from retainer.protocol.usage import UsageEntry
+from retainer.protocol.views import SessionView, TokenView
+from retainer_provider.books.records import SessionRecord
+
+
+def session_terms(record: SessionRecord) -> SlaTerms | None:
+    """The SLA terms that a session was opened under."""
+    return SlaTerms.from_json(json.loads(record.sla_json)) if record.sla_json else None
+
+
+def session_view(record: SessionRecord, now: int) -> SessionView:
+    """A session at `now` (unix seconds). Once it is closed, nothing remains: `refund` says what went back."""
+    closed = record.refund is not None
+    remaining = BaseUnits(0) if closed else record.remaining
+    return SessionView(
+        session_id=record.session_id,
+        offer_id=record.offer_id,
+        agent=record.payer,
+        provider=record.payee,
+        operator=record.operator,
+        token=TokenView(record.mint, token_symbol(record.mint), record.decimals),
+        deposit=record.deposit,
+        remaining=remaining,
+        spent=record.spent,
+        price_per_request=record.price,
+        requests_made=record.sequence,
+        requests_left=requests_left(remaining, record.price),
+        started_at=record.opened_at or record.created_at,
+        expires_at=record.expires_at or None,
+        sla=session_terms(record),
+        state=record.state_at(now),
+        creation_signature=record.creation_signature,
+        pda=Pubkey.from_string(record.session_id),
+        settled=record.settled,
+        refund=record.refund,
+        settlement_signature=record.settlement_signature,
+    )
+
+
+def session_receipt(record: SessionRecord, operator: Keypair, now: int) -> str:
+    """The `Payment-Receipt` value of a lifecycle call: a session opened, or settled by the chain."""
+    return _signed(record, operator, now)
+
+
+def request_receipt(record: SessionRecord, entry: UsageEntry, usage_hash: bytes, operator: Keypair, now: int) -> str:
+    """The `Payment-Receipt` value of a metered request; `record` is the session after its charge."""
+    metered = MeteredDetails(
+        sequence=entry.sequence,
+        amount=entry.amount,
+        units=entry.units,
+        charged=entry.charged,
+        term=entry.term,
+        status=entry.status,
+        latency_ms=entry.latency_ms,
+        request_digest=entry.request_digest,
+        response_digest=entry.response_digest,
+        usage_hash=usage_hash.hex(),
+    )
+    return _signed(record, operator, now, metered)
+
+
+def _signed(record: SessionRecord, operator: Keypair, now: int, metered: MeteredDetails | None = None) -> str:
+    closed = record.state is SessionState.REFUNDED
+    # The draft: a close receipt's `spent` is what was settled.
+    spent = record.spent if record.settled is None else record.settled
+    receipt = Receipt(
+        reference=Pubkey.from_string(record.session_id),
+        timestamp=format_timestamp(now),
+        challenge_id=record.challenge_id,
+        accepted_cumulative=spent,  # in metered mode the operator accepts just what it charges
+        spent=spent,
+        idle_timeout_seconds=record.idle_timeout,
+        tx_hash=record.settlement_signature,
+        refunded=record.refund,
+        retainer=ReceiptExtension(
+            state=record.state_at(now),
+            remaining=BaseUnits(0) if closed else record.remaining,
+            operator=operator.pubkey(),
+            metered=metered,
+        ),
+    )
+    return receipt_header(sign_receipt(receipt, operator))
