@@ -1,6 +1,5 @@
 """Sessions that are open on a chain and in the books, with what they spent: what settling starts from."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -54,10 +53,10 @@ class Trade:
     salts: int = 0
     known: Ledger | None = None  # the first books, where these are others
 
-    def settler(self, chain: Chain | None = None, **options: object) -> Settler:
+    def settler(self, **options: object) -> Settler:
         """A settler as a freshly started process has it."""
         return Settler(
-            chain=chain or self.chain,
+            chain=self.chain,
             ledger=self.ledger,
             operator=OPERATOR,
             clock=self.clock,
@@ -209,13 +208,6 @@ class Trade:
         record = await self.ledger.session(session_id)
         assert record is not None
         return record
-
-    async def until_closed(self, *session_ids: str) -> None:
-        """Let others work until the books have the sessions as REFUNDED."""
-        for session_id in session_ids:
-            # A fake chain's time passes in turns, and nobody tells when the books changed.
-            while not (await self.record(session_id)).closed_at:  # noqa: ASYNC110
-                await asyncio.sleep(0)
 
     async def settlement(self, session_id: str) -> Settlement:
         """The session's settlement in the books."""

@@ -9,6 +9,7 @@ import pytest
 from solders.pubkey import Pubkey
 from structlog.testing import capture_logs
 
+from retainer.chain.confirm import Timer
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import LedgerUnavailableError
@@ -17,6 +18,7 @@ from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from tests.books import DEPOSIT, GRACE, PRICE, commit_of, held, key, new_session, reserve
 from tests.nodes import Node
+from tests.times import Pace
 from tests.trading import Trade, trade_on
 
 
@@ -35,13 +37,14 @@ def sweeper_of(trade: Trade) -> Sweeper:
     return Sweeper(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, options=WorkerOptions())
 
 
-def workers_of(trade: Trade) -> Workers:
+def workers_of(trade: Trade, pace: Timer | None = None, **options: object) -> Workers:
+    """Waits between tries by ``pace``; while it waits for the chain, the chain's own time passes."""
     return Workers(
         watcher=Watcher(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, view=ChainView()),
         sweeper=sweeper_of(trade),
-        settler=trade.settler(),
+        settler=trade.settler(**options),
         ledger=trade.ledger,
-        timer=trade.timer,
+        timer=pace or trade.timer,
         options=WorkerOptions(),
     )
 
@@ -115,16 +118,24 @@ async def test_answers_go_a_day_after_close(node: Node, trade: Trade) -> None:
     assert (await reserve(trade.ledger, session_id, "0")).outcome is ReserveOutcome.CLOSED
 
 
-async def test_everything_closing_is_settled_without_being_asked(trade: Trade) -> None:
-    """What a restart finds, and what the sweeper and the payers close meanwhile."""
+async def test_everything_closing_is_settled_without_being_asked(node: Node, trade: Trade) -> None:
+    """What a restart finds, and what payers and the sweeper close meanwhile."""
     left_over = await trade.closing(requests=2)
     leaving = await trade.open(requests=1)
-    await trade.request_close(leaving)
-    expiring = await trade.open(expires_at=trade.clock.now() + 10)
-    async with workers_of(trade).running():
-        await trade.until_closed(left_over, leaving, expiring)
-    settled = [(await trade.record(one)).settled for one in (left_over, leaving, expiring)]
-    assert settled == [2 * PRICE, PRICE, 0]
+    expiring = await trade.open(expires_at=trade.clock.now() + 100)
+    pace = Pace()
+    workers = workers_of(trade, pace)
+    async with workers.running():
+        await pace.waited_for(3)
+        await workers.settled()
+        assert (await trade.record(left_over)).settled == 2 * PRICE
+        await trade.request_close(leaving)
+        node.advance(seconds=100)
+        for _ in range(2):  # a session closed in one pass may be found by the settler in the next
+            await pace.tick()
+        await workers.settled()
+    assert (await trade.record(leaving)).settled == PRICE
+    assert (await trade.record(expiring)).settled == 0
 
 
 async def test_a_chain_that_is_down_for_a_while_is_waited_for(node: Node, trade: Trade) -> None:
@@ -136,19 +147,37 @@ async def test_a_chain_that_is_down_for_a_while_is_waited_for(node: Node, trade:
         node.down = node.monotonic() < down_until
 
     node.after_sleep = recover
-    async with workers_of(trade).running():
-        await trade.until_closed(session_id)
+    workers = workers_of(trade)
+    await workers.settle_open()
+    await workers.settled()
+    assert node.monotonic() >= down_until
     assert (await trade.record(session_id)).settled == PRICE
+
+
+async def test_a_pass_that_fails_is_tried_again(node: Node, trade: Trade) -> None:
+    pace = Pace()
+    expiring = await trade.open(expires_at=trade.clock.now() + 100)
+    node.advance(seconds=100)
+    workers = workers_of(trade, pace)
+    node.down = True
+    with capture_logs() as logs:
+        async with workers.running():
+            await pace.waited_for(3)
+            node.down = False
+            for _ in range(2):
+                await pace.tick()
+            await workers.settled()
+    assert "chain_unavailable" in [line["event"] for line in logs]
+    assert (await trade.record(expiring)).state is SessionState.REFUNDED
 
 
 async def test_stopping_waits_for_nothing_and_the_next_start_goes_on(trade: Trade) -> None:
     session_id = await trade.open()
     running = held(await reserve(trade.ledger, session_id, "long"))
     await trade.ledger.begin_close(session_id, "asked", trade.clock.now())
-    workers = workers_of(trade)
-    async with workers.running():
-        await workers.settle_open()
-        await asyncio.sleep(0)
+    pace = Pace()
+    async with workers_of(trade, pace).running():
+        await pace.waited_for(3)
     assert (await trade.record(session_id)).state is SessionState.CLOSING
     await trade.ledger.commit(commit_of(running))
     workers = workers_of(trade)
@@ -159,11 +188,15 @@ async def test_stopping_waits_for_nothing_and_the_next_start_goes_on(trade: Trad
 
 async def test_a_ledger_that_failed_ends_the_work(trade: Trade) -> None:
     await trade.ledger.aclose()
-    workers = workers_of(trade)
+    pace = Pace()
+    workers = workers_of(trade, pace)
     with pytest.raises(LedgerUnavailableError):
         await workers.settle_open()
-    async with workers.running():
-        await asyncio.sleep(0)
+    with capture_logs() as logs:
+        async with workers.running():
+            while len(logs) < 3:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+    assert [line["event"] for line in logs] == ["ledger_unavailable"] * 3
 
 
 async def test_the_earliest_deadline_is_settled_first(node: Node, trade: Trade) -> None:
@@ -174,14 +207,7 @@ async def test_the_earliest_deadline_is_settled_first(node: Node, trade: Trade) 
     sessions[0] = await trade.open(requests=1)
     for session_id in sessions.values():
         await trade.ledger.begin_close(session_id, "asked", now)
-    workers = Workers(
-        watcher=Watcher(chain=node, ledger=trade.ledger, clock=trade.clock, view=ChainView()),
-        sweeper=sweeper_of(trade),
-        settler=trade.settler(parallel=1),
-        ledger=trade.ledger,
-        timer=node,
-        options=WorkerOptions(),
-    )
+    workers = workers_of(trade, parallel=1)
     before = len(node.sent)
     await workers.settle_open()
     await workers.settled()
