@@ -99,4 +99,8 @@ def run_check(report: Report) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("interrupted: nothing was shown", file=sys.stderr)
+        sys.exit(130)
