@@ -47,7 +47,7 @@ Answer = TypeVar("Answer")
 
 
 class RpcChain:
-    """The cluster behind `url`.
+    """The cluster behind `url`, which may hold a key: errors name only its host. ChainError when it is no URL.
 
     A try may take `timeout` seconds; after one without an answer there is another for each of `pauses`, which are the
     seconds to wait before it.
@@ -89,7 +89,7 @@ class RpcChain:
         answer = await self._ask(request, wire.AccountsAnswer)
         self._require_slot(answer.context.slot, min_slot)
         if len(answer.value) != len(addresses):
-            raise ChainUnavailableError(f"{self._wire.url} answered {len(answer.value)} of {len(addresses)} accounts")
+            raise ChainUnavailableError(f"{self._wire.name} answered {len(answer.value)} of {len(addresses)} accounts")
         slot = answer.context.slot
         return [_account(address, found, slot) for address, found in zip(addresses, answer.value, strict=True)]
 
@@ -115,7 +115,7 @@ class RpcChain:
         """The chain's own time in Unix seconds, as programs read it."""
         clock = await self.account(CLOCK_SYSVAR_ID)
         if clock is None or len(clock.data) < _CLOCK_TIME.stop:
-            raise ChainUnavailableError(f"{self._wire.url} has no clock")
+            raise ChainUnavailableError(f"{self._wire.name} has no clock")
         return int.from_bytes(clock.data[_CLOCK_TIME], "little", signed=True)
 
     async def send(self, raw: bytes) -> str:
@@ -129,11 +129,11 @@ class RpcChain:
                 return signature
             if refusal.error.code in _NOT_SENT:
                 raise _refused(refusal.error) from None
-            raise SendOutcomeUnknownError(f"{self._wire.url} answered: {refusal}", signature) from None
+            raise SendOutcomeUnknownError(f"{self._wire.name} answered: {refusal}", signature) from None
         except ChainUnavailableError as error:
-            raise SendOutcomeUnknownError(str(error), signature) from error
+            raise SendOutcomeUnknownError(str(error), signature) from None
         if answered != signature:
-            raise SendOutcomeUnknownError(f"{self._wire.url} answered another signature, {answered:.88}", signature)
+            raise SendOutcomeUnknownError(f"{self._wire.name} answered another signature, {answered:.88}", signature)
         return signature
 
     async def signature_status(self, signature: str, *, search_history: bool = True) -> SignatureStatus | None:
@@ -144,7 +144,7 @@ class RpcChain:
         settings = config.RpcSignatureStatusConfig(search_transaction_history=search_history)
         answer = await self._ask(requests.GetSignatureStatuses([parsed], settings), wire.StatusesAnswer)
         if len(answer.value) != 1:
-            raise ChainUnavailableError(f"{self._wire.url} answered {len(answer.value)} statuses for one signature")
+            raise ChainUnavailableError(f"{self._wire.name} answered {len(answer.value)} statuses for one signature")
         status = answer.value[0]
         return None if status is None else SignatureStatus(status.slot, _level(status), _error(status.err))
 
@@ -199,12 +199,12 @@ class RpcChain:
         try:
             return await self._wire.ask(request, answer)
         except wire.RpcRefusalError as refusal:
-            raise ChainUnavailableError(f"{self._wire.url} refused {type(request).__name__}: {refusal}") from None
+            raise ChainUnavailableError(f"{self._wire.name} refused {type(request).__name__}: {refusal}") from None
 
     def _require_slot(self, slot: int, min_slot: int | None) -> None:
         # A node may ignore minContextSlot; an older view of an account would pass off spent money as there (F07).
         if min_slot is not None and slot < min_slot:
-            raise ChainUnavailableError(f"{self._wire.url} is behind: it answered for slot {slot}, not {min_slot}")
+            raise ChainUnavailableError(f"{self._wire.name} is behind: it answered for slot {slot}, not {min_slot}")
 
 
 def _account_config(commitment: Commitment, min_slot: int | None) -> config.RpcAccountInfoConfig:

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 from solana.exceptions import SolanaRpcException
 
-from retainer.chain.errors import ChainUnavailableError
+from retainer.chain.errors import ChainError, ChainUnavailableError
 
 try:
     from solana.rpc.async_http_provider import AsyncHTTPProvider
@@ -148,7 +148,7 @@ class Wire:
     """
 
     def __init__(self, url: str, *, timeout: float, pauses: Sequence[float]) -> None:
-        self.url = url
+        self.name = _public_part(url)
         self._timeout = timeout
         self._pauses = tuple(pauses)
         self._transport = AsyncHTTPProvider(url, timeout=timeout)
@@ -171,12 +171,10 @@ class Wire:
             async with asyncio.timeout(self._timeout):
                 text = await self._transport.make_request_unparsed(request)
         except TimeoutError:
-            raise ChainUnavailableError(f"{self.url} did not answer {name} in {self._timeout:g} s") from None
+            raise ChainUnavailableError(f"{self.name} did not answer {name} in {self._timeout:g} s") from None
         except (SolanaRpcException, httpx.HTTPError) as error:
-            cause = error.__cause__ or error
-            raise ChainUnavailableError(
-                f"{self.url} did not answer {name}: {cause!s:.{_TEXT_IN_ERRORS}}; is the RPC URL right?"
-            ) from error
+            # Not chained: the transport's errors hold the whole URL.
+            raise ChainUnavailableError(f"{self.name} did not answer {name}: {_reason(error)}") from None
         try:
             envelope = msgspec.json.decode(text, type=_Envelope)
             if envelope.error is not None:
@@ -184,9 +182,26 @@ class Wire:
             return msgspec.json.decode(envelope.result, type=answer)
         except msgspec.DecodeError as error:
             raise ChainUnavailableError(
-                f"{self.url} answered {name} with something else ({error}): {text:.{_TEXT_IN_ERRORS}}"
+                f"{self.name} answered {name} with something else ({error}): {text:.{_TEXT_IN_ERRORS}}"
             ) from None
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.close()
+
+
+def _public_part(url: str) -> str:
+    """Scheme, host and port: path, query and user often hold a key, and errors end up in logs (F27)."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ChainError("the RPC URL must look like https://host or http://127.0.0.1:8899")
+    return f"{parsed.scheme}://{parsed.netloc.decode()}"
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error
+    answered = getattr(cause, "response", None)
+    return f"HTTP status {answered.status_code}" if answered is not None else f"{cause!s:.{_TEXT_IN_ERRORS}}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -223,3 +224,28 @@ async def test_nobody_listening_is_told_with_the_address() -> None:
     async with RpcChain("http://127.0.0.1:9", timeout=0.2, pauses=()) as chain:
         with pytest.raises(ChainError, match=r"http://127\.0\.0\.1:9 did not answer GetSlot"):
             await chain.slot()
+
+
+@pytest.mark.parametrize("answer", [http("", "403 Forbidden"), http("<html>"), error(-32603, "no"), DRIPPING, b""])
+async def test_a_key_in_the_url_is_in_no_error(answer: bytes) -> None:
+    """F27."""
+    node = Node(answer)
+    server = await asyncio.start_server(node.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = f"http://user:hush@127.0.0.1:{port}/v1/hush?api-key=hush"
+    async with server, RpcChain(url, timeout=0.2, pauses=()) as chain:
+        with pytest.raises(ChainUnavailableError) as asked:
+            await chain.slot()
+        with pytest.raises(SendOutcomeUnknownError) as sent:
+            await chain.send(RAW)
+    await asyncio.gather(*filter(None, node.connections))
+
+    for raised in (asked, sent):
+        assert "hush" not in "".join(traceback.format_exception(raised.value))
+        assert f"http://127.0.0.1:{port} " in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "ftp://node", "http://", "http://node:many", "https:///path", "ws://node"])
+def test_what_is_no_url_is_said_at_once(url: str) -> None:
+    with pytest.raises(ChainError, match="must look like"):
+        RpcChain(url)
