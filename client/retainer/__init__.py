@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from retainer.protocol.session import SessionState
     from retainer.protocol.views import SessionView
     from retainer.session_client import SessionClient
-    from retainer.stores import ChannelStore, MemoryChannelStore, entry_key
+    from retainer.stores import (
+        ChannelStore,
+        StringKv,
+        create_channel_store,
+        create_json_channel_store,
+        create_sqlite_channel_store,
+        entry_key,
+    )
     from retainer.trust.caps import SpendingCaps
     from retainer.trust.pins import Pins
     from retainer.wallet import Signer, create_keypair, load_keypair
@@ -33,7 +40,6 @@ __all__ = [
     "ChannelStore",
     "ClientError",
     "CloseResult",
-    "MemoryChannelStore",
     "Network",
     "Offer",
     "Pins",
@@ -47,8 +53,12 @@ __all__ = [
     "SessionView",
     "Signer",
     "SpendingCaps",
+    "StringKv",
     "Submit",
+    "create_channel_store",
+    "create_json_channel_store",
     "create_keypair",
+    "create_sqlite_channel_store",
     "entry_key",
     "load_keypair",
     "problem_of",
@@ -59,7 +69,6 @@ _HOMES: Final = {
     "ChannelStore": "stores",
     "ClientError": "errors",
     "CloseResult": "flows.closer",
-    "MemoryChannelStore": "stores",
     "Network": "protocol.constants",
     "Offer": "flows.offers",
     "Pins": "trust.pins",
@@ -73,8 +82,12 @@ _HOMES: Final = {
     "SessionView": "protocol.views",
     "Signer": "wallet",
     "SpendingCaps": "trust.caps",
+    "StringKv": "stores",
     "Submit": "flows.opener",
+    "create_channel_store": "stores",
+    "create_json_channel_store": "stores",
     "create_keypair": "wallet",
+    "create_sqlite_channel_store": "stores",
     "entry_key": "stores",
     "load_keypair": "wallet",
     "problem_of": "flows.answers",

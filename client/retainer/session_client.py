@@ -29,7 +29,7 @@ from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KE
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
-from retainer.stores import ChannelStore, MemoryChannelStore
+from retainer.stores import ChannelStore, create_channel_store
 from retainer.trust.caps import Amount, SpendingCaps
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer
@@ -78,7 +78,7 @@ class SessionClient:
             pins=pins or Pins(),
             caps=caps or SpendingCaps(),
             deposit=deposit,
-            store=store or MemoryChannelStore(),
+            store=store or create_channel_store(),
             now=now,
             timer=timer or SystemTimer(),
         )
