@@ -14,14 +14,14 @@ from solders.signature import Signature
 from solders.transaction import Transaction
 
 from retainer.chain.base import Commitment
-from retainer.protocol.actions import Action, CloseAction, OpenAction, UseAction
+from retainer.protocol.actions import Action, CloseAction, OpenAction, TopUpAction, UseAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof, sign_proof
 from retainer.protocol.challenges import Challenge, parse_challenge_headers
 from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.protocol.credentials import Credential, authorization_header
-from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
-from retainer.protocol.pda import derive_ata, derive_session
+from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms, top_up
+from retainer.protocol.pda import derive_ata, derive_session, derive_vault
 from retainer_provider.catalog import load_offers
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
@@ -110,6 +110,30 @@ class Opening:
     def close(self) -> str:
         """The header that closes the session."""
         return self._header(CloseAction(self.action.channel_id, self.proof))
+
+    def topping_up(
+        self,
+        amount: int,
+        blockhash: Hash,
+        *,
+        claimed: int | None = None,
+        challenge: Challenge | None = None,
+        **spoiled: object,
+    ) -> str:
+        """The header that adds to the deposit; `spoiled` replaces arguments of its instruction."""
+        session = self.action.channel_id
+        arguments: dict[str, Any] = {
+            "payer": self.agent.pubkey(),
+            "session": session,
+            "payer_token": self.params.payer_token,
+            "escrow": derive_vault(session)[0],
+            "mint": self.params.mint,
+            "amount": amount,
+            "token_program": self.params.token_program,
+        }
+        signed = Agent(self.agent).sign([top_up(**{**arguments, **spoiled})], blockhash)
+        action = TopUpAction(session, BaseUnits(amount if claimed is None else claimed), signed)
+        return authorization_header(Credential(challenge or self.challenge, action))
 
     def claiming(self, **changes: object) -> "Opening":
         """The same with other claims in the credential."""

@@ -73,7 +73,7 @@ def check_offer(demands: Demands) -> Refusal | None:
         and (request.amount, terms.price, terms.sla) == (offer.price, offer.price, offer.sla)
         and (request.grace_period_seconds, request.minimum_deposit) == (offer.grace_period, offer.minimum_deposit)
     )
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 unchanged,
@@ -87,7 +87,7 @@ def check_offer(demands: Demands) -> Refusal | None:
 def check_credential(action: OpenAction, demands: Demands) -> Refusal | None:
     """The claim itself: it derives its channel id, and it claims what was offered."""
     derived, _ = derive_session(action.seeds, demands.identity.program_id)
-    return _first_broken(
+    return first_broken(
         [
             *_offered(action.seeds, action.deposit, action.grace_period, demands),
             Check(
@@ -126,7 +126,7 @@ def read_transaction(raw: bytes, demands: Demands) -> OpenRequest | Refusal:
 def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands) -> Refusal | None:
     """A signed opening transaction, before it is sent: complete, about this session, and on the terms offered."""
     committed = CommittedTerms(opening.price_per_unit, opening.expires_at, opening.sla_hash)
-    return _first_broken(
+    return first_broken(
         [
             *_offered(opening.seeds, opening.deposit, opening.grace_period, demands),
             *_terms(opening.operator, committed, demands, with_terms=opening.with_terms),
@@ -160,7 +160,7 @@ def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands
 
 def check_open_slot(open_slot: int, slot: int) -> Refusal | None:
     """Whether an opening that has not landed can still do so, by the newest slot."""
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 slot - OPEN_SLOT_WINDOW <= open_slot <= slot,
@@ -175,7 +175,7 @@ def check_open_slot(open_slot: int, slot: int) -> Refusal | None:
 def check_account(account: SessionAccount, action: OpenAction, demands: Demands) -> Refusal | None:
     """The session account, whose owner and derivation the reader has checked. What it says is what counts."""
     committed = CommittedTerms(account.price_per_unit, account.expires_at, account.sla_hash)
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 account.seeds == action.seeds,
@@ -218,7 +218,7 @@ def check_escrow(
     escrow: TokenAccount, owner: Pubkey, session: Pubkey, account: SessionAccount, demands: Demands
 ) -> Refusal | None:
     """The tokens are there, in an account that only the session controls (C13, F04); `owner` is its program."""
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 owner == demands.offer.token_program
@@ -315,5 +315,6 @@ def _terms(operator: Pubkey, committed: CommittedTerms, demands: Demands, *, wit
     ]
 
 
-def _first_broken(checks: Iterable[Check]) -> Refusal | None:
+def first_broken(checks: Iterable[Check]) -> Refusal | None:
+    """What is answered for the first check that does not hold; None when all do."""
     return next((Refusal(problem, detail) for holds, problem, detail in checks if not holds), None)

@@ -8,7 +8,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.errors import ChainUnavailableError
-from retainer.protocol.actions import CloseAction, OpenAction, UseAction
+from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction
 from retainer.protocol.authentication import SessionProof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
@@ -23,6 +23,7 @@ from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
 from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.problems import needs_challenge, problem_answer
@@ -52,13 +53,14 @@ class Statement:
 
 
 class Engine:
-    """Sessions opened, used, shown and closed. Every refusal is a RefusedError and costs nothing."""
+    """Sessions opened, topped up, used, shown and closed. Every refusal is a RefusedError and costs nothing."""
 
     def __init__(
         self,
         *,
         challenger: Challenger,
         opener: Opener,
+        topper: Topper,
         metering: Metering,
         closer: Closer,
         ledger: Ledger,
@@ -68,6 +70,7 @@ class Engine:
     ) -> None:
         self._challenger = challenger
         self._opener = opener
+        self._topper = topper
         self._metering = metering
         self._closer = closer
         self._ledger = ledger
@@ -78,6 +81,10 @@ class Engine:
     async def open(self, challenge: Challenge, action: OpenAction) -> Statement:
         """Open the session that a deposit pays for, or find it open already."""
         return self._statement(await self._opener.open(challenge, action))
+
+    async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
+        """Add to a session's deposit, or find it added already."""
+        return self._statement(await self._topper.top_up(challenge, action))
 
     async def use(
         self,
@@ -119,6 +126,10 @@ class Engine:
                 if needs_challenge(refusal.problem):
                     refusal = CHAIN_UNAVAILABLE
         return problem_answer(refusal, challenge)
+
+    async def aclose(self) -> None:
+        """Stop waiting for top-ups."""
+        await self._topper.aclose()
 
     async def _authenticate(
         self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None

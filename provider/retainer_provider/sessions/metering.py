@@ -218,7 +218,7 @@ _REFUSALS: Final[Mapping[ReserveOutcome, tuple[ProblemType, str, int | None]]] =
         ),
         ReserveOutcome.DEPLETED: (
             ProblemType.SESSION_DEPLETED,
-            "Session {session} has {left} left and this request costs {price}: close it for the rest and open another.",
+            "Session {session} has {left} left and this request costs {price}: top it up, or open another.",
             None,
         ),
         ReserveOutcome.EXPIRED: (

@@ -85,16 +85,14 @@ class RetainerGate:
         match action:
             case OpenAction():
                 return statement_answer(await self._engine.open(challenge, action))
+            case TopUpAction():
+                return statement_answer(await self._engine.top_up(challenge, action))
             case CloseAction():
                 return statement_answer(await self._engine.close(challenge, action))
             case UseAction():
                 return await self._metered(offer, credential, action, scope, receive)
-            case VoucherAction() | TopUpAction():
-                raise refuse(
-                    ProblemType.VERIFICATION_FAILED,
-                    "This offer is metered by its operator: pay with `use`. To add to a deposit, close the session and "
-                    "open another.",
-                )
+            case VoucherAction():
+                raise refuse(ProblemType.VERIFICATION_FAILED, "This offer is metered by its operator: pay with `use`.")
 
     async def _metered(
         self, offer: Offer, credential: Credential, action: UseAction, scope: Scope, receive: Receive
