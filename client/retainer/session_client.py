@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
 from solders.pubkey import Pubkey
 
-from retainer.auth import RECEIPT_EXTENSION, SessionAuth, new_key
+from retainer.auth import RECEIPT_EXTENSION, SessionAuth
 from retainer.chain.base import Chain
 from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.rpc import RpcChain
@@ -165,23 +166,28 @@ class SessionClient:
 
         The answer comes as it is, refusals included (`problem_of` reads them), with its verified receipt in
         ``extensions["retainer"]``. A lost connection is tried again under the same Idempotency-Key, which a service
-        answers once; the key can be passed in to repeat a request of an earlier run.
+        answers once. Where all tries are lost, the same request asked again takes that key over, in a later run as
+        well, given the same store; a key that is passed in is always used as it is.
         """
         http = self._setup.http
         request = http.build_request(method, url, **parameters)
-        request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key or new_key()
+        if idempotency_key is not None:
+            request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key
         await request.aread()
-        for tries_left in reversed(range(_TRIES)):
-            auth = SessionAuth(self._payments, session)
-            try:
-                response = await http.send(request, auth=auth, follow_redirects=False)
-            except httpx.TransportError:
-                if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
-                    raise
-                request.headers.pop(HEADER_CREDENTIAL, None)
-                await self._setup.timer.sleep(_PAUSE_SECONDS)
-            else:
-                break
+        auth = SessionAuth(self._payments, session)
+        with ExitStack() as hand:
+            for tries_left in reversed(range(_TRIES)):
+                try:
+                    response = await http.send(request, auth=auth, follow_redirects=False)
+                except httpx.TransportError:
+                    if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
+                        raise
+                    # Held through the pause, so that nobody takes the key for one that is given up.
+                    hand.enter_context(self._payments.holding(request.headers[HEADER_IDEMPOTENCY_KEY]))
+                    request.headers.pop(HEADER_CREDENTIAL, None)
+                    await self._setup.timer.sleep(_PAUSE_SECONDS)
+                else:
+                    break
         await self._check_body(response)
         return response
 

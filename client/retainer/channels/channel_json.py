@@ -92,7 +92,7 @@ def _book_to_json(book: Book) -> dict[str, Json]:
         "charged": str(book.charged),
         "spent": str(book.spent),
         "answered": [[first, last] for first, last in book.answered],
-        "outstanding": [*sorted(book.outstanding)],
+        "outstanding": {**book.outstanding},
     }
 
 
@@ -101,7 +101,7 @@ def _read_book(book: Fields) -> Book:
         charged=book.require("charged", fields.units),
         spent=book.require("spent", fields.units),
         answered=book.require("answered", fields.list_of(_span)),
-        outstanding=frozenset(book.require("outstanding", fields.list_of(fields.filled_text))),
+        outstanding=book.require("outstanding", fields.text_map),
     )
 
 

@@ -91,8 +91,8 @@ async def test_a_settlement_must_be_earned_and_leave_nothing_behind(stage: Stage
         {"credential": "Payment !"},
         {"deposit": 5},
         {"state": "lost"},
-        {"book": {"charged": "0", "spent": "0", "answered": [[2, 1]], "outstanding": []}},
-        {"book": {"charged": "0", "spent": "0", "answered": [[1]], "outstanding": []}},
+        {"book": {"charged": "0", "spent": "0", "answered": [[2, 1]], "outstanding": {}}},
+        {"book": {"charged": "0", "spent": "0", "answered": [[1]], "outstanding": {}}},
     ],
 )
 async def test_a_damaged_record_is_refused_by_its_field(stage: Stage, damage: dict[str, object]) -> None:
