@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from retainer.errors import ClientError
     from retainer.flows.answers import problem_of
     from retainer.flows.closer import CloseResult
+    from retainer.flows.leaving import Leaving
     from retainer.flows.offers import Offer, Scope
     from retainer.flows.opener import Submit
-    from retainer.flows.reclaim import Reclaim, ReclaimStep
     from retainer.protocol.amounts import BaseUnits
     from retainer.protocol.constants import Network
     from retainer.protocol.errors import RetainerError
@@ -40,11 +40,10 @@ __all__ = [
     "ChannelStore",
     "ClientError",
     "CloseResult",
+    "Leaving",
     "Network",
     "Offer",
     "Pins",
-    "Reclaim",
-    "ReclaimStep",
     "RetainerError",
     "Scope",
     "SessionAuth",
@@ -69,11 +68,10 @@ _HOMES: Final = {
     "ChannelStore": "stores",
     "ClientError": "errors",
     "CloseResult": "flows.closer",
+    "Leaving": "flows.leaving",
     "Network": "protocol.constants",
     "Offer": "flows.offers",
     "Pins": "trust.pins",
-    "Reclaim": "flows.reclaim",
-    "ReclaimStep": "flows.reclaim",
     "RetainerError": "protocol.errors",
     "Scope": "flows.offers",
     "SessionAuth": "auth",

@@ -20,10 +20,10 @@ from retainer.channels.channel import Channel
 from retainer.channels.views import view_of
 from retainer.errors import ClientError, OfferError
 from retainer.flows.closer import Closer, CloseResult
+from retainer.flows.leaving import Exit, Leaving
 from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opener import Opener, Submit
 from retainer.flows.payments import Payments
-from retainer.flows.reclaim import Reclaim, reclaim
 from retainer.flows.settlements import find_settlement
 from retainer.flows.setup import Setup
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
@@ -86,6 +86,7 @@ class SessionClient:
         self._opener = Opener(self._setup)
         self._closer = Closer(self._setup)
         self._payments = Payments(self._setup, self._opener)
+        self._exit = Exit(self._setup.chain, signer, self._setup.pins, self._setup.timer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -199,15 +200,24 @@ class SessionClient:
             await self._opener.confirm(channel)
         return await self._closer.close(session_id)
 
-    async def reclaim(self, session_id: str) -> Reclaim:
-        """Get the deposit back without the service: ask to close now, withdraw once the grace period is over."""
-        address = Pubkey.from_string(session_id)
-        setup = self._setup
-        result = await reclaim(setup.chain, setup.signer, setup.pins, address, timer=setup.timer)
+    async def request_close(self, session_id: str) -> Leaving:
+        """Start the payer's own exit: after the grace period ``withdraw`` gets the deposit back, service or not."""
+        return await self._left(session_id, await self._exit.request_close(Pubkey.from_string(session_id)))
+
+    async def withdraw(self, session_id: str, *, waiting: Callable[[int], None] | None = None) -> Leaving:
+        """Get back what is not settled, once the grace period is over.
+
+        Earlier NotDueError says how long it takes. With ``waiting`` this waits instead, and calls it with the seconds
+        that are left; whoever is interrupted calls again, also in a later run.
+        """
+        return await self._left(session_id, await self._exit.withdraw(Pubkey.from_string(session_id), waiting=waiting))
+
+    async def _left(self, session_id: str, leaving: Leaving) -> Leaving:
+        setup, settlement = self._setup, leaving.settlement
+        # A session of another store, or of none, is left all the same.
         if await setup.store.find(setup.payer, session_id):
-            settlement = result.settlement
             await setup.update(session_id, lambda kept: kept.settled(settlement) if settlement else kept.closing())
-        return result
+        return leaving
 
     async def _check_body(self, response: httpx.Response) -> None:
         receipt = response.extensions.get(RECEIPT_EXTENSION)

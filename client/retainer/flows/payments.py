@@ -75,7 +75,7 @@ class Payments:
 
         One that is ``unknown`` to its own service will not be settled by it either: that is worth a dispute.
         """
-        reason = "the service does not know it any more; reclaim its deposit without the service"
+        reason = "the service does not know it any more; get its deposit back with request_close and withdraw"
         await self._setup.update(
             stale.session_id, lambda kept: kept.disputed(reason) if unknown else kept.closing() if kept.usable else kept
         )

@@ -110,7 +110,7 @@ class JsonChannelStore:
         channel = await self.find(payer, session_id)
         if channel is None:
             raise StoreError(
-                f"the key-value store has lost session {session_id}; its deposit can be reclaimed by its address"
+                f"the key-value store has lost session {session_id}; its deposit can be withdrawn by its address"
             )
         return channel
 

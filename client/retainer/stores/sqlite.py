@@ -115,8 +115,8 @@ class SqliteChannelStore:
             raise StoreError(f"{self._path} cannot be opened: {error.strerror}") from None
         except sqlite3.Error as error:
             raise StoreError(
-                f"{self._path} cannot be used: {error}. If it is damaged, move it away; sessions in it can be "
-                "reclaimed by their addresses"
+                f"{self._path} cannot be used: {error}. If it is damaged, move it away; deposits in it can be "
+                "withdrawn by the addresses of their sessions"
             ) from None
 
     def _prepare(self, db: sqlite3.Connection) -> None:

@@ -295,7 +295,7 @@ async def close_behind_the_clients_back(stage: Stage) -> None:
 async def test_a_service_that_does_not_answer_can_be_asked_to_close_again(stage: Stage) -> None:
     session = await stage.client.create_session(URL, "1.0")
     stage.service.before = Trouble(stage, 3, served=False, paying=False)
-    with pytest.raises(CloseUnconfirmedError, match="can be reclaimed without it"):
+    with pytest.raises(CloseUnconfirmedError, match="can be withdrawn without it"):
         await stage.client.close_session(session.session_id)
     assert (await stage.client.get_session(session.session_id)).state is SessionState.CLOSING
     assert (await stage.client.close_session(session.session_id)).refunded == 1_000_000
@@ -304,5 +304,5 @@ async def test_a_service_that_does_not_answer_can_be_asked_to_close_again(stage:
 async def test_a_service_that_forgot_the_session_is_no_reason_to_wait(stage: Stage) -> None:
     session = await stage.client.create_session(URL, "1.0")
     stage.service.sessions.clear()
-    with pytest.raises(CloseRefusedError, match="can be reclaimed without the service"):
+    with pytest.raises(CloseRefusedError, match="can be withdrawn without it"):
         await stage.client.close_session(session.session_id)
