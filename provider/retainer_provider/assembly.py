@@ -28,6 +28,7 @@ from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.settler import Settler, SettlerOptions
 from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
@@ -240,7 +241,10 @@ def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView
 
 def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watcher, settler: Settler) -> Workers:
     around, options = blueprint.around, WorkerOptions(program_id=blueprint.identity.program_id)
-    sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, options=options)
+    reclaimer = Reclaimer(
+        chain=chain, ledger=ledger, operator=blueprint.keys.operator, program_id=blueprint.identity.program_id
+    )
+    sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, reclaimer=reclaimer, options=options)
     return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=around.pace, options=options)
 
 

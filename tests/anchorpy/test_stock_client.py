@@ -6,6 +6,7 @@ Nothing of retainer's own client takes part; only the top-up's transaction, whic
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,7 @@ from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from retainer.protocol.instructions import top_up
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType, parse_problem
+from retainer.protocol.session import ChainStatus
 from retainer_provider.keys import load_keypair
 from tests.localnet import LocalValidator
 from tests.serving import client, run, serving
@@ -55,9 +57,10 @@ class Customer:
         assert unpaid.status_code == 402
         self.challenge, request = self.stock.parse_session_challenge(unpaid.headers["www-authenticate"])
         derive = self.stock.PaymentChannelOpenOptions(salt=self.stock.unique_salt(), deposit=DEPOSIT)
-        operator = Pubkey.from_string(request.method_details.operator)
-        channel = self.stock.derive_payment_channel_open(request, self.payer.pubkey(), operator, derive)
-        self.proof = self.stock.sign_session_authentication(self.challenge.id, str(channel.channel_id), self.payer)
+        if request.method_details.voucher_signer == "operator":
+            operator = Pubkey.from_string(request.method_details.operator)
+            channel = self.stock.derive_payment_channel_open(request, self.payer.pubkey(), operator, derive)
+            self.proof = self.stock.sign_session_authentication(self.challenge.id, str(channel.channel_id), self.payer)
         self.opened = self.stock.create_payment_channel_session_opener(
             request,
             self.payer,
@@ -77,7 +80,8 @@ class Customer:
 
     def paying(self) -> str:
         """The header that pays for one request."""
-        return self.header(self.opened.session.use_action(self.proof))
+        session = self.opened.session
+        return self.header(session.voucher_action(PRICE) if self.proof is None else session.use_action(self.proof))
 
     async def send(self, header: str, key: str | None = None) -> httpx.Response:
         headers = {"Authorization": header} if key is None else {"Authorization": header, "Idempotency-Key": key}
@@ -127,8 +131,19 @@ class Market:
     chain: RpcChain
     mint: Pubkey
     operator: Keypair
-    http: httpx.AsyncClient
     payer: Keypair
+    config: Path
+
+    @asynccontextmanager
+    async def served(self, *changes: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+        """The service with such changes to the settings that `init` wrote."""
+        text = self.config.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        self.config.write_text(text)
+        async with serving(self.config) as service, client(service.url) as http:
+            yield http
 
     async def tokens(self) -> tuple[int, int]:
         """Of the payer, and of the service."""
@@ -150,13 +165,18 @@ async def market(localnet: LocalValidator, chain: RpcChain, tmp_path: Path) -> A
         # A stock `open` names no operator, so the payee must be it.
         operator = load_keypair(tmp_path / "operator.json")
         await airdrop(localnet.rpc_url, chain, operator.pubkey(), 10_000_000_000)
-        async with serving(tmp_path / "retainer.toml") as service, client(service.url) as http:
-            yield Market(chain, mint, operator, http, payer)
+        yield Market(chain, mint, operator, payer, tmp_path / "retainer.toml")
 
 
 async def test_a_stock_client_lives_a_metered_session(stock: ModuleType, market: Market) -> None:
     """Opened, used, refused once, one answer lost, depleted, topped up, closed: 13 requests paid, the rest refunded."""
-    customer = Customer(stock, market.http, market.payer)
+    async with market.served() as http:
+        await metered_life(Customer(stock, http, market.payer), market)
+    assert await market.tokens() == (TOKENS - 13 * PRICE, 13 * PRICE)
+
+
+async def metered_life(customer: Customer, market: Market) -> None:
+    stock = customer.stock
     opening = await customer.open()
     assert customer.spent(opening) == 0
     assert "length" not in opening.json()
@@ -193,4 +213,51 @@ async def test_a_stock_client_lives_a_metered_session(stock: ModuleType, market:
     assert int(receipt.refunded) == 2 * PRICE
     assert (await market.chain.signatures_for(customer.session))[0] == receipt.tx_hash
     assert await market.chain.account(customer.session) is None
-    assert await market.tokens() == (TOKENS - 13 * PRICE, 13 * PRICE)
+
+
+VOUCHERS = ("routes = [", 'voucher_signer = "client"\nroutes = [')
+
+
+async def test_a_stock_client_lives_a_session_of_vouchers(stock: ModuleType, market: Market) -> None:
+    """The same by vouchers: 12 requests paid although 15 were authorized, since a refused one jumps the next ahead."""
+    async with market.served(VOUCHERS) as http:
+        await voucher_life(Customer(stock, http, market.payer), market)
+    assert await market.tokens() == (TOKENS - 12 * PRICE, 12 * PRICE)
+
+
+async def voucher_life(customer: Customer, market: Market) -> None:
+    stock = customer.stock
+    opening = await customer.open()
+    assert customer.spent(opening) == 0
+    assert "length" not in opening.json()
+    for number in range(1, 4):
+        answer = await customer.send(customer.paying())
+        assert answer.json()["length"] == 8
+        assert customer.spent(answer) == number * PRICE
+        assert stock.parse_receipt(answer.headers["payment-receipt"]).accepted_cumulative == str(number * PRICE)
+
+    assert (await customer.send(customer.paying(), "k" * 256)).status_code == 400
+    lost = customer.paying()
+    await customer.lose(lost, "lost")
+    first, second = [await customer.send(lost, "lost") for _ in range(2)]
+    assert first.json() == second.json()
+    assert second.headers["idempotent-replayed"] == "true"
+    assert customer.spent(second) == 4 * PRICE
+
+    for _ in range(5):
+        answer = await customer.send(customer.paying())
+    assert customer.spent(answer) == 9 * PRICE
+    beyond = parse_problem((await customer.send(customer.paying())).content)
+    assert "top the session up" in beyond.detail
+    assert customer.spent(await customer.top_up(market.chain, ADDED)) == 9 * PRICE
+    for _ in range(3):
+        answer = await customer.send(customer.paying())
+    assert customer.spent(answer) == 12 * PRICE
+
+    closed = await customer.send(customer.header(customer.opened.session.close_action(PRICE)))
+    assert customer.spent(closed) == 12 * PRICE
+    receipt = stock.parse_receipt(closed.headers["payment-receipt"])
+    assert int(receipt.refunded) == 3 * PRICE
+    left = await session_account(market.chain, customer.session)
+    assert left is not None
+    assert left.status is ChainStatus.CLOSED

@@ -18,7 +18,7 @@ from retainer.protocol.layouts import TokenAccount
 from retainer.protocol.offers import RetainerTerms, SessionRequest
 from retainer.protocol.pda import SessionSeeds, derive_session
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount
+from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, VoucherSigner
 from retainer.protocol.sla import NO_TERMS_HASH
 from retainer.protocol.transactions import OpenRequest, inspect_open
 from retainer_provider.identity import Identity
@@ -67,7 +67,8 @@ def check_offer(demands: Demands) -> Refusal | None:
     us, offer, request, terms = demands.identity, demands.offer, demands.request, demands.terms
     unchanged = (
         (request.channel_program, request.network, request.recipient) == (us.program_id, us.network, us.payee)
-        and (request.operator, terms.operator) == (us.operator, us.operator)
+        and (request.voucher_signer, terms.operator) == (offer.voucher_signer, us.operator)
+        and request.operator in (us.operator, None)
         and (request.currency, request.decimals, request.token_program)
         == (offer.mint, offer.decimals, offer.token_program)
         and (request.amount, terms.price, terms.sla) == (offer.price, offer.price, offer.sla)
@@ -254,12 +255,7 @@ def _offered(seeds: SessionSeeds, deposit: int, grace_period: int, demands: Dema
             ProblemType.DEPOSIT_FOREIGN,
             f"The deposit is in mint {seeds.mint}, but this offer is priced in {request.currency}: deposit that token.",
         ),
-        Check(
-            seeds.authorized_signer == request.operator,
-            ProblemType.DEPOSIT_TERMS_MISMATCH,
-            f"authorizedSigner is {seeds.authorized_signer}, but in metered mode it must be the operator "
-            f"{request.operator}.",
-        ),
+        _signer(seeds.authorized_signer, demands),
         Check(
             grace_period == request.grace_period_seconds,
             ProblemType.DEPOSIT_TERMS_MISMATCH,
@@ -283,6 +279,22 @@ def _offered(seeds: SessionSeeds, deposit: int, grace_period: int, demands: Dema
             f"The deposit is {amount(deposit)}, but this offer takes at most {amount(offer.maximum_deposit)}.",
         ),
     ]
+
+
+def _signer(authorized_signer: Pubkey, demands: Demands) -> Check:
+    operator = demands.identity.operator
+    if demands.request.voucher_signer is VoucherSigner.OPERATOR:
+        return Check(
+            authorized_signer == operator,
+            ProblemType.DEPOSIT_TERMS_MISMATCH,
+            f"authorizedSigner is {authorized_signer}, but in metered mode it must be the operator {operator}.",
+        )
+    # The program takes a session whose signer is the operator for a metered one.
+    return Check(
+        authorized_signer not in (operator, demands.identity.payee),
+        ProblemType.DEPOSIT_TERMS_MISMATCH,
+        f"authorizedSigner is {authorized_signer}, but in voucher mode it must be a key of the agent's own.",
+    )
 
 
 def _terms(operator: Pubkey, committed: CommittedTerms, demands: Demands, *, with_terms: bool) -> Iterable[Check]:

@@ -60,7 +60,7 @@ class Opener:
     async def open(self, challenge: Challenge, action: OpenAction) -> SessionRecord:
         """The opened session; RefusedError names what is wrong with the deposit, and credits nothing."""
         request = self._challenger.require_ours(challenge)
-        _require_proof(challenge, action)
+        _require_proof(request, challenge, action)
         record = await self._ledger.session(str(action.channel_id))
         if record is not None:
             _require_same_opening(record, challenge, action)
@@ -198,7 +198,7 @@ class Opener:
                 escrow=stated.escrow,
                 salt=action.salt,
                 open_slot=action.open_slot,
-                voucher_signer=VoucherSigner.OPERATOR,
+                voucher_signer=demands.request.voucher_signer,
                 deposit=action.deposit,
                 # The offer's also for a session opened without terms, whose account states none of these.
                 price=offer.price,
@@ -229,7 +229,9 @@ def _require(refusal: Refusal | None) -> None:
         raise RefusedError(refusal)
 
 
-def _require_proof(challenge: Challenge, action: OpenAction) -> None:
+def _require_proof(request: SessionRequest, challenge: Challenge, action: OpenAction) -> None:
+    if request.voucher_signer is VoucherSigner.CLIENT and action.transaction is not None:
+        return  # who has signed transaction and challenge in hand is the payer; what is on chain, anybody can point at
     proof = action.authentication
     bound = proof is not None and (proof.challenge_id, proof.payer) == (challenge.id, action.payer)
     if proof is None or not bound or not verify_proof(proof, action.channel_id):
