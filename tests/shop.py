@@ -14,14 +14,15 @@ from solders.signature import Signature
 from solders.transaction import Transaction
 
 from retainer.chain.base import Commitment
-from retainer.protocol.actions import Action, CloseAction, OpenAction, UseAction
+from retainer.protocol.actions import Action, CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof, sign_proof
 from retainer.protocol.challenges import Challenge, parse_challenge_headers
 from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.protocol.credentials import Credential, authorization_header
-from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
-from retainer.protocol.pda import derive_ata, derive_session
+from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms, top_up
+from retainer.protocol.pda import derive_ata, derive_session, derive_vault
+from retainer.protocol.vouchers import SignedVoucher, Voucher, sign_voucher
 from retainer_provider.catalog import load_offers
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
@@ -32,6 +33,7 @@ DEPOSIT = 1_000_000
 PRICE = 8_000
 MINIMUM = 80_000
 GRACE = 900
+SIGNER = Keypair.from_seed(b"v" * 32)  # of the agent's vouchers
 
 
 def table(mint: Pubkey, **service: object) -> dict[str, Any]:
@@ -111,6 +113,42 @@ class Opening:
         """The header that closes the session."""
         return self._header(CloseAction(self.action.channel_id, self.proof))
 
+    def topping_up(
+        self,
+        amount: int,
+        blockhash: Hash,
+        *,
+        claimed: int | None = None,
+        challenge: Challenge | None = None,
+        **spoiled: object,
+    ) -> str:
+        """The header that adds to the deposit; `spoiled` replaces arguments of its instruction."""
+        session = self.action.channel_id
+        arguments: dict[str, Any] = {
+            "payer": self.agent.pubkey(),
+            "session": session,
+            "payer_token": self.params.payer_token,
+            "escrow": derive_vault(session)[0],
+            "mint": self.params.mint,
+            "amount": amount,
+            "token_program": self.params.token_program,
+        }
+        signed = Agent(self.agent).sign([top_up(**{**arguments, **spoiled})], blockhash)
+        action = TopUpAction(session, BaseUnits(amount if claimed is None else claimed), signed)
+        return authorization_header(Credential(challenge or self.challenge, action))
+
+    def paying(self, cumulative: int, *, expires_at: int = 0, signer: Keypair | None = None) -> str:
+        """The header of a request paid by a voucher."""
+        return self._header(VoucherAction(self.action.channel_id, self._voucher(cumulative, expires_at, signer)))
+
+    def closing(self, cumulative: int, *, expires_at: int = 0, signer: Keypair | None = None) -> str:
+        """The header that closes a session of vouchers."""
+        signed = self._voucher(cumulative, expires_at, signer)
+        return self._header(CloseAction(self.action.channel_id, voucher=signed))
+
+    def _voucher(self, cumulative: int, expires_at: int, signer: Keypair | None) -> SignedVoucher:
+        return sign_voucher(Voucher(self.action.channel_id, BaseUnits(cumulative), expires_at), signer or SIGNER)
+
     def claiming(self, **changes: object) -> "Opening":
         """The same with other claims in the credential."""
         return replace(self, action=replace(self.action, **changes))  # type: ignore[arg-type]
@@ -149,7 +187,6 @@ class Agent:
             challenge = parse_challenge_headers([challenge])[0]
         request = challenge.session_request()
         assert request.retainer is not None
-        assert request.operator is not None
         assert request.recent_slot is not None
         assert request.grace_period_seconds is not None
         assert request.token_program is not None
@@ -158,9 +195,9 @@ class Agent:
             payer=self.key,
             rent_payer=self.key,
             payee=request.recipient,
-            operator=request.operator,
+            operator=request.retainer.operator,
             mint=request.currency,
-            authorized_signer=request.operator,
+            authorized_signer=request.operator or SIGNER.pubkey(),
             salt=self.salt,
             deposit=deposit,
             grace_period=request.grace_period_seconds,

@@ -14,16 +14,23 @@ if TYPE_CHECKING:
     from retainer.errors import ClientError
     from retainer.flows.answers import problem_of
     from retainer.flows.closer import CloseResult
+    from retainer.flows.leaving import Leaving
     from retainer.flows.offers import Offer, Scope
     from retainer.flows.opener import Submit
-    from retainer.flows.reclaim import Reclaim, ReclaimStep
     from retainer.protocol.amounts import BaseUnits
     from retainer.protocol.constants import Network
     from retainer.protocol.errors import RetainerError
     from retainer.protocol.session import SessionState
     from retainer.protocol.views import SessionView
     from retainer.session_client import SessionClient
-    from retainer.stores import ChannelStore, MemoryChannelStore, entry_key
+    from retainer.stores import (
+        ChannelStore,
+        StringKv,
+        create_channel_store,
+        create_json_channel_store,
+        create_sqlite_channel_store,
+        entry_key,
+    )
     from retainer.trust.caps import SpendingCaps
     from retainer.trust.pins import Pins
     from retainer.wallet import Signer, create_keypair, load_keypair
@@ -33,12 +40,10 @@ __all__ = [
     "ChannelStore",
     "ClientError",
     "CloseResult",
-    "MemoryChannelStore",
+    "Leaving",
     "Network",
     "Offer",
     "Pins",
-    "Reclaim",
-    "ReclaimStep",
     "RetainerError",
     "Scope",
     "SessionAuth",
@@ -47,8 +52,12 @@ __all__ = [
     "SessionView",
     "Signer",
     "SpendingCaps",
+    "StringKv",
     "Submit",
+    "create_channel_store",
+    "create_json_channel_store",
     "create_keypair",
+    "create_sqlite_channel_store",
     "entry_key",
     "load_keypair",
     "problem_of",
@@ -59,12 +68,10 @@ _HOMES: Final = {
     "ChannelStore": "stores",
     "ClientError": "errors",
     "CloseResult": "flows.closer",
-    "MemoryChannelStore": "stores",
+    "Leaving": "flows.leaving",
     "Network": "protocol.constants",
     "Offer": "flows.offers",
     "Pins": "trust.pins",
-    "Reclaim": "flows.reclaim",
-    "ReclaimStep": "flows.reclaim",
     "RetainerError": "protocol.errors",
     "Scope": "flows.offers",
     "SessionAuth": "auth",
@@ -73,8 +80,12 @@ _HOMES: Final = {
     "SessionView": "protocol.views",
     "Signer": "wallet",
     "SpendingCaps": "trust.caps",
+    "StringKv": "stores",
     "Submit": "flows.opener",
+    "create_channel_store": "stores",
+    "create_json_channel_store": "stores",
     "create_keypair": "wallet",
+    "create_sqlite_channel_store": "stores",
     "entry_key": "stores",
     "load_keypair": "wallet",
     "problem_of": "flows.answers",

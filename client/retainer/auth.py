@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Never
@@ -30,7 +31,9 @@ def new_key() -> str:
 class SessionAuth(httpx.Auth):
     """Pays for the requests of an ``httpx.AsyncClient``; get one from ``SessionClient.auth``.
 
-    Each request leaves with an Idempotency-Key, its own or a fresh one, and keeps it through every retry. The verified
+    Each request leaves with an Idempotency-Key, its own or a fresh one, and keeps it through every retry. The key is
+    stored before the request leaves: the same request (method, target, body) asked again without a key of its own,
+    also by a later process, takes over the key whose answer was lost, so that it is charged once. The verified
     receipt stands in ``response.extensions["retainer"]``; only ``SessionClient.request``, which reads the whole answer,
     can also hold it against the body. Leave redirects off: a redirect is an answer that was paid
     for, and following it is another request, which needs a key of its own.
@@ -51,37 +54,50 @@ class SessionAuth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Send, pay what is asked within the caller's rules, and enter the receipt."""
+        fresh = HEADER_IDEMPOTENCY_KEY not in request.headers
         key = request.headers.setdefault(HEADER_IDEMPOTENCY_KEY, new_key())
         exchange = Exchange(pinned=self._session_id is not None)
-        channel = await self._first(request.url)
-        while True:
-            if channel is not None:
-                exchange = replace(exchange, paid=True)
-                request.headers[HEADER_CREDENTIAL] = channel.use_header()
-                await self._payments.sent(channel, key)
-                self.paid = True
-            response = yield request
-            if response.status_code in _READ_AT_ONCE:
-                await response.aread()
-            # An answer from another host, after a redirect, is shown to the caller and believed in nothing.
-            if origin_of(response.request.url) != origin_of(request.url):
-                return
-            if channel is not None:
-                receipt = await self._payments.answered(channel, key, response)
-                if receipt is not None:
-                    response.extensions[RECEIPT_EXTENSION] = receipt
-            offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
-            reply = _reply(response, offers, channel)
-            exchange, step = decide(exchange, reply)
-            if step is Next.DELIVER:
-                return
-            if step is Next.WAIT:
-                await self._payments.pause(pause_asked(response))
-            elif step is Next.REPLACE and channel is not None:
-                unknown = reply.problem is ProblemType.SESSION_UNKNOWN
-                channel = await self._payments.replacing(channel, offers, unknown=unknown)
-            else:
-                channel = await self._payments.fitting(offers)
+        with ExitStack() as hand:
+            hand.enter_context(self._payments.holding(key))
+            channel = await self._first(request.url)
+            while True:
+                if channel is not None:
+                    exchange = replace(exchange, paid=True)
+                    request.headers[HEADER_CREDENTIAL] = channel.use_header()
+                    key = await self._noted(channel, request, hand, fresh=fresh)
+                    fresh = False
+                    self.paid = True
+                response = yield request
+                if response.status_code in _READ_AT_ONCE:
+                    await response.aread()
+                # An answer from another host, after a redirect, is shown to the caller and believed in nothing.
+                if origin_of(response.request.url) != origin_of(request.url):
+                    return
+                if channel is not None:
+                    receipt = await self._payments.answered(channel, key, response)
+                    if receipt is not None:
+                        response.extensions[RECEIPT_EXTENSION] = receipt
+                offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
+                reply = _reply(response, offers, channel)
+                exchange, step = decide(exchange, reply)
+                if step is Next.DELIVER:
+                    return
+                if step is Next.WAIT:
+                    await self._payments.pause(pause_asked(response))
+                elif step is Next.REPLACE and channel is not None:
+                    unknown = reply.problem is ProblemType.SESSION_UNKNOWN
+                    channel = await self._payments.replacing(channel, offers, unknown=unknown)
+                else:
+                    channel = await self._payments.fitting(offers)
+
+    async def _noted(self, channel: Channel, request: httpx.Request, hand: ExitStack, *, fresh: bool) -> str:
+        """The key that the request now leaves under; a ``fresh`` one gives way to that of a lost answer."""
+        lost = self._payments.lost(channel, request) if fresh else None
+        if lost is not None:
+            hand.enter_context(self._payments.holding(lost))
+        key = await self._payments.sent(channel, request.headers[HEADER_IDEMPOTENCY_KEY], request, lost)
+        request.headers[HEADER_IDEMPOTENCY_KEY] = key
+        return key
 
     async def _first(self, url: httpx.URL) -> Channel | None:
         if self._session_id is not None:

@@ -10,6 +10,7 @@ RetainerError
     ├── OfferError               the service asks for something that no session of ours can pay
     ├── SessionError             a session that cannot do what was asked of it
     │   ├── UnknownSessionError
+    │   ├── NotDueError              a withdrawal before the deadline; come back then
     │   ├── OpeningRefusedError      the service did not accept the deposit
     │   ├── OpeningUnconfirmedError  the deposit is on its way; ask again
     │   ├── CloseRefusedError
@@ -64,6 +65,14 @@ class SessionError(ClientError):
 
 class UnknownSessionError(SessionError):
     """No record of this session here, and no account at this address on chain."""
+
+
+class NotDueError(SessionError):
+    """A withdrawal before the deadline. ``available_at`` (Unix seconds of the chain) is when to come back."""
+
+    def __init__(self, message: str, session_id: str, *, available_at: int) -> None:
+        super().__init__(message, session_id)
+        self.available_at = available_at
 
 
 class OpeningRefusedError(SessionError):

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
 from solders.pubkey import Pubkey
 
-from retainer.auth import RECEIPT_EXTENSION, SessionAuth, new_key
+from retainer.auth import RECEIPT_EXTENSION, SessionAuth
 from retainer.chain.base import Chain
 from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.rpc import RpcChain
@@ -19,17 +20,17 @@ from retainer.channels.channel import Channel
 from retainer.channels.views import view_of
 from retainer.errors import ClientError, OfferError
 from retainer.flows.closer import Closer, CloseResult
+from retainer.flows.leaving import Exit, Leaving
 from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opener import Opener, Submit
 from retainer.flows.payments import Payments
-from retainer.flows.reclaim import Reclaim, reclaim
 from retainer.flows.settlements import find_settlement
 from retainer.flows.setup import Setup
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
-from retainer.stores import ChannelStore, MemoryChannelStore
+from retainer.stores import ChannelStore, create_channel_store
 from retainer.trust.caps import Amount, SpendingCaps
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer
@@ -78,13 +79,14 @@ class SessionClient:
             pins=pins or Pins(),
             caps=caps or SpendingCaps(),
             deposit=deposit,
-            store=store or MemoryChannelStore(),
+            store=store or create_channel_store(),
             now=now,
             timer=timer or SystemTimer(),
         )
         self._opener = Opener(self._setup)
         self._closer = Closer(self._setup)
         self._payments = Payments(self._setup, self._opener)
+        self._exit = Exit(self._setup.chain, signer, self._setup.pins, self._setup.timer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,23 +167,28 @@ class SessionClient:
 
         The answer comes as it is, refusals included (`problem_of` reads them), with its verified receipt in
         ``extensions["retainer"]``. A lost connection is tried again under the same Idempotency-Key, which a service
-        answers once; the key can be passed in to repeat a request of an earlier run.
+        answers once. Where all tries are lost, the same request asked again takes that key over, in a later run as
+        well, given the same store; a key that is passed in is always used as it is.
         """
         http = self._setup.http
         request = http.build_request(method, url, **parameters)
-        request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key or new_key()
+        if idempotency_key is not None:
+            request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key
         await request.aread()
-        for tries_left in reversed(range(_TRIES)):
-            auth = SessionAuth(self._payments, session)
-            try:
-                response = await http.send(request, auth=auth, follow_redirects=False)
-            except httpx.TransportError:
-                if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
-                    raise
-                request.headers.pop(HEADER_CREDENTIAL, None)
-                await self._setup.timer.sleep(_PAUSE_SECONDS)
-            else:
-                break
+        auth = SessionAuth(self._payments, session)
+        with ExitStack() as hand:
+            for tries_left in reversed(range(_TRIES)):
+                try:
+                    response = await http.send(request, auth=auth, follow_redirects=False)
+                except httpx.TransportError:
+                    if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
+                        raise
+                    # Held through the pause, so that nobody takes the key for one that is given up.
+                    hand.enter_context(self._payments.holding(request.headers[HEADER_IDEMPOTENCY_KEY]))
+                    request.headers.pop(HEADER_CREDENTIAL, None)
+                    await self._setup.timer.sleep(_PAUSE_SECONDS)
+                else:
+                    break
         await self._check_body(response)
         return response
 
@@ -193,15 +200,24 @@ class SessionClient:
             await self._opener.confirm(channel)
         return await self._closer.close(session_id)
 
-    async def reclaim(self, session_id: str) -> Reclaim:
-        """Get the deposit back without the service: ask to close now, withdraw once the grace period is over."""
-        address = Pubkey.from_string(session_id)
-        setup = self._setup
-        result = await reclaim(setup.chain, setup.signer, setup.pins, address, timer=setup.timer)
+    async def request_close(self, session_id: str) -> Leaving:
+        """Start the payer's own exit: after the grace period ``withdraw`` gets the deposit back, service or not."""
+        return await self._left(session_id, await self._exit.request_close(Pubkey.from_string(session_id)))
+
+    async def withdraw(self, session_id: str, *, waiting: Callable[[int], None] | None = None) -> Leaving:
+        """Get back what is not settled, once the grace period is over.
+
+        Earlier NotDueError says how long it takes. With ``waiting`` this waits instead, and calls it with the seconds
+        that are left; whoever is interrupted calls again, also in a later run.
+        """
+        return await self._left(session_id, await self._exit.withdraw(Pubkey.from_string(session_id), waiting=waiting))
+
+    async def _left(self, session_id: str, leaving: Leaving) -> Leaving:
+        setup, settlement = self._setup, leaving.settlement
+        # A session of another store, or of none, is left all the same.
         if await setup.store.find(setup.payer, session_id):
-            settlement = result.settlement
             await setup.update(session_id, lambda kept: kept.settled(settlement) if settlement else kept.closing())
-        return result
+        return leaving
 
     async def _check_body(self, response: httpx.Response) -> None:
         receipt = response.extensions.get(RECEIPT_EXTENSION)

@@ -23,9 +23,12 @@ from retainer_provider.lifespan import run_lifespan
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.engine import Engine
+from retainer_provider.sessions.landing import Landing
 from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
+from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.settler import Settler, SettlerOptions
 from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
@@ -128,6 +131,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         )
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
         engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
+        stack.push_async_callback(engine.aclose)
         yield Assembled(
             api=Api(
                 engine=engine,
@@ -176,6 +180,12 @@ def _engine(
         clock=clock,
         ttl=settings.service.challenge_ttl,
     )
+    landing = Landing(
+        chain=chain,
+        commitment=blueprint.identity.commitment,
+        timer=blueprint.around.timer,
+        wait=settings.limits.deposit_wait_seconds,
+    )
     opener = Opener(
         identity=blueprint.identity,
         offers=blueprint.offers,
@@ -183,12 +193,21 @@ def _engine(
         chain=chain,
         ledger=ledger,
         clock=clock,
-        timer=blueprint.around.timer,
-        wait=settings.limits.deposit_wait_seconds,
+        landing=landing,
+    )
+    topper = Topper(
+        identity=blueprint.identity,
+        offers=blueprint.offers,
+        challenger=challenger,
+        chain=chain,
+        ledger=ledger,
+        clock=clock,
+        landing=landing,
     )
     return Engine(
         challenger=challenger,
         opener=opener,
+        topper=topper,
         metering=metering,
         closer=closer,
         ledger=ledger,
@@ -222,7 +241,10 @@ def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView
 
 def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watcher, settler: Settler) -> Workers:
     around, options = blueprint.around, WorkerOptions(program_id=blueprint.identity.program_id)
-    sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, options=options)
+    reclaimer = Reclaimer(
+        chain=chain, ledger=ledger, operator=blueprint.keys.operator, program_id=blueprint.identity.program_id
+    )
+    sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, reclaimer=reclaimer, options=options)
     return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=around.pace, options=options)
 
 

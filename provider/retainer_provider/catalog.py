@@ -54,6 +54,7 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         grace_period=settings.grace_period,
         idle_timeout=settings.idle_timeout,
         max_free_answers=settings.max_free_answers,
+        voucher_signer=settings.voucher_signer,
         description=settings.description,
         sla=None if sla is None else SlaTerms(sla.max_latency_ms, sla.accepted_statuses, sla.min_body_bytes),
         routes=settings.routes,

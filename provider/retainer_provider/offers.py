@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.session import VoucherSigner
 from retainer.protocol.sla import SlaTerms
 
 
@@ -24,6 +25,7 @@ class Offer:
     grace_period: int
     idle_timeout: int
     max_free_answers: int
+    voucher_signer: VoucherSigner
     description: str | None
     sla: SlaTerms | None
     routes: tuple[str, ...]

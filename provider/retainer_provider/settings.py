@@ -26,6 +26,7 @@ from retainer.protocol.constants import (
     Network,
 )
 from retainer.protocol.errors import RetainerError
+from retainer.protocol.session import VoucherSigner
 
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
@@ -137,6 +138,7 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     grace_period: Annotated[int, Meta(ge=MIN_GRACE_PERIOD, le=MAX_GRACE_PERIOD)] = 3_600
     idle_timeout: Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)] = 3_600
     max_free_answers: Annotated[int, Meta(ge=0)] = 100
+    voucher_signer: VoucherSigner = VoucherSigner.OPERATOR
     description: str | None = None
     sla: SlaSettings | None = None
 

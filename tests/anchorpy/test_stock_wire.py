@@ -1,6 +1,5 @@
 """A stock client (solana-pay-kit 0.10.0) and the kernel read each other's messages, byte for byte."""
 
-import warnings
 from types import ModuleType
 from typing import Any
 
@@ -24,22 +23,6 @@ def key(seed: int) -> Keypair:
 
 
 PAYER, SIGNER = key(1), key(3)
-
-
-@pytest.fixture(scope="module")
-def stock() -> ModuleType:
-    """The client half of the kit; its import warns about a demo signer that is not used here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from solana_pay_kit.protocols import mpp
-        from solana_pay_kit.protocols.mpp.client import payment_channels, session
-        from solana_pay_kit.protocols.mpp.core import headers
-        from solana_pay_kit.protocols.mpp.intents import session as intent
-
-    kit = ModuleType("stock")
-    for module in (mpp, headers, payment_channels, intent, session):
-        kit.__dict__.update({name: value for name, value in vars(module).items() if not name.startswith("_")})
-    return kit
 
 
 def credentials(stock: ModuleType, challenge_header: str) -> list[str]:

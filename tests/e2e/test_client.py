@@ -119,7 +119,7 @@ async def test_the_ten_line_example_runs(stood: Stage, agent: Keypair, tmp_path:
 async def test_the_command_line_from_the_first_ask_to_the_end(stood: Stage, agent: Keypair, tmp_path: Path) -> None:
     write_keypair(tmp_path / "agent.json", agent)
     rpc = ("--rpc-url", stood.rpc_url)
-    spending = ("--keypair", str(tmp_path / "agent.json"), "--store", str(tmp_path / "sessions.json"), *rpc)
+    spending = ("--keypair", str(tmp_path / "agent.json"), "--store", str(tmp_path / "sessions.sqlite"), *rpc)
 
     async def retainer(*arguments: str) -> tuple[int, str, str]:
         return await run("-m", "retainer.cli", *arguments)

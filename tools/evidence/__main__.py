@@ -25,6 +25,18 @@ CHECKS = {
     "deposit": ("deposit", "every bad deposit is refused by its own problem type; its honest twin activates"),
     "compute-units": ("compute_units", "compute units, signatures and rent of open and close over random keys"),
     "kill-resume": ("kill_resume", "the provider killed again and again: charged once and delivered, or neither"),
+    "concurrent": (
+        "concurrent",
+        "50 requests at once on one client: all answered, each charged once, one open on chain",
+    ),
+    "replay": (
+        "replay",
+        "one key ten times, at once and in turn, over one and two connections: one charge and answer",
+    ),
+    "exit": (
+        "payers_exit",
+        "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
+    ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }

@@ -6,8 +6,8 @@ its outcome stays unknown. Receipts may overtake each other, so sequence and spe
     charged <= spent <= charged + outstanding * price        and        sequence <= answered + outstanding
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from retainer.protocol.amounts import BaseUnits
@@ -34,31 +34,39 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Sums over the receipts seen, and the keys of requests whose outcome is not known."""
+    """Sums over the receipts seen, and the requests whose outcome is not known.
+
+    ``outstanding`` holds their keys, each with the hex digest of its request, or "" where it must not be asked again.
+    """
 
     charged: BaseUnits = _NOTHING
     spent: BaseUnits = _NOTHING
     answered: tuple[Span, ...] = ()
-    outstanding: frozenset[str] = frozenset()
+    outstanding: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def requests(self) -> int:
         """How many requests were answered with a receipt."""
         return sum(last - first + 1 for first, last in self.answered)
 
-    def sent(self, key: str) -> "Book":
-        """Note a request before it leaves. A retry under its old key changes nothing."""
-        return replace(self, outstanding=self.outstanding | {key})
+    def sent(self, key: str, digest: str = "") -> "Book":
+        """Note a request before it leaves. A retry under its old key adds nothing."""
+        return replace(self, outstanding={**self.outstanding, key: digest})
+
+    def lost(self, digest: str, in_hand: Container[str]) -> str | None:
+        """The key of the same request from before, whose answer nobody waits for any more."""
+        same = (key for key, sent in self.outstanding.items() if sent == digest and key not in in_hand)
+        return next(same, None) if digest else None
 
     def refused(self, key: str) -> "Book":
         """The service said that this request was not served, so it cannot be billed later."""
-        return replace(self, outstanding=self.outstanding - {key})
+        return replace(self, outstanding=_without(self.outstanding, key))
 
     def receipted(self, key: str, entry: Entry, price: int) -> "Book":
         """Enter a receipt; BookError when requests made under ``price`` base units each cannot explain it."""
         if entry.amount > price:
             raise BookError(f"it bills {entry.amount} base units for a request that costs at most {price}")
-        outstanding = self.outstanding - {key}
+        outstanding = _without(self.outstanding, key)
         if _contains(self.answered, entry.sequence):
             # A replayed answer carries the receipt of the first time, and nothing of it is new.
             return replace(self, outstanding=outstanding)
@@ -77,18 +85,22 @@ class Book:
 
     def totalled(self, key: str, spent: BaseUnits, price: int) -> "Book":
         """Enter a stock receipt, which says the total and nothing about the request; BookError when it is too high."""
-        most = (self.requests + len(self.outstanding | {key})) * price
+        most = (self.requests + len({*self.outstanding, key})) * price
         if spent > most:
             raise BookError(f"it puts the total at {spent} base units, and the requests made cost at most {most}")
         total = BaseUnits(max(self.spent, spent))
         answered = _with(self.answered, self.requests + 1)
-        return Book(total, total, answered, self.outstanding - {key})
+        return Book(total, total, answered, _without(self.outstanding, key))
 
     def require_explained(self, spent: int, price: int) -> None:
         """BookError when a total of ``spent`` base units exceeds the receipts and the requests without an answer."""
         most = self.charged + len(self.outstanding) * price
         if spent > most:
             raise BookError(f"it puts the total at {spent} base units, and the requests made explain {most}")
+
+
+def _without(outstanding: Mapping[str, str], key: str) -> dict[str, str]:
+    return {other: digest for other, digest in outstanding.items() if other != key}
 
 
 def _contains(spans: Iterable[Span], number: int) -> bool:

@@ -1,5 +1,6 @@
 """One session as the client keeps it: the offer it was opened for, the proof that spends it, and the books."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -12,6 +13,7 @@ from retainer.protocol.actions import Action, CloseAction, UseAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof
 from retainer.protocol.credentials import Credential, authorization_header
+from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 
@@ -34,7 +36,7 @@ class Channel:
     ``opening`` is the ``Authorization`` text that opened it, kept until the service has confirmed the deposit, so that
     an interrupted opening is repeated rather than paid twice; ``transaction`` likewise, where this client sends it.
     ``receipt`` is the one with the highest total: what the operator has signed that it may settle. ``dispute`` says why
-    nothing may be spent from it.
+    nothing may be spent from it. ``extra`` is what a newer version has written down besides, kept for it.
     """
 
     address: Pubkey
@@ -50,6 +52,7 @@ class Channel:
     receipt: Receipt | None = None
     dispute: str | None = None
     settlement: Settlement | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def session_id(self) -> str:

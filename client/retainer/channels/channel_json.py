@@ -18,11 +18,17 @@ from retainer.protocol.receipts import parse_receipt, receipt_header
 from retainer.protocol.session import SessionState
 
 VERSION: Final = "1"
+_KNOWN: Final = frozenset(
+    {
+        *("version", "method", "url", "credential", "deposit", "creationSignature", "createdAt", "state", "opening"),
+        *("transaction", "book", "receipt", "dispute", "settlement"),
+    }
+)
 
 
 def channel_to_json(channel: Channel) -> dict[str, Json]:
     """Everything that cannot be derived; challenge, proof and address travel in the credential that pays requests."""
-    return fields.present(
+    known = fields.present(
         {
             "version": VERSION,
             "method": channel.offer.method,
@@ -40,6 +46,7 @@ def channel_to_json(channel: Channel) -> dict[str, Json]:
             "settlement": None if channel.settlement is None else _settlement_to_json(channel.settlement),
         }
     )
+    return {**channel.extra, **known}
 
 
 def channel_from_json(value: object) -> Channel:
@@ -76,6 +83,7 @@ def _read(kept: Fields) -> Channel:
         receipt=None if receipt is None else parse_receipt(receipt),
         dispute=kept.optional("dispute", fields.filled_text),
         settlement=None if settlement is None else _read_settlement(settlement),
+        extra={name: value for name, value in kept.items() if name not in _KNOWN},
     )
 
 
@@ -84,7 +92,7 @@ def _book_to_json(book: Book) -> dict[str, Json]:
         "charged": str(book.charged),
         "spent": str(book.spent),
         "answered": [[first, last] for first, last in book.answered],
-        "outstanding": [*sorted(book.outstanding)],
+        "outstanding": {**book.outstanding},
     }
 
 
@@ -93,7 +101,7 @@ def _read_book(book: Fields) -> Book:
         charged=book.require("charged", fields.units),
         spent=book.require("spent", fields.units),
         answered=book.require("answered", fields.list_of(_span)),
-        outstanding=frozenset(book.require("outstanding", fields.list_of(fields.filled_text))),
+        outstanding=book.require("outstanding", fields.text_map),
     )
 
 

@@ -1,9 +1,11 @@
 """The commands of `retainer`: thin, each parses, calls the client, and prints."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import click
+from rich.console import Console
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain
@@ -13,7 +15,7 @@ from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
 from retainer.errors import UnknownSessionError, WalletError
-from retainer.flows.reclaim import ReclaimStep
+from retainer.flows.leaving import Leaving
 from retainer.flows.settlements import find_opening, find_settlement
 from retainer.protocol.encoding import Json
 from retainer.protocol.layouts import decode_mint
@@ -96,24 +98,36 @@ async def close(options: Options, session_id: Pubkey) -> None:
         click.echo(closed)
 
 
-@main.command(epilog=examples(f"retainer reclaim {_SESSION}"))
+@main.command(epilog=examples(f"retainer request-close {_SESSION}"))
 @click.argument("session_id", type=address)
 @spends
-async def reclaim(options: Options, session_id: Pubkey) -> ExitStatus:
-    """Get a deposit back without the service.
+async def request_close(options: Options, session_id: Pubkey) -> None:
+    """Ask the chain, not the service, to close a session.
 
-    The first call asks to close and starts the grace period; a call after it withdraws.
+    From then on nothing can be asked from it, and after the grace period `withdraw` gets the deposit back.
     """
     async with _client(options) as client:
-        result = await client.reclaim(str(session_id))
-    due = None if result.available_at is None else moment(result.available_at)
-    if options.as_json:
-        _print_json({"step": str(result.step), "signature": result.signature, "availableAt": result.available_at})
-    elif result.step is ReclaimStep.REFUNDED:
-        click.echo(f"refunded · transaction {result.signature}")
-    else:
-        click.echo(f"{result.step}: call again from {due} on")
-    return ExitStatus.OK if result.step is ReclaimStep.REFUNDED else ExitStatus.PENDING
+        leaving = await client.request_close(str(session_id))
+    _tell_leaving(options, leaving)
+
+
+@main.command(epilog=examples(f"retainer withdraw {_SESSION}", f"retainer withdraw {_SESSION} --no-wait"))
+@click.argument("session_id", type=address)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end of the grace period.")
+@spends
+async def withdraw(options: Options, session_id: Pubkey, *, wait: bool) -> None:
+    """Get back what is not settled, without the service.
+
+    Shows the time that is left and waits; interrupted, it goes on when called again.
+    """
+    countdown = Console(stderr=True).status("waiting for the grace period")
+    async with _client(options) as client:
+        with countdown:
+            leaving = await client.withdraw(
+                str(session_id),
+                waiting=(lambda left: countdown.update(f"withdrawable in {timedelta(seconds=left)}")) if wait else None,
+            )
+    _tell_leaving(options, leaving)
 
 
 @main.command(epilog=examples(f"retainer show {_SESSION} --rpc-url https://api.devnet.solana.com"))
@@ -170,6 +184,23 @@ async def _show_ended(options: Options, chain: Chain, pda: Pubkey) -> None:
             click.echo(ended_words(str(pda), opened, settlement, decimals))
         return
     raise UnknownSessionError(f"there is no session at {pda}, and none that has ended is known", str(pda))
+
+
+def _tell_leaving(options: Options, leaving: Leaving) -> None:
+    ended = leaving.settlement
+    if options.as_json:
+        _print_json(
+            {
+                "signature": leaving.signature,
+                "availableAt": leaving.available_at,
+                "settled": None if ended is None else str(ended.settled),
+                "refunded": None if ended is None else str(ended.refunded),
+            }
+        )
+    elif ended is None and leaving.available_at is not None:
+        click.echo(f"closing: `retainer withdraw` gets the deposit back from {moment(leaving.available_at)} on")
+    else:
+        click.echo(f"gone, and what was not settled has come back · transaction {leaving.signature}")
 
 
 def _client(options: Options) -> SessionClient:

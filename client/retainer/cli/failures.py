@@ -12,6 +12,7 @@ from retainer.errors import (
     CloseRefusedError,
     CloseUnconfirmedError,
     DishonestServiceError,
+    NotDueError,
     OfferError,
     OpeningRefusedError,
     OpeningUnconfirmedError,
@@ -46,7 +47,7 @@ MEANINGS: Final = {
     ExitStatus.REFUSED: "the service refused the payment, the opening or the close",
     ExitStatus.ANSWERED_ERROR: "the service answered, with an error status",
     ExitStatus.UNREACHABLE: "the service or the RPC could not be reached",
-    ExitStatus.PENDING: "not confirmed yet; the same command again goes on waiting",
+    ExitStatus.PENDING: "not confirmed or not due yet; the same command again goes on waiting",
     ExitStatus.DISHONEST: "receipts or settlement contradict what was done",
     ExitStatus.UNKNOWN_SESSION: "no such session",
 }
@@ -55,7 +56,7 @@ MEANINGS: Final = {
 _STATUSES: Final[tuple[tuple[tuple[type[Exception], ...], ExitStatus], ...]] = (
     ((RefusedError,), ExitStatus.FORBIDDEN),
     ((OfferError, OpeningRefusedError, CloseRefusedError), ExitStatus.REFUSED),
-    ((OpeningUnconfirmedError, CloseUnconfirmedError, SendOutcomeUnknownError), ExitStatus.PENDING),
+    ((OpeningUnconfirmedError, CloseUnconfirmedError, NotDueError, SendOutcomeUnknownError), ExitStatus.PENDING),
     ((DishonestServiceError,), ExitStatus.DISHONEST),
     ((UnknownSessionError,), ExitStatus.UNKNOWN_SESSION),
     ((WalletError, StoreError, AmountError), ExitStatus.USAGE),

@@ -14,8 +14,8 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.rpc import RpcChain
 from retainer.cli.failures import FAILURES, ExitStatus, report
-from retainer.cli.session_file import FileChannelStore
 from retainer.protocol.constants import Network
+from retainer.stores import ChannelStore, create_sqlite_channel_store
 from retainer.trust.pins import Pins
 
 _LOCAL_RPC: Final = "http://127.0.0.1:8899"
@@ -55,9 +55,9 @@ class Options:
         """The user's node."""
         return RpcChain(self.rpc_url)
 
-    def keeper(self) -> FileChannelStore:
+    def keeper(self) -> ChannelStore:
         """Where the user's sessions are kept."""
-        return FileChannelStore(self.store)
+        return create_sqlite_channel_store(self.store)
 
 
 Body: TypeAlias = Callable[..., Awaitable[ExitStatus | None]]
@@ -67,7 +67,7 @@ Body: TypeAlias = Callable[..., Awaitable[ExitStatus | None]]
 def default_store() -> Path:
     """The session file: under the XDG state folder."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "retainer" / "sessions.json"
+    return Path(state) / "retainer" / "sessions.sqlite"
 
 
 def reads_chain(body: Body) -> Callable[..., None]:
@@ -128,7 +128,7 @@ def spends(body: Body) -> Callable[..., None]:
         envvar="RETAINER_STORE",
         type=click.Path(dir_okay=False, path_type=Path),
         default=default_store,
-        show_default="~/.local/state/retainer/sessions.json",
+        show_default="~/.local/state/retainer/sessions.sqlite",
         show_envvar=True,
         help="Where your sessions are kept. The file spends them: keep it private.",
     )

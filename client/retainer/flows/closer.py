@@ -83,7 +83,7 @@ class Closer:
         if response is None:
             raise CloseUnconfirmedError(
                 f"the service has not settled session {channel.session_id} yet; close it again to go on waiting. "
-                "Should it never answer, the session can be reclaimed without it",
+                "Should it never answer, the deposit can be withdrawn without it (request_close, withdraw)",
                 channel.session_id,
             )
         if response.is_success:
@@ -110,7 +110,7 @@ class Closer:
             return
         raise CloseRefusedError(
             f"the service does not close session {channel.session_id}: {words_of(response)}. "
-            "It can be reclaimed without the service",
+            "The deposit can be withdrawn without it (request_close, withdraw)",
             channel.session_id,
             problem,
         )
@@ -138,7 +138,8 @@ class Closer:
             if timer.monotonic() + pause > give_up_at:
                 raise CloseUnconfirmedError(
                     f"the service calls session {channel.session_id} closed, and your RPC knows of no settlement; "
-                    "close it again to look once more, or reclaim it without the service",
+                    "close it again to look once more, or withdraw the deposit without the service "
+                    "(request_close, withdraw)",
                     channel.session_id,
                 )
             await timer.sleep(pause)

@@ -1,6 +1,9 @@
 """Which session pays a request: found, taken up again, or opened; and what its answer does to the books."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 import httpx
@@ -20,9 +23,6 @@ from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.trust.policy import require_trusted
 
-# After these the first request under the key runs or has run: its outcome is not known from this answer.
-_STILL_OPEN = frozenset({ProblemType.REQUEST_IN_FLIGHT, ProblemType.IDEMPOTENCY_CONFLICT})
-
 
 class Payments:
     """Sessions of one client, by what they pay for. Requests of one client that need a session share it."""
@@ -31,6 +31,7 @@ class Payments:
         self._setup = setup
         self._opener = opener
         self._paying: dict[str, Scope] = {}
+        self._in_hand: Counter[str] = Counter()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
         self._opening: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
 
@@ -74,15 +75,36 @@ class Payments:
 
         One that is ``unknown`` to its own service will not be settled by it either: that is worth a dispute.
         """
-        reason = "the service does not know it any more; reclaim its deposit without the service"
+        reason = "the service does not know it any more; get its deposit back with request_close and withdraw"
         await self._setup.update(
             stale.session_id, lambda kept: kept.disputed(reason) if unknown else kept.closing() if kept.usable else kept
         )
         return await self.fitting(offers)
 
-    async def sent(self, channel: Channel, key: str) -> None:
-        """Note a request before it leaves."""
-        await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.sent(key)))
+    @contextmanager
+    def holding(self, key: str) -> Iterator[None]:
+        """While this lasts, somebody waits for the answer to this Idempotency-Key."""
+        self._in_hand[key] += 1
+        try:
+            yield
+        finally:
+            self._in_hand[key] -= 1
+            self._in_hand += Counter()  # drops what has come down to zero
+
+    def lost(self, channel: Channel, request: httpx.Request) -> str | None:
+        """The key under which this same request left before and was never answered, perhaps by an earlier process."""
+        return channel.book.lost(_digest(request).hex(), self._in_hand)
+
+    async def sent(self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None) -> str:
+        """Note a request before it leaves, under ``lost`` while that is unanswered, else ``key``; returns which."""
+        digest = _digest(request).hex()
+
+        def note(kept: Channel) -> Channel:
+            chosen = lost if lost is not None and lost in kept.book.outstanding else key
+            return kept.with_book(kept.book.sent(chosen, digest))
+
+        noted = (await self._setup.update(channel.session_id, note)).book.outstanding
+        return lost if lost is not None and key not in noted else key
 
     async def answered(self, channel: Channel, key: str, response: httpx.Response) -> Receipt | None:
         """Enter what an answer says about money, and return its receipt.
@@ -113,7 +135,12 @@ class Payments:
         if response.is_error:
             await response.aread()
         problem = problem_of(response)
-        if problem is not None and problem.type not in _STILL_OPEN:
+        if problem is None:
+            return
+        if problem.type is ProblemType.IDEMPOTENCY_CONFLICT:
+            # The key stands for another request there: a later request must not be asked under it.
+            await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.sent(key)))
+        elif problem.type is not ProblemType.REQUEST_IN_FLIGHT:
             await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.refused(key)))
 
     def _alone(self, scope: Scope) -> asyncio.Lock:

@@ -1,6 +1,5 @@
 """What every part of the client works with: keys, chain, network, rules, records and time, all injected."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,8 +9,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain
 from retainer.chain.confirm import Timer
 from retainer.channels.channel import Channel
-from retainer.errors import UnknownSessionError
-from retainer.stores import ChannelStore
+from retainer.stores.base import ChannelStore, unknown
 from retainer.trust.caps import Amount, Deposited, SpendingCaps
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer
@@ -34,7 +32,6 @@ class Setup:
     timer: Timer
     deposit: Amount | None = None
     deposits: list[Deposited] = field(default_factory=list)
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def payer(self) -> Pubkey:
@@ -45,12 +42,9 @@ class Setup:
         """A session of this client; UnknownSessionError when it has none of this id."""
         channel = await self.store.find(self.payer, session_id)
         if channel is None:
-            raise UnknownSessionError(f"this client has no session {session_id}", session_id)
+            raise unknown(session_id)
         return channel
 
     async def update(self, session_id: str, change: Callable[[Channel], Channel]) -> Channel:
-        """Apply ``change`` to the newest version and keep the result; updates of one client never overlap."""
-        async with self.writing:
-            changed = change(await self.channel(session_id))
-            await self.store.set(changed)
-            return changed
+        """Apply the pure ``change`` to the newest version and keep the result; updates never overlap."""
+        return await self.store.update(self.payer, session_id, change)

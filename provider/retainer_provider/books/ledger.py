@@ -79,7 +79,10 @@ class Ledger(Protocol):
         ...
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
-        """Hold a request's price. The look-up by key comes first, then the state, then the balance."""
+        """Hold a request's price. The look-up by key comes first, then the state, then the balance.
+
+        In voucher mode the balance is what the request's voucher authorizes; it is durable when this returns.
+        """
         ...
 
     async def commit(self, commit: Commit) -> CommitResult:
@@ -132,6 +135,14 @@ class Ledger(Protocol):
         self, session_id: str, signature: str, settled: int, refunded: int, now: int
     ) -> RecordOutcome:
         """CLOSING -> REFUNDED with what the chain did. ``settled + refunded`` must be the whole deposit."""
+        ...
+
+    async def left_behind(self, limit: int = 100) -> Sequence[SessionRecord]:
+        """REFUNDED sessions of vouchers whose empty account may still lie on chain, oldest first."""
+        ...
+
+    async def account_gone(self, session_id: str) -> None:
+        """The account of a session that was left behind is removed."""
         ...
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:

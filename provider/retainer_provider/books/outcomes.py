@@ -51,6 +51,8 @@ class ReserveOutcome(StrEnum):
     PENDING = "pending"
     UNKNOWN = "unknown"
     FREE_EXHAUSTED = "free_exhausted"
+    VOUCHER_LOW = "voucher_low"  # not above what was accepted, or not enough for this request
+    VOUCHER_HIGH = "voucher_high"  # above the deposit: no chain would pay it
 
 
 @dataclass(frozen=True, slots=True)

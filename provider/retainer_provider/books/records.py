@@ -10,10 +10,14 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.usage import UsageEntry
+from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.meter import Charge
 
 LEDGER_MAX = 2**63 - 1
 """Largest amount that every SQL database's integer holds; a deposit above it is refused at the door."""
+
+
+NOTHING = BaseUnits(0)
 
 
 def ledger_amount(value: int) -> BaseUnits:
@@ -110,6 +114,8 @@ class SessionRecord:
     settled: BaseUnits | None  # with REFUNDED only, as are the next two
     refund: BaseUnits | None
     settlement_signature: str | None
+    accepted: BaseUnits = NOTHING  # voucher mode: the most that a voucher has authorized
+    voucher: SignedVoucher | None = None  # that voucher
 
     @property
     def remaining(self) -> BaseUnits:
@@ -157,7 +163,10 @@ class AnswerLimits:
 
 @dataclass(frozen=True, slots=True)
 class ReserveRequest:
-    """``fingerprint`` is SHA-256 of method, target and body. Without ``key`` the request is its own, never replayed."""
+    """``fingerprint`` is SHA-256 of method, target and body. Without ``key`` the request is its own, never replayed.
+
+    ``voucher``, whose signature and signer the caller has checked, comes with every request in voucher mode.
+    """
 
     session_id: str
     key: str | None
@@ -165,6 +174,7 @@ class ReserveRequest:
     amount: int
     units: int
     now: int
+    voucher: SignedVoucher | None = None
 
 
 @dataclass(frozen=True, slots=True)

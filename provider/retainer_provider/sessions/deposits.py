@@ -18,7 +18,7 @@ from retainer.protocol.layouts import TokenAccount
 from retainer.protocol.offers import RetainerTerms, SessionRequest
 from retainer.protocol.pda import SessionSeeds, derive_session
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount
+from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, VoucherSigner
 from retainer.protocol.sla import NO_TERMS_HASH
 from retainer.protocol.transactions import OpenRequest, inspect_open
 from retainer_provider.identity import Identity
@@ -67,13 +67,14 @@ def check_offer(demands: Demands) -> Refusal | None:
     us, offer, request, terms = demands.identity, demands.offer, demands.request, demands.terms
     unchanged = (
         (request.channel_program, request.network, request.recipient) == (us.program_id, us.network, us.payee)
-        and (request.operator, terms.operator) == (us.operator, us.operator)
+        and (request.voucher_signer, terms.operator) == (offer.voucher_signer, us.operator)
+        and request.operator in (us.operator, None)
         and (request.currency, request.decimals, request.token_program)
         == (offer.mint, offer.decimals, offer.token_program)
         and (request.amount, terms.price, terms.sla) == (offer.price, offer.price, offer.sla)
         and (request.grace_period_seconds, request.minimum_deposit) == (offer.grace_period, offer.minimum_deposit)
     )
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 unchanged,
@@ -87,7 +88,7 @@ def check_offer(demands: Demands) -> Refusal | None:
 def check_credential(action: OpenAction, demands: Demands) -> Refusal | None:
     """The claim itself: it derives its channel id, and it claims what was offered."""
     derived, _ = derive_session(action.seeds, demands.identity.program_id)
-    return _first_broken(
+    return first_broken(
         [
             *_offered(action.seeds, action.deposit, action.grace_period, demands),
             Check(
@@ -126,7 +127,7 @@ def read_transaction(raw: bytes, demands: Demands) -> OpenRequest | Refusal:
 def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands) -> Refusal | None:
     """A signed opening transaction, before it is sent: complete, about this session, and on the terms offered."""
     committed = CommittedTerms(opening.price_per_unit, opening.expires_at, opening.sla_hash)
-    return _first_broken(
+    return first_broken(
         [
             *_offered(opening.seeds, opening.deposit, opening.grace_period, demands),
             *_terms(opening.operator, committed, demands, with_terms=opening.with_terms),
@@ -160,7 +161,7 @@ def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands
 
 def check_open_slot(open_slot: int, slot: int) -> Refusal | None:
     """Whether an opening that has not landed can still do so, by the newest slot."""
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 slot - OPEN_SLOT_WINDOW <= open_slot <= slot,
@@ -175,7 +176,7 @@ def check_open_slot(open_slot: int, slot: int) -> Refusal | None:
 def check_account(account: SessionAccount, action: OpenAction, demands: Demands) -> Refusal | None:
     """The session account, whose owner and derivation the reader has checked. What it says is what counts."""
     committed = CommittedTerms(account.price_per_unit, account.expires_at, account.sla_hash)
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 account.seeds == action.seeds,
@@ -218,7 +219,7 @@ def check_escrow(
     escrow: TokenAccount, owner: Pubkey, session: Pubkey, account: SessionAccount, demands: Demands
 ) -> Refusal | None:
     """The tokens are there, in an account that only the session controls (C13, F04); `owner` is its program."""
-    return _first_broken(
+    return first_broken(
         [
             Check(
                 owner == demands.offer.token_program
@@ -254,12 +255,7 @@ def _offered(seeds: SessionSeeds, deposit: int, grace_period: int, demands: Dema
             ProblemType.DEPOSIT_FOREIGN,
             f"The deposit is in mint {seeds.mint}, but this offer is priced in {request.currency}: deposit that token.",
         ),
-        Check(
-            seeds.authorized_signer == request.operator,
-            ProblemType.DEPOSIT_TERMS_MISMATCH,
-            f"authorizedSigner is {seeds.authorized_signer}, but in metered mode it must be the operator "
-            f"{request.operator}.",
-        ),
+        _signer(seeds.authorized_signer, demands),
         Check(
             grace_period == request.grace_period_seconds,
             ProblemType.DEPOSIT_TERMS_MISMATCH,
@@ -283,6 +279,22 @@ def _offered(seeds: SessionSeeds, deposit: int, grace_period: int, demands: Dema
             f"The deposit is {amount(deposit)}, but this offer takes at most {amount(offer.maximum_deposit)}.",
         ),
     ]
+
+
+def _signer(authorized_signer: Pubkey, demands: Demands) -> Check:
+    operator = demands.identity.operator
+    if demands.request.voucher_signer is VoucherSigner.OPERATOR:
+        return Check(
+            authorized_signer == operator,
+            ProblemType.DEPOSIT_TERMS_MISMATCH,
+            f"authorizedSigner is {authorized_signer}, but in metered mode it must be the operator {operator}.",
+        )
+    # The program takes a session whose signer is the operator for a metered one.
+    return Check(
+        authorized_signer not in (operator, demands.identity.payee),
+        ProblemType.DEPOSIT_TERMS_MISMATCH,
+        f"authorizedSigner is {authorized_signer}, but in voucher mode it must be a key of the agent's own.",
+    )
 
 
 def _terms(operator: Pubkey, committed: CommittedTerms, demands: Demands, *, with_terms: bool) -> Iterable[Check]:
@@ -315,5 +327,6 @@ def _terms(operator: Pubkey, committed: CommittedTerms, demands: Demands, *, wit
     ]
 
 
-def _first_broken(checks: Iterable[Check]) -> Refusal | None:
+def first_broken(checks: Iterable[Check]) -> Refusal | None:
+    """What is answered for the first check that does not hold; None when all do."""
     return next((Refusal(problem, detail) for holds, problem, detail in checks if not holds), None)

@@ -8,7 +8,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.errors import ChainUnavailableError
-from retainer.protocol.actions import CloseAction, OpenAction, UseAction
+from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
 from retainer.protocol.authentication import SessionProof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
@@ -18,11 +18,13 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.offers import Offer
-from retainer_provider.sessions.authority import authenticate
+from retainer_provider.sessions.authority import authenticate, vouched
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
 from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.topping_up import Topper
+from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_voucher
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.problems import needs_challenge, problem_answer
@@ -52,13 +54,14 @@ class Statement:
 
 
 class Engine:
-    """Sessions opened, used, shown and closed. Every refusal is a RefusedError and costs nothing."""
+    """Sessions opened, topped up, used, shown and closed. Every refusal is a RefusedError and costs nothing."""
 
     def __init__(
         self,
         *,
         challenger: Challenger,
         opener: Opener,
+        topper: Topper,
         metering: Metering,
         closer: Closer,
         ledger: Ledger,
@@ -68,6 +71,7 @@ class Engine:
     ) -> None:
         self._challenger = challenger
         self._opener = opener
+        self._topper = topper
         self._metering = metering
         self._closer = closer
         self._ledger = ledger
@@ -79,16 +83,25 @@ class Engine:
         """Open the session that a deposit pays for, or find it open already."""
         return self._statement(await self._opener.open(challenge, action))
 
+    async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
+        """Add to a session's deposit, or find it added already."""
+        return self._statement(await self._topper.top_up(challenge, action))
+
     async def use(
         self,
         challenge: Challenge,
-        action: UseAction,
+        action: UseAction | VoucherAction,
         offer: Offer,
         read: Callable[[], Awaitable[MeteredRequest]],
         call: Call,
     ) -> Delivery:
         """Meter one request. Its body is read only after its sender is known."""
-        record = await self._authenticate(challenge, action.channel_id, action.authentication)
+        if isinstance(action, VoucherAction):
+            record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
+            _require(check_voucher(action.signed, record, self._clock.now()))
+        else:
+            record = await self._authenticate(challenge, action.channel_id, action.authentication)
+            _require(check_metered(record))
         if record.offer_id != offer.id:
             raise refuse(
                 ProblemType.VERIFICATION_FAILED,
@@ -101,7 +114,12 @@ class Engine:
 
     async def close(self, challenge: Challenge, action: CloseAction) -> Statement:
         """Close a session on its payer's word; the statement has a receipt once the chain has settled it."""
-        record = await self._authenticate(challenge, action.channel_id, action.authentication)
+        if action.voucher is not None:
+            record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.voucher)
+            _require(check_closing_voucher(action.voucher, record, self._clock.now()))
+        else:
+            record = await self._authenticate(challenge, action.channel_id, action.authentication)
+            _require(check_metered(record))
         return self._statement(await self._closer.close(record))
 
     async def show(self, challenge: Challenge, action: UseAction) -> SessionView:
@@ -120,6 +138,10 @@ class Engine:
                     refusal = CHAIN_UNAVAILABLE
         return problem_answer(refusal, challenge)
 
+    async def aclose(self) -> None:
+        """Stop waiting for top-ups."""
+        await self._topper.aclose()
+
     async def _authenticate(
         self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None
     ) -> SessionRecord:
@@ -130,3 +152,8 @@ class Engine:
         settling = record.state is SessionState.CLOSING
         receipt = None if settling else session_receipt(record, self._operator, now)
         return Statement(session_view(record, now), receipt)
+
+
+def _require(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise RefusedError(refusal)

@@ -15,8 +15,11 @@ from solders.keypair import Keypair
 
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.digests import body_digest, request_digest
+from retainer.protocol.encoding import Json
 from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import VoucherSigner
 from retainer.protocol.sla import Observation, Verdict, judge
+from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.meter import Quote, decide, quote
 from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome, ReserveResult
@@ -47,6 +50,7 @@ class MeteredRequest:
     target: str
     body: bytes
     key: str | None
+    voucher: SignedVoucher | None = None
 
 
 Call = Callable[[MeteredRequest], Awaitable[UpstreamResult]]
@@ -105,6 +109,7 @@ class Metering:
             amount=cost.amount,
             units=cost.units,
             now=self._clock.now(),
+            voucher=request.voucher,
         )
         give_up_at = self._clock.monotonic() + self._wait
         while True:
@@ -196,12 +201,23 @@ def _judged(record: SessionRecord, request: MeteredRequest, result: UpstreamResu
 def _refusal(outcome: ReserveOutcome, record: SessionRecord, cost: Quote) -> RefusedError:
     problem, sentence, retry_after = _REFUSALS[outcome]
     left = record.remaining - record.reserved
+    paid = format_amount(record.accepted, record.decimals)
+    needed = format_amount(record.spent + record.reserved + cost.amount, record.decimals)
     detail = sentence.format(
         session=record.session_id,
+        accepted=paid,
+        needed=needed,
+        deposit=format_amount(record.deposit, record.decimals),
         left=format_amount(max(left, 0), record.decimals),
         price=format_amount(cost.amount, record.decimals),
     )
-    return refuse(problem, detail, retry_after=retry_after, extra={"sessionId": record.session_id})
+    return refuse(problem, detail, retry_after=retry_after, extra=_facts(record))
+
+
+def _facts(record: SessionRecord) -> dict[str, Json]:
+    """What a client needs to put itself right, in base units."""
+    accepted = {} if record.voucher_signer is VoucherSigner.OPERATOR else {"acceptedCumulative": str(record.accepted)}
+    return {"sessionId": record.session_id, "spent": str(record.spent), "deposit": str(record.deposit), **accepted}
 
 
 _REFUSALS: Final[Mapping[ReserveOutcome, tuple[ProblemType, str, int | None]]] = MappingProxyType(
@@ -213,12 +229,22 @@ _REFUSALS: Final[Mapping[ReserveOutcome, tuple[ProblemType, str, int | None]]] =
         ),
         ReserveOutcome.CONFLICT: (
             ProblemType.IDEMPOTENCY_CONFLICT,
-            "This Idempotency-Key belongs to another request of this session: use a new key for a new request.",
+            "This Idempotency-Key or voucher belongs to another request of this session: use a new one for another.",
             None,
         ),
         ReserveOutcome.DEPLETED: (
             ProblemType.SESSION_DEPLETED,
-            "Session {session} has {left} left and this request costs {price}: close it for the rest and open another.",
+            "Session {session} has {left} left and this request costs {price}: top it up, or open another.",
+            None,
+        ),
+        ReserveOutcome.VOUCHER_LOW: (
+            ProblemType.VERIFICATION_FAILED,
+            "The voucher does not pay for this: {accepted} were accepted before, {needed} are needed: sign for more.",
+            None,
+        ),
+        ReserveOutcome.VOUCHER_HIGH: (
+            ProblemType.VERIFICATION_FAILED,
+            "The voucher exceeds the deposit of {deposit}: sign a lower one, or top the session up first.",
             None,
         ),
         ReserveOutcome.EXPIRED: (

@@ -6,13 +6,11 @@ last one stopped, so a client that lost an answer never loses a deposit.
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from solders.pubkey import Pubkey
 
-from retainer.chain.base import Chain, Commitment, program_error
-from retainer.chain.confirm import ConfirmationOutcome, Timer, confirm
-from retainer.chain.errors import ForeignAccountError, SendOutcomeUnknownError, TransactionRefusedError
+from retainer.chain.base import Chain, Commitment
+from retainer.chain.errors import ForeignAccountError
 from retainer.chain.sessions import read_session, read_token_account
 from retainer.protocol.actions import OpenAction
 from retainer.protocol.authentication import verify_proof
@@ -22,7 +20,6 @@ from retainer.protocol.errors import TransactionError
 from retainer.protocol.offers import SessionRequest
 from retainer.protocol.pda import derive_ata, derive_vault
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.program_errors import PROGRAM_ERRORS
 from retainer.protocol.session import SessionAccount, SessionState, VoucherSigner
 from retainer.protocol.transactions import OpenRequest
 from retainer_provider.books.ledger import Ledger
@@ -33,14 +30,13 @@ from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.sessions import deposits
 from retainer_provider.sessions.deposits import Demands
+from retainer_provider.sessions.landing import Landing, failed, unconfirmed
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.wire.challenger import Challenger
 
-_ASK_AGAIN_SECONDS: Final = 2
-
 
 class Opener:
-    """`wait` is how long one call waits for the chain, in seconds; a client may call again for as long as it likes."""
+    """Opens what `offers` sell; a client may call again for as long as it likes."""
 
     def __init__(
         self,
@@ -51,8 +47,7 @@ class Opener:
         chain: Chain,
         ledger: Ledger,
         clock: Clock,
-        timer: Timer,
-        wait: float,
+        landing: Landing,
     ) -> None:
         self._identity = identity
         self._offers = offers
@@ -60,13 +55,12 @@ class Opener:
         self._chain = chain
         self._ledger = ledger
         self._clock = clock
-        self._timer = timer
-        self._wait = wait
+        self._landing = landing
 
     async def open(self, challenge: Challenge, action: OpenAction) -> SessionRecord:
         """The opened session; RefusedError names what is wrong with the deposit, and credits nothing."""
         request = self._challenger.require_ours(challenge)
-        _require_proof(challenge, action)
+        _require_proof(request, challenge, action)
         record = await self._ledger.session(str(action.channel_id))
         if record is not None:
             _require_same_opening(record, challenge, action)
@@ -103,10 +97,10 @@ class Opener:
         if account is None:
             if await self._chain.signature_status(signature) is None:
                 await self._send(challenge, action, raw, opening, demands)
-            await self._confirm(signature)
+            await self._landing.confirmed(signature)
             account = await self._account(action, demands)
         if account is None:
-            raise _unconfirmed(signature)
+            raise unconfirmed(signature)
         return await self._activate(challenge, action, account, signature, demands)
 
     async def _send(
@@ -119,22 +113,17 @@ class Opener:
             # What cannot take effect is not worth a row: rows are for ever.
             simulation = await self._chain.simulate(raw)
             if simulation.error is not None:
-                raise _failed(simulation.error)
+                raise failed(simulation.error)
             await self._admit(challenge, action, opening, opening.signature, demands)
-        try:
-            await self._chain.send(raw)
-        except TransactionRefusedError as error:
-            raise _failed(error.error) from None
-        except SendOutcomeUnknownError:
-            pass  # whether it was sent is what the next step finds out
+        await self._landing.send(raw)
 
     async def _find(self, challenge: Challenge, action: OpenAction, demands: Demands) -> SessionRecord:
         """A deposit the agent sent itself. Nothing is written before the account is there: pointing costs nothing."""
         signature = str(action.signature)
-        await self._confirm(signature)
+        await self._landing.confirmed(signature)
         pointed = await self._chain.transaction(signature, commitment=self._identity.commitment)
         if pointed is None:
-            raise _unconfirmed(signature)
+            raise unconfirmed(signature)
         if not _names(pointed.raw, action.channel_id):
             raise refuse(
                 ProblemType.DEPOSIT_FOREIGN,
@@ -149,16 +138,6 @@ class Opener:
                 "Open a new one.",
             )
         return await self._activate(challenge, action, account, signature, demands)
-
-    async def _confirm(self, signature: str) -> None:
-        outcome = await confirm(
-            self._chain, signature, commitment=self._identity.commitment, clock=self._timer, timeout=self._wait
-        )
-        if outcome is ConfirmationOutcome.FAILED:
-            status = await self._chain.signature_status(signature)
-            raise _failed(None if status is None else status.error)
-        if outcome is not ConfirmationOutcome.LANDED:
-            raise _unconfirmed(signature)
 
     async def _account(
         self, action: OpenAction, demands: Demands, min_slot: int | None = None
@@ -219,7 +198,7 @@ class Opener:
                 escrow=stated.escrow,
                 salt=action.salt,
                 open_slot=action.open_slot,
-                voucher_signer=VoucherSigner.OPERATOR,
+                voucher_signer=demands.request.voucher_signer,
                 deposit=action.deposit,
                 # The offer's also for a session opened without terms, whose account states none of these.
                 price=offer.price,
@@ -250,7 +229,9 @@ def _require(refusal: Refusal | None) -> None:
         raise RefusedError(refusal)
 
 
-def _require_proof(challenge: Challenge, action: OpenAction) -> None:
+def _require_proof(request: SessionRequest, challenge: Challenge, action: OpenAction) -> None:
+    if request.voucher_signer is VoucherSigner.CLIENT and action.transaction is not None:
+        return  # who has signed transaction and challenge in hand is the payer; what is on chain, anybody can point at
     proof = action.authentication
     bound = proof is not None and (proof.challenge_id, proof.payer) == (challenge.id, action.payer)
     if proof is None or not bound or not verify_proof(proof, action.channel_id):
@@ -272,23 +253,6 @@ def _require_same_opening(record: SessionRecord, challenge: Challenge, action: O
         raise refuse(ProblemType.SESSION_CLOSING, f"Session {session_id} is being closed: open a new one.")
     if record.state is SessionState.REFUNDED:
         raise refuse(ProblemType.SESSION_CLOSED, f"Session {session_id} is closed: open a new one.")
-
-
-def _failed(error: str | None) -> RefusedError:
-    known = PROGRAM_ERRORS.get(program_error(error) or 0)
-    reason = (error or "for an unknown reason") if known is None else known.message.rstrip(".")
-    return refuse(
-        ProblemType.DEPOSIT_FAILED,
-        f"The deposit's transaction fails on chain, so nothing was moved: {reason}. Put that right and open a session.",
-    )
-
-
-def _unconfirmed(signature: str) -> RefusedError:
-    return refuse(
-        ProblemType.DEPOSIT_UNCONFIRMED,
-        f"Transaction {signature} is not confirmed yet: send the same credential again in {_ASK_AGAIN_SECONDS} s.",
-        retry_after=_ASK_AGAIN_SECONDS,
-    )
 
 
 def _replayed(session_id: str) -> RefusedError:

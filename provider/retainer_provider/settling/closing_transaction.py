@@ -13,10 +13,11 @@ from solders.pubkey import Pubkey
 from solders.transaction import Transaction
 
 from retainer.chain.base import Chain, SimulationResult, program_error
-from retainer.protocol.instructions import close, create_ata_idempotent, settle
+from retainer.protocol.instructions import close, create_ata_idempotent, ed25519_voucher, settle
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.program_errors import explain
 from retainer.protocol.session import SessionAccount
+from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.records import SettlementPlan
 
 # Room above the simulated compute units, for state that changes until the transaction lands.
@@ -51,14 +52,24 @@ class CloseBuilder:
         self._without_batch: set[Pubkey] = set()  # token programs that have no `batch`
 
     async def close(
-        self, session: Pubkey, account: SessionAccount, token_program: Pubkey, plan: SettlementPlan, priority_fee: int
+        self,
+        session: Pubkey,
+        account: SessionAccount,
+        token_program: Pubkey,
+        plan: SettlementPlan,
+        priority_fee: int,
+        *,
+        voucher: SignedVoucher | None,
     ) -> Signed | CloseRefused:
         """Settle and refund, as it just passed simulation.
 
         Token accounts that are missing are created at the operator's cost, which is less than what stays locked without
         them. ``priority_fee`` is in millionths of a lamport per compute unit; 0 leaves the compute budget alone.
+        ``voucher`` is needed where the signer is not the operator and the plan raises what is settled.
         """
         creations = await self._creations(account, token_program, account.payee, account.payer)
+
+        authority = _authority(account, plan, voucher)
 
         async def attempt(*, batch: bool) -> Signed | CloseRefused:
             settle_and_refund = close(
@@ -74,7 +85,7 @@ class CloseBuilder:
                 token_program=token_program,
                 program_id=self._program_id,
             )
-            return await self._finish([*creations, settle_and_refund], priority_fee)
+            return await self._finish([*creations, *authority, settle_and_refund], priority_fee)
 
         if token_program not in self._without_batch:
             batched = await attempt(batch=True)
@@ -86,7 +97,14 @@ class CloseBuilder:
         return single
 
     async def settle(
-        self, session: Pubkey, account: SessionAccount, token_program: Pubkey, plan: SettlementPlan, priority_fee: int
+        self,
+        session: Pubkey,
+        account: SessionAccount,
+        token_program: Pubkey,
+        plan: SettlementPlan,
+        priority_fee: int,
+        *,
+        voucher: SignedVoucher | None,
     ) -> Signed | CloseRefused:
         """Pay the payee and leave the session open: for when only the refund is blocked, by its payer."""
         pay = settle(
@@ -100,7 +118,7 @@ class CloseBuilder:
             program_id=self._program_id,
         )
         creations = await self._creations(account, token_program, account.payee)
-        return await self._finish([*creations, pay], priority_fee)
+        return await self._finish([*creations, *_authority(account, plan, voucher), pay], priority_fee)
 
     async def _creations(self, account: SessionAccount, token_program: Pubkey, *owners: Pubkey) -> list[Instruction]:
         addresses = [derive_ata(owner, account.mint, token_program) for owner in owners]
@@ -124,6 +142,11 @@ class CloseBuilder:
     def _signed(self, instructions: Sequence[Instruction], blockhash: Hash) -> Transaction:
         message = Message.new_with_blockhash(instructions, self._operator.pubkey(), blockhash)
         return Transaction([self._operator], message, blockhash)
+
+
+def _authority(account: SessionAccount, plan: SettlementPlan, voucher: SignedVoucher | None) -> list[Instruction]:
+    # The program reads the instruction directly before its own, and only for a raise.
+    return [] if voucher is None or plan.amount == account.settled else [ed25519_voucher(voucher)]
 
 
 def _budget(units: int | None, priority_fee: int) -> list[Instruction]:

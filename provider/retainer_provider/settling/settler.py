@@ -160,7 +160,7 @@ class Settler:
         fees = self._options.priority_fees
         fee = fees[min(attempts, len(fees) - 1)]
         address = Pubkey.from_string(record.session_id)
-        signed = await self._builder.close(address, account, record.token_program, plan, fee)
+        signed = await self._builder.close(address, account, record.token_program, plan, fee, voucher=record.voucher)
         if isinstance(signed, CloseRefused):
             return await self._refused(record, account, plan, signed)
         stored = await self._ledger.store_signed(
@@ -238,7 +238,7 @@ class Settler:
         # A payer can delay its own refund, but not the payee's money. The amount is cumulative: twice pays once.
         address = Pubkey.from_string(record.session_id)
         signed = await self._builder.settle(
-            address, account, record.token_program, plan, self._options.priority_fees[-1]
+            address, account, record.token_program, plan, self._options.priority_fees[-1], voucher=record.voucher
         )
         if isinstance(signed, CloseRefused):
             _log.error("settlement_refused", session=record.session_id, reason=signed.reason)

@@ -20,6 +20,7 @@ from retainer_provider.books.ledger import Ledger, LedgerUnavailableError
 from retainer_provider.books.outcomes import ActivateOutcome
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.settler import SettlementOutcome, Settler
 from retainer_provider.settling.watcher import Watcher
 
@@ -50,20 +51,24 @@ class WorkerOptions:
 class Sweeper:
     """Closes what is expired or idle, gives up deposits that never came, returns those whose agent never came back."""
 
-    def __init__(self, *, chain: Chain, ledger: Ledger, clock: Clock, options: WorkerOptions) -> None:
+    def __init__(
+        self, *, chain: Chain, ledger: Ledger, clock: Clock, reclaimer: Reclaimer, options: WorkerOptions
+    ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._clock = clock
+        self._reclaimer = reclaimer
         self._options = options
 
     async def sweep(self) -> None:
-        """One pass; ChainUnavailableError leaves pending sessions for the next."""
+        """One pass; ChainUnavailableError leaves pending and settled sessions for the next."""
         now = self._clock.now()
         for session in await self._ledger.due(now, limit=_DUE_AT_ONCE):
             expired = session.state_at(now) is SessionState.EXPIRED
             await self._ledger.begin_close(session.session_id, "it expired" if expired else "it was idle", now)
         await self._ledger.purge_answers(now - _REPLAY_SECONDS)
         await self._sweep_pending(now)
+        await self._reclaimer.reclaim()
 
     async def _sweep_pending(self, now: int) -> None:
         after = 0

@@ -59,8 +59,8 @@ class Challenger:
             recent_blockhash=latest.blockhash,
             recent_slot=latest.slot,
             token_program=offer.token_program,
-            voucher_signer=VoucherSigner.OPERATOR,
-            operator=us.operator,
+            voucher_signer=offer.voucher_signer,
+            operator=us.operator if offer.voucher_signer is VoucherSigner.OPERATOR else None,
             grace_period_seconds=offer.grace_period,
             ttl_seconds=offer.duration,
             retainer=RetainerTerms(

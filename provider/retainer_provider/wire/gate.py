@@ -24,6 +24,7 @@ from retainer_provider.offers import Offer
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE, Engine, Statement
 from retainer_provider.sessions.metering import Delivery, MeteredRequest
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.vouchers import replay_key
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
@@ -85,27 +86,26 @@ class RetainerGate:
         match action:
             case OpenAction():
                 return statement_answer(await self._engine.open(challenge, action))
+            case TopUpAction():
+                return statement_answer(await self._engine.top_up(challenge, action))
             case CloseAction():
                 return statement_answer(await self._engine.close(challenge, action))
-            case UseAction():
+            case UseAction() | VoucherAction():
                 return await self._metered(offer, credential, action, scope, receive)
-            case VoucherAction() | TopUpAction():
-                raise refuse(
-                    ProblemType.VERIFICATION_FAILED,
-                    "This offer is metered by its operator: pay with `use`. To add to a deposit, close the session and "
-                    "open another.",
-                )
 
     async def _metered(
-        self, offer: Offer, credential: Credential, action: UseAction, scope: Scope, receive: Receive
+        self, offer: Offer, credential: Credential, action: UseAction | VoucherAction, scope: Scope, receive: Receive
     ) -> Answer:
         key = _idempotency_key(scope)
+        voucher = action.signed if isinstance(action, VoucherAction) else None
+        if key is None and voucher is not None:
+            key = replay_key(voucher)
         query: bytes = scope["query_string"]
         target = _raw_path(scope) + (b"?" + query if query else b"")
 
         async def read() -> MeteredRequest:
             body = await _read_body(scope, receive, self._request_limit)
-            return MeteredRequest(scope["method"], target.decode("latin-1"), body, key)
+            return MeteredRequest(scope["method"], target.decode("latin-1"), body, key, voucher)
 
         async def call(request: MeteredRequest) -> UpstreamResult:
             session_id, length = str(action.channel_id), len(request.body)

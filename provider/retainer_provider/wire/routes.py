@@ -109,6 +109,7 @@ def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
             "token": present(token),
             **{name: str(units) for name, units in amounts.items()},
             **{f"{name}Display": format_amount(units, offer.decimals) for name, units in amounts.items()},
+            "voucherSigner": str(offer.voucher_signer),
             "durationSeconds": offer.duration,
             "gracePeriodSeconds": offer.grace_period,
             "idleTimeoutSeconds": offer.idle_timeout,

@@ -7,7 +7,7 @@ from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits, requests_left
 from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, receipt_header, sign_receipt
-from retainer.protocol.session import SessionState
+from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.sla import SlaTerms
 from retainer.protocol.timestamps import format_timestamp
 from retainer.protocol.tokens import token_symbol
@@ -80,7 +80,8 @@ def _signed(record: SessionRecord, operator: Keypair, now: int, metered: Metered
         reference=Pubkey.from_string(record.session_id),
         timestamp=format_timestamp(now),
         challenge_id=record.challenge_id,
-        accepted_cumulative=spent,  # in metered mode the operator accepts just what it charges
+        # In metered mode the operator accepts just what it charges.
+        accepted_cumulative=record.accepted if record.voucher_signer is VoucherSigner.CLIENT else spent,
         spent=spent,
         idle_timeout_seconds=record.idle_timeout,
         tx_hash=record.settlement_signature,

@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.fake import FakeChain
 from retainer.chain.testing import create_mint, mint_to, token_balance
 from retainer.session_client import SessionClient
-from retainer.stores import MemoryChannelStore
+from retainer.stores.memory import MemoryChannelStore
 from retainer.trust.caps import SpendingCaps
 from tests.unit.client.service import NOW, Service
 

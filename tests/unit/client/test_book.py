@@ -24,7 +24,7 @@ def after(count: int) -> Book:
 
 def test_honest_receipts_add_up() -> None:
     book = after(30)
-    assert (book.requests, book.charged, book.spent, book.outstanding) == (30, 240, 240, frozenset())
+    assert (book.requests, book.charged, book.spent, book.outstanding) == (30, 240, 240, {})
 
 
 def test_an_uncharged_answer_counts_as_a_request_and_costs_nothing() -> None:
@@ -54,7 +54,7 @@ def test_a_total_below_the_receipts_is_refused() -> None:
 
 def test_a_request_whose_answer_was_lost_explains_one_price_more() -> None:
     book = after(1).sent("lost").sent("b").receipted("b", entry(3, 3 * PRICE), PRICE)
-    assert book.outstanding == {"lost"}
+    assert set(book.outstanding) == {"lost"}
     with pytest.raises(BookError, match="explain 24"):
         book.require_explained(4 * PRICE, PRICE)
 
@@ -72,7 +72,7 @@ def test_a_replayed_answer_is_counted_once() -> None:
 
 def test_a_stock_total_is_held_against_the_number_of_requests() -> None:
     book = Book().sent("a").sent("b").totalled("b", BaseUnits(2 * PRICE), PRICE).totalled("a", BaseUnits(PRICE), PRICE)
-    assert (book.requests, book.spent, book.outstanding) == (2, 2 * PRICE, frozenset())
+    assert (book.requests, book.spent, book.outstanding) == (2, 2 * PRICE, {})
     with pytest.raises(BookError, match="cost at most 24"):
         book.sent("c").totalled("c", BaseUnits(3 * PRICE + 1), PRICE)
 

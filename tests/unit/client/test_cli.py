@@ -18,6 +18,7 @@ from retainer.errors import (
     CapError,
     ClientError,
     CloseUnconfirmedError,
+    NotDueError,
     OfferError,
     OpeningRefusedError,
     PinError,
@@ -53,7 +54,7 @@ def test_keygen_writes_a_key_that_ask_can_read(tmp_path: Path) -> None:
 def test_no_sessions_is_an_answer(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
     run("keygen", str(path))
-    shared = ("--keypair", str(path), "--store", str(tmp_path / "sessions.json"), "--rpc-url", NOBODY)
+    shared = ("--keypair", str(path), "--store", str(tmp_path / "sessions.sqlite"), "--rpc-url", NOBODY)
     assert "no sessions" in run("sessions", *shared).stdout
     assert json.loads(run("sessions", "--json", *shared).stdout) == []
     unknown = run("close", SESSION, "--json", *shared)
@@ -82,7 +83,7 @@ def test_failures_are_a_sentence_and_a_status(arguments: tuple[str, ...], status
 def test_ask_says_when_the_service_or_the_body_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
     run("keygen", str(path))
-    shared = ("--keypair", str(path), "--store", str(tmp_path / "sessions.json"))
+    shared = ("--keypair", str(path), "--store", str(tmp_path / "sessions.sqlite"))
     assert run("ask", "http://127.0.0.1:1/", *shared).exit_code == ExitStatus.UNREACHABLE
     missing = run("ask", "http://127.0.0.1:1/", "--data", f"@{tmp_path}/none", *shared)
     assert (missing.exit_code, "cannot be read" in missing.stderr) == (ExitStatus.USAGE, True)
@@ -97,6 +98,7 @@ def test_ask_says_when_the_service_or_the_body_is_not_there(tmp_path: Path) -> N
         (OfferError("x"), ExitStatus.REFUSED),
         (OpeningRefusedError("x", SESSION), ExitStatus.REFUSED),
         (CloseUnconfirmedError("x", SESSION), ExitStatus.PENDING),
+        (NotDueError("x", SESSION, available_at=1), ExitStatus.PENDING),
         (SendOutcomeUnknownError("x", "y"), ExitStatus.PENDING),
         (ReceiptError("x", SESSION), ExitStatus.DISHONEST),
         (SettlementError("x", SESSION), ExitStatus.DISHONEST),

@@ -59,7 +59,7 @@ async def test_a_connection_that_stays_broken_is_reported_and_may_have_been_char
     stage.service.before = Trouble(stage, 3)
     with pytest.raises(httpx.ReadError):
         await stage.client.request("GET", URL)
-    response = await stage.client.request("GET", URL)
+    response = await stage.client.request("GET", URL, params={"another": "question"})
     assert response.extensions["retainer"].spent == 2 * PRICE, "the books leave room for the lost one"
     closed = await stage.client.close_session(session.session_id)
     assert closed.settled == 2 * PRICE
@@ -109,7 +109,8 @@ async def test_a_request_that_was_still_running_may_be_billed_later(stage: Stage
     stage.service.before = running
     assert (await stage.client.request("GET", URL)).status_code == 409
     stage.service.before = None
-    assert (await stage.client.request("GET", URL)).extensions["retainer"].spent == 2 * PRICE
+    other = await stage.client.request("GET", URL, params={"another": "question"})
+    assert other.extensions["retainer"].spent == 2 * PRICE
 
 
 async def test_an_opening_whose_answer_is_lost_is_repeated_and_deposits_once(stage: Stage) -> None:
@@ -176,7 +177,7 @@ async def test_a_cancelled_request_leaves_the_session_usable(stage: Stage) -> No
     with pytest.raises(asyncio.CancelledError):
         await task
     for _ in range(3):
-        assert (await stage.client.request("GET", URL)).status_code == 200
+        assert (await stage.client.request("GET", URL, params={"another": "question"})).status_code == 200
     closed = await stage.client.close_session(session.session_id)
     assert (closed.settled, closed.view.requests_made) == (4 * PRICE, 3)
 
@@ -294,7 +295,7 @@ async def close_behind_the_clients_back(stage: Stage) -> None:
 async def test_a_service_that_does_not_answer_can_be_asked_to_close_again(stage: Stage) -> None:
     session = await stage.client.create_session(URL, "1.0")
     stage.service.before = Trouble(stage, 3, served=False, paying=False)
-    with pytest.raises(CloseUnconfirmedError, match="can be reclaimed without it"):
+    with pytest.raises(CloseUnconfirmedError, match="can be withdrawn without it"):
         await stage.client.close_session(session.session_id)
     assert (await stage.client.get_session(session.session_id)).state is SessionState.CLOSING
     assert (await stage.client.close_session(session.session_id)).refunded == 1_000_000
@@ -303,5 +304,5 @@ async def test_a_service_that_does_not_answer_can_be_asked_to_close_again(stage:
 async def test_a_service_that_forgot_the_session_is_no_reason_to_wait(stage: Stage) -> None:
     session = await stage.client.create_session(URL, "1.0")
     stage.service.sessions.clear()
-    with pytest.raises(CloseRefusedError, match="can be reclaimed without the service"):
+    with pytest.raises(CloseRefusedError, match="can be withdrawn without it"):
         await stage.client.close_session(session.session_id)

@@ -117,7 +117,7 @@ async def test_a_refused_close_says_why_and_what_else_can_be_done(stage: Stage) 
         return await stage.service.refuse(ProblemType.VERIFICATION_FAILED)
 
     stage.service.before = refusing
-    with pytest.raises(CloseRefusedError, match=r"do something about it\. It can be reclaimed") as refused:
+    with pytest.raises(CloseRefusedError, match=r"do something about it\. The deposit can be withdrawn") as refused:
         await stage.client.close_session(session.session_id)
     assert refused.value.problem is not None
     assert refused.value.problem.type is ProblemType.VERIFICATION_FAILED

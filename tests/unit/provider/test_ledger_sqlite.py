@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import pytest
 
 from retainer_provider.books.ledger import LedgerError, LedgerUnavailableError
@@ -18,7 +19,7 @@ from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome
 from retainer_provider.books.records import CommitFacts, StoredAnswer
 from retainer_provider.books.stores import sqlite_file
 from retainer_provider.books.stores.sqlite import SqliteLedger
-from tests.books import PRICE, answer_of, ask, commit_of, held, new_session, open_session, reserve
+from tests.books import DEPOSIT, PRICE, answer_of, ask, commit_of, held, new_session, open_session, reserve
 from tests.disks import FaultyDisk
 
 
@@ -66,8 +67,26 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 999")
     connection.close()
-    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 1\).*upgrade"):
+    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 2\).*upgrade"):
         await SqliteLedger.open(path)
+
+
+async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> None:
+    """Vouchers came with the second: metered sessions keep all they had, and have none."""
+    path = tmp_path / "ledger.db"
+    session_id = await written(path)
+    connection = apsw.Connection(str(path))
+    connection.execute("DROP INDEX session_left_behind")
+    for column in ("account_left", "voucher", "accepted"):
+        connection.execute(f"ALTER TABLE session DROP COLUMN {column}")
+    connection.pragma("user_version", 1)
+    connection.close()
+    ledger = await SqliteLedger.open(path)
+    record = await ledger.session(session_id)
+    assert record is not None
+    assert (record.deposit, record.accepted, record.voucher) == (DEPOSIT, 0, None)
+    await ask(ledger, session_id, "after")
+    await ledger.aclose()
 
 
 async def test_another_programs_database_is_refused_untouched(tmp_path: Path) -> None:

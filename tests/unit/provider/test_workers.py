@@ -11,15 +11,17 @@ from structlog.testing import capture_logs
 
 from retainer.chain.confirm import Timer
 from retainer.chain.errors import ChainUnavailableError
+from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import LedgerUnavailableError
 from retainer_provider.books.outcomes import ReserveOutcome
+from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from tests.books import DEPOSIT, GRACE, PRICE, commit_of, held, key, new_session, reserve
 from tests.nodes import Node
 from tests.times import Pace
-from tests.trading import Trade, trade_on
+from tests.trading import OPERATOR, Trade, trade_on
 
 
 @pytest.fixture
@@ -34,7 +36,10 @@ async def trade(node: Node, tmp_path: Path) -> AsyncIterator[Trade]:
 
 
 def sweeper_of(trade: Trade) -> Sweeper:
-    return Sweeper(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, options=WorkerOptions())
+    reclaimer = Reclaimer(chain=trade.chain, ledger=trade.ledger, operator=OPERATOR, program_id=PROGRAM_ID)
+    return Sweeper(
+        chain=trade.chain, ledger=trade.ledger, clock=trade.clock, reclaimer=reclaimer, options=WorkerOptions()
+    )
 
 
 def workers_of(trade: Trade, pace: Timer | None = None, **options: object) -> Workers:

@@ -96,7 +96,7 @@ class SqliteLedger:
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
         operation = partial(sqlite_requests.reserve, self._database.writer, self._holds, request)
-        pending = self._writer.submit(operation, durable=False)
+        pending = self._writer.submit(operation, durable=request.voucher is not None)
         try:
             return await asyncio.shield(pending)
         except asyncio.CancelledError:
@@ -148,6 +148,12 @@ class SqliteLedger:
         return await self._write(
             sqlite_settlements.record_settled, session_id, signature, settled=settled, refunded=refunded, now=now
         )
+
+    async def left_behind(self, limit: int = 100) -> Sequence[SessionRecord]:
+        return await self._read(sqlite_sessions.left_behind, self._holds, limit)
+
+    async def account_gone(self, session_id: str) -> None:
+        await self._write(sqlite_sessions.account_gone, session_id)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._read(sqlite_requests.usage, session_id, after, limit)

@@ -9,6 +9,7 @@ import apsw
 from retainer.protocol.errors import AmountError
 from retainer.protocol.session import SessionState
 from retainer.protocol.usage import UsageEntry, chain_hash
+from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
 from retainer_provider.books.outcomes import (
     CommitOutcome,
     CommitResult,
@@ -34,13 +35,19 @@ from retainer_provider.books.usage import usage_entry
 _ANSWER: Final = "SELECT fingerprint, status, headers, body, receipt FROM answer WHERE session = ? AND key = ?"
 _RUNNING: Final = "SELECT fingerprint FROM temp.reservation WHERE session = ? AND key = ?"
 # The guard: balance and everything else that bars a request are read by the statement that takes the money.
-_HOLD: Final = """
+_AUTHORIZED: Final = "CASE voucher_signer WHEN 'client' THEN accepted ELSE deposit END"
+_HOLD: Final = f"""
   INSERT INTO temp.held (session, amount, requests)
   SELECT number, :amount, 1 FROM main.session
-  WHERE number = :number AND state = 'active' AND deposit - spent >= :amount
+  WHERE number = :number AND state = 'active' AND {_AUTHORIZED} - spent >= :amount
   ON CONFLICT (session) DO UPDATE SET amount = amount + excluded.amount, requests = requests + 1
-  WHERE (SELECT deposit - spent FROM main.session WHERE number = excluded.session) - amount >= excluded.amount
+  WHERE (SELECT {_AUTHORIZED} - spent FROM main.session WHERE number = excluded.session) - amount >= excluded.amount
   RETURNING amount, requests"""
+_ACCEPT: Final = """
+  UPDATE session SET accepted = :cumulative, voucher = :voucher
+  WHERE number = :number AND state = 'active' AND voucher_signer = 'client'
+    AND accepted < :cumulative AND :cumulative <= deposit AND :cumulative - spent >= :amount
+  RETURNING number"""
 _RESERVE: Final = "INSERT INTO temp.reservation (session, key, fingerprint, amount) VALUES (?, ?, ?, ?)"
 _DROP: Final = "DELETE FROM temp.reservation WHERE id = ? RETURNING session, amount"
 _UNHOLD: Final = """
@@ -50,7 +57,7 @@ _CHARGE: Final = f"""
   UPDATE session SET
     spent = spent + :amount, units_charged = units_charged + :units, sequence = sequence + 1,
     free_answers = free_answers + :free, last_activity_at = :now
-  WHERE number = :number AND state IN ('active', 'closing') AND deposit - spent >= :amount
+  WHERE number = :number AND state IN ('active', 'closing') AND {_AUTHORIZED} - spent >= :amount
   RETURNING {SESSION_COLUMNS}, sequence, spent, usage_root, answer_bytes"""
 _CHAIN: Final = "UPDATE session SET usage_root = ?, answer_bytes = answer_bytes + ? WHERE number = ?"
 _USAGE: Final = "INSERT INTO usage (session, sequence, entry, hash) VALUES (?, ?, ?, ?)"
@@ -83,12 +90,12 @@ def reserve(connection: apsw.Connection, holds: Holds, request: ReserveRequest) 
         repeated = _repeated(connection, session, request.key, request.fingerprint)
         if repeated is not None:
             return repeated
-    barred = _BARRED.get(session.state_at(request.now))
+    amount = ledger_amount(request.amount)
+    barred = _barred(session, request.now)
+    if barred is None and request.voucher is not None:
+        barred = _accept(connection, session, request.voucher, amount)
     if barred is not None:
         return ReserveResult(barred, session=session)
-    if session.max_free_answers is not None and session.free_answers >= session.max_free_answers:
-        return ReserveResult(ReserveOutcome.FREE_EXHAUSTED, session=session)
-    amount = ledger_amount(request.amount)
     held = first_row(connection, _HOLD, {"number": session.number, "amount": amount})
     if held is None:
         return ReserveResult(ReserveOutcome.DEPLETED, session=session)
@@ -158,6 +165,32 @@ def usage(connection: apsw.Connection, session_id: str, after: int, limit: int) 
     """See ``Ledger.usage``."""
     rows = connection.execute(_USAGE_PAGE, (session_id, after, limit))
     return [UsageEntry.from_json(json.loads(str(entry))) for (entry,) in rows]
+
+
+def _barred(session: SessionRecord, now: int) -> ReserveOutcome | None:
+    barred = _BARRED.get(session.state_at(now))
+    if barred is None and session.max_free_answers is not None and session.free_answers >= session.max_free_answers:
+        return ReserveOutcome.FREE_EXHAUSTED
+    return barred
+
+
+def _accept(
+    connection: apsw.Connection, session: SessionRecord, signed: SignedVoucher, amount: int
+) -> ReserveOutcome | None:
+    """Keep a voucher that pays for ``amount`` before anything is served for it; None once it is kept.
+
+    The one that is kept already may come again, for what it still authorizes: its request may have been lost.
+    """
+    cumulative = signed.voucher.cumulative
+    if session.remaining < amount:
+        return ReserveOutcome.DEPLETED
+    if cumulative > session.deposit:
+        return ReserveOutcome.VOUCHER_HIGH
+    if signed == session.voucher:
+        return None if cumulative - session.spent >= amount else ReserveOutcome.VOUCHER_LOW
+    text = json.dumps(voucher_to_json(signed))
+    bindings = {"number": session.number, "cumulative": cumulative, "voucher": text, "amount": amount}
+    return None if first_row(connection, _ACCEPT, bindings) else ReserveOutcome.VOUCHER_LOW
 
 
 def _repeated(

@@ -1,5 +1,6 @@
 """Rows of the session table as records, and back. The only place that knows how a field is written."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -7,8 +8,15 @@ import apsw
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.fields import Fields
 from retainer.protocol.session import SessionState, VoucherSigner
+from retainer.protocol.vouchers import SignedVoucher, voucher_from_json
 from retainer_provider.books.records import NewSession, SessionRecord
+
+
+def _voucher(text: str | None) -> SignedVoucher | None:
+    return None if text is None else voucher_from_json(Fields(json.loads(text), "voucher"))
+
 
 # What is not written as it is: how to read it back. Written by ``str``, which base58 and decimal text are.
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -20,6 +28,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "open_slot": int,
     "voucher_signer": VoucherSigner,
     "state": SessionState,
+    "voucher": _voucher,
 }
 _FIELDS: Final = tuple(name for name in SessionRecord.__dataclass_fields__ if name != "reserved")
 NEW_FIELDS: Final = tuple(NewSession.__dataclass_fields__)

@@ -64,6 +64,8 @@ _DUE: Final = f"""
     OR (idle_timeout > 0 AND last_activity_at + idle_timeout <= :now)
   )
   ORDER BY deadline NULLS LAST, number LIMIT :limit"""
+_LEFT_BEHIND: Final = f"SELECT {SESSION_COLUMNS} FROM session WHERE account_left = 1 ORDER BY number LIMIT ?"
+_ACCOUNT_GONE: Final = "UPDATE session SET account_left = 0 WHERE session_id = ?"
 _CLOSING: Final = "SELECT session_id FROM session WHERE state = 'closing' ORDER BY deadline NULLS LAST, number"
 
 
@@ -159,6 +161,16 @@ def due(connection: apsw.Connection, holds: Holds, now: int, limit: int) -> list
 def closing(connection: apsw.Connection) -> list[str]:
     """See ``Ledger.closing``."""
     return [str(session_id) for (session_id,) in connection.execute(_CLOSING)]
+
+
+def left_behind(connection: apsw.Connection, holds: Holds, limit: int) -> list[SessionRecord]:
+    """See ``Ledger.left_behind``."""
+    return [_held_record(row, holds) for row in connection.execute(_LEFT_BEHIND, (limit,))]
+
+
+def account_gone(connection: apsw.Connection, session_id: str) -> None:
+    """See ``Ledger.account_gone``."""
+    connection.execute(_ACCOUNT_GONE, (session_id,))
 
 
 _NOT_STARTED: Final = {

@@ -35,7 +35,8 @@ _SETTLEMENT: Final = """
   FROM settlement WHERE session = (SELECT number FROM session WHERE session_id = ?)"""
 _RECORD: Final = """
   UPDATE session SET
-    state = 'refunded', settled = :settled, refund = :refunded, settlement_signature = :signature, closed_at = :now
+    state = 'refunded', settled = :settled, refund = :refunded, settlement_signature = :signature, closed_at = :now,
+    account_left = voucher_signer = 'client'
   WHERE session_id = :session_id AND state = 'closing' AND :settled <= deposit AND :refunded = deposit - :settled
   RETURNING number"""
 _DONE: Final = "UPDATE settlement SET stage = 'done', raw = NULL WHERE session = ?"

@@ -1,0 +1,165 @@
+"""Sessions in a SQLite file, shared by the processes of one machine.
+
+The file keeps a rollback journal, not a WAL: several connections write to it, and the SQLite of many Pythons has the
+WAL-reset bug. Each call has a connection of its own, so that the store may be used from any thread and after a fork.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from solders.pubkey import Pubkey
+
+from retainer.channels.channel import Channel
+from retainer.errors import StoreError
+from retainer.flows.offers import Scope
+from retainer.stores.base import entry_key, figures, shrinking, unknown
+from retainer.stores.records import channel_from_text, channel_to_text
+
+T = TypeVar("T")
+
+_PRIVATE: Final = 0o600
+_VERSION: Final = 1
+_LOCK_SECONDS: Final = 30.0
+# Amounts are u64, and SQLite's integers i64: as text of one width they compare as numbers do.
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS sessions (
+    opened INTEGER PRIMARY KEY,
+    payer TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    entry_key TEXT NOT NULL,
+    usable INTEGER NOT NULL,
+    deposit TEXT NOT NULL,
+    spent TEXT NOT NULL,
+    charged TEXT NOT NULL,
+    record TEXT NOT NULL,
+    UNIQUE (payer, session_id)
+) STRICT
+"""
+# The guard stands in the write itself: whoever writes, no figure goes down.
+_WRITE: Final = """
+INSERT INTO sessions (payer, session_id, entry_key, usable, deposit, spent, charged, record)
+VALUES (:payer, :session_id, :entry_key, :usable, :deposit, :spent, :charged, :record)
+ON CONFLICT (payer, session_id) DO UPDATE
+SET usable = excluded.usable, deposit = excluded.deposit, spent = excluded.spent, charged = excluded.charged,
+    record = excluded.record
+WHERE excluded.deposit >= deposit AND excluded.spent >= spent AND excluded.charged >= charged
+"""
+_FIND: Final = "SELECT session_id, record FROM sessions WHERE payer = ? AND session_id = ?"
+_GET: Final = """
+SELECT session_id, record FROM sessions WHERE payer = ? AND entry_key = ? AND usable ORDER BY opened DESC LIMIT 1
+"""
+_ALL: Final = "SELECT session_id, record FROM sessions WHERE payer = ? ORDER BY opened"
+_DELETE: Final = "DELETE FROM sessions WHERE payer = ? AND session_id = ?"
+
+
+class SqliteChannelStore:
+    """A `ChannelStore` in a file, made with its folder when first written; readable by its owner alone."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path).expanduser()
+
+    async def get(self, payer: Pubkey, scope: Scope) -> Channel | None:
+        """The latest usable session for the scope."""
+        channels = await self._in_thread(lambda db: _read(db, payer, _GET, entry_key(payer, scope)))
+        if any(channel.scope != scope or not channel.usable for channel in channels):
+            raise StoreError(f"{self._path} has filed a session under something else than it pays for")
+        return channels[0] if channels else None
+
+    async def find(self, payer: Pubkey, session_id: str) -> Channel | None:
+        """A session by its address, usable or not."""
+        return await self._in_thread(lambda db: _find(db, payer, session_id))
+
+    async def set(self, channel: Channel) -> None:
+        """Keep this version; StoreError when its deposit or total is below the kept one's."""
+        await self._in_thread(lambda db: _write(db, channel))
+
+    async def update(self, payer: Pubkey, session_id: str, change: Callable[[Channel], Channel]) -> Channel:
+        """Apply ``change``, in another thread, to the newest version and keep the result."""
+
+        def work(db: sqlite3.Connection) -> Channel:
+            with _transaction(db):
+                kept = _find(db, payer, session_id)
+                if kept is None:
+                    raise unknown(session_id)
+                changed = change(kept)
+                _write(db, changed)
+                return changed
+
+        return await self._in_thread(work)
+
+    async def delete(self, payer: Pubkey, session_id: str) -> None:
+        """Forget a session; nothing happens when it is not there."""
+        await self._in_thread(lambda db: db.execute(_DELETE, (str(payer), session_id)))
+
+    async def channels(self, payer: Pubkey) -> list[Channel]:
+        """All of the payer's sessions, oldest first."""
+        return await self._in_thread(lambda db: _read(db, payer, _ALL))
+
+    async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.to_thread(self._connected, work)
+
+    def _connected(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Private from the first byte; SQLite gives its journal the mode of the file.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+            with closing(sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None)) as db:
+                self._prepare(db)
+                return work(db)
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be opened: {error.strerror}") from None
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self._path} cannot be used: {error}. If it is damaged, move it away; deposits in it can be "
+                "withdrawn by the addresses of their sessions"
+            ) from None
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            db.execute(_SCHEMA)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+        elif version != _VERSION:
+            raise StoreError(f"{self._path} was written by another version of retainer (its form is {version})")
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    # IMMEDIATE: the lock comes before the read, so that nobody writes between the two.
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _write(db: sqlite3.Connection, channel: Channel) -> None:
+    deposit, spent, charged = (f"{figure:020d}" for figure in figures(channel))
+    row = {
+        "payer": str(channel.payer),
+        "session_id": channel.session_id,
+        "entry_key": entry_key(channel.payer, channel.scope),
+        "usable": int(channel.usable),
+        "deposit": deposit,
+        "spent": spent,
+        "charged": charged,
+        "record": channel_to_text(channel),
+    }
+    if db.execute(_WRITE, row).rowcount != 1:
+        raise shrinking(channel.session_id)
+
+
+def _find(db: sqlite3.Connection, payer: Pubkey, session_id: str) -> Channel | None:
+    return next(iter(_read(db, payer, _FIND, session_id)), None)
+
+
+def _read(db: sqlite3.Connection, payer: Pubkey, query: str, *parameters: str) -> list[Channel]:
+    rows = db.execute(query, (str(payer), *parameters)).fetchall()
+    return [channel_from_text(record, payer, session_id) for session_id, record in rows]

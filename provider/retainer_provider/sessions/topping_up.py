@@ -1,0 +1,125 @@
+"""Adding to an open session's deposit: the agent's signed transaction is landed, then the account is read.
+
+The books take over what the account says, never what a transaction adds: however often one is shown, by however many
+callers at once, its money counts once (F02).
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import Chain
+from retainer.chain.errors import ForeignAccountError
+from retainer.chain.sessions import session_account
+from retainer.protocol.actions import TopUpAction
+from retainer.protocol.challenges import Challenge
+from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import ChainStatus
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import SessionRecord
+from retainer_provider.clock import Clock
+from retainer_provider.identity import Identity
+from retainer_provider.offers import Offer
+from retainer_provider.sessions.landing import Landing, unconfirmed
+from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.top_ups import check_limit, check_session, check_top_up, read_top_up
+from retainer_provider.wire.challenger import Challenger
+
+
+class Topper:
+    """The payer's signature on the transaction is its authority; a repeated credential continues or finds it done."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        offers: Mapping[str, Offer],
+        challenger: Challenger,
+        chain: Chain,
+        ledger: Ledger,
+        clock: Clock,
+        landing: Landing,
+    ) -> None:
+        self._identity = identity
+        self._offers = offers
+        self._challenger = challenger
+        self._chain = chain
+        self._ledger = ledger
+        self._clock = clock
+        self._landing = landing
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def top_up(self, challenge: Challenge, action: TopUpAction) -> SessionRecord:
+        """The session with its greater deposit; RefusedError names what is wrong, and credits nothing.
+
+        The challenge may be the one that opened the session or a later one; the transaction's own blockhash is what
+        limits how long a credential can move money.
+        """
+        self._challenger.require_ours(challenge)
+        top_up = read_top_up(action, self._identity)
+        if isinstance(top_up, Refusal):
+            raise RefusedError(top_up)
+        record = await self._open_session(action.channel_id)
+        _require(check_top_up(top_up, action, record))
+        # Callers who race with one transaction share one landing of it.
+        signature = top_up.signature or ""
+        task = self._under_way.get(signature)
+        if task is None:
+            task = asyncio.ensure_future(self._land(action, record, signature))
+            self._under_way[signature] = task
+            task.add_done_callback(lambda _: self._under_way.pop(signature, None))
+        await asyncio.shield(task)
+        return await self._open_session(action.channel_id)
+
+    async def aclose(self) -> None:
+        """Stop waiting for the chain; what lands all the same, the watcher finds."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _open_session(self, channel_id: Pubkey) -> SessionRecord:
+        record = await self._ledger.session(str(channel_id))
+        if record is None:
+            raise refuse(
+                ProblemType.SESSION_UNKNOWN,
+                f"This service knows no session {channel_id}: open one with the fresh challenge.",
+            )
+        _require(check_session(record, self._clock.now()))
+        return record
+
+    async def _land(self, action: TopUpAction, record: SessionRecord, signature: str) -> None:
+        if await self._chain.signature_status(signature) is None:
+            _require(check_limit(record, action.additional_amount, self._offers.get(record.offer_id)))
+            await self._landing.send(action.transaction)
+        await self._landing.confirmed(signature)
+        status = await self._chain.signature_status(signature)
+        if status is None:
+            raise unconfirmed(signature)
+        await self._take_over(record, action.channel_id, status.slot)
+
+    async def _take_over(self, record: SessionRecord, session: Pubkey, slot: int) -> None:
+        """Let the books say what the account says, as of a slot that has the top-up in it."""
+        us = self._identity
+        try:
+            account = await session_account(
+                self._chain, session, program_id=us.program_id, commitment=us.commitment, min_slot=slot
+            )
+        except ForeignAccountError as error:
+            raise refuse(ProblemType.DEPOSIT_FOREIGN, f"{error}. Open a session of this service's program.") from None
+        if account is None or account.opened_at != record.opened_at:
+            raise refuse(
+                ProblemType.SESSION_CLOSED, f"Session {session} was closed on chain in the meantime: open another."
+            )
+        await self._ledger.update_deposit(record.session_id, account.deposit, self._clock.now())
+        if account.status is not ChainStatus.OPEN:
+            raise refuse(
+                ProblemType.SESSION_CLOSING,
+                f"Session {session} is ending on chain; what was added goes back with the rest: open another.",
+            )
+
+
+def _require(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise RefusedError(refusal)

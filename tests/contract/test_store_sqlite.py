@@ -1,0 +1,87 @@
+"""The session file: whom it lets read, what it survives, and that processes share it without losing a write."""
+
+import asyncio
+import multiprocessing
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from solders.keypair import Keypair
+
+from retainer.channels.channel_json import channel_from_json, channel_to_json
+from retainer.errors import StoreError
+from retainer.stores import create_sqlite_channel_store
+from tests.contract.channels import a_channel
+
+WRITERS, KEYS = 3, 10
+
+
+async def test_the_file_is_private_from_the_first_byte(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "sessions.sqlite"
+    await create_sqlite_channel_store(path).set(a_channel(Keypair()))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "no journal stays behind"
+
+
+async def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.sqlite"
+    path.write_bytes(b"not a database, and long enough to look at")
+    with pytest.raises(StoreError, match="cannot be used"):
+        await create_sqlite_channel_store(path).channels(Keypair().pubkey())
+    assert path.read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize("record", ["", "{", "{}", "[1]", '{"version": "2"}'])
+async def test_a_damaged_record_is_refused(tmp_path: Path, record: str) -> None:
+    path, channel = tmp_path / "sessions.sqlite", a_channel(Keypair())
+    store = create_sqlite_channel_store(path)
+    await store.set(channel)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE sessions SET record = ?", (record,))
+    with pytest.raises(StoreError, match="cannot be read"):
+        await store.find(channel.payer, channel.session_id)
+
+
+async def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    path, channel = tmp_path / "sessions.sqlite", a_channel(Keypair())
+    store = create_sqlite_channel_store(path)
+    await store.set(channel)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(StoreError, match="another version"):
+        await store.set(channel)
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        await create_sqlite_channel_store(tmp_path / "file" / "sessions.sqlite").set(a_channel(Keypair()))
+
+
+def send_many(path: Path, record: dict[str, object], writer: int) -> None:
+    """Note ten requests in one session and open one more, as one of several workers at once."""
+    store, channel = create_sqlite_channel_store(path), channel_from_json(record)
+
+    async def send() -> None:
+        for number in range(KEYS):
+            key = f"{writer}-{number}"
+            await store.update(channel.payer, channel.session_id, lambda kept: kept.with_book(kept.book.sent(key)))  # noqa: B023  called at once
+
+    asyncio.run(send())
+
+
+async def test_workers_that_share_a_session_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    path, channel = tmp_path / "sessions.sqlite", a_channel(Keypair())
+    await create_sqlite_channel_store(path).set(channel)
+    spawn = multiprocessing.get_context("spawn")
+    record = channel_to_json(channel)
+    writers = [spawn.Process(target=send_many, args=(path, record, writer)) for writer in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        await asyncio.to_thread(writer.join)
+        assert writer.exitcode == 0
+    kept = await create_sqlite_channel_store(path).find(channel.payer, channel.session_id)
+    assert kept is not None
+    assert set(kept.book.outstanding) == {f"{writer}-{number}" for writer in range(WRITERS) for number in range(KEYS)}
