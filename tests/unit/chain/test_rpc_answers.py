@@ -245,7 +245,9 @@ async def test_a_key_in_the_url_is_in_no_error(answer: bytes) -> None:
         assert f"http://127.0.0.1:{port} " in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["", "localhost", "ftp://node", "http://", "http://node:many", "https:///path", "ws://node"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "ftp://node", "http://", "http://node:many", "https:///path", "ws://node"]
+)
 def test_what_is_no_url_is_said_at_once(url: str) -> None:
     with pytest.raises(ChainError, match="must look like"):
         RpcChain(url)
