@@ -57,6 +57,8 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rpc_url: str
     operator_keypair: Path
     database: Path
+    sponsor_keypair: Path | None = None
+    sponsor_fee: Positive = 20_000
     secret: str | None = None
     secret_file: Path | None = None
     program_id: Pubkey = PROGRAM_ID

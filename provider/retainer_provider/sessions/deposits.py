@@ -149,12 +149,6 @@ def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands
                 ProblemType.VERIFICATION_FAILED,
                 "The transaction does not name the challenge's recentBlockhash: build it with that one.",
             ),
-            Check(
-                not opening.missing,
-                ProblemType.VERIFICATION_FAILED,
-                f"The transaction lacks signatures of {', '.join(map(str, opening.missing))}: "
-                "this service sponsors no fees, so sign it completely.",
-            ),
         ]
     )
 

@@ -59,6 +59,8 @@ class Challenger:
             recent_blockhash=latest.blockhash,
             recent_slot=latest.slot,
             token_program=offer.token_program,
+            fee_payer=us.sponsor is not None,
+            fee_payer_key=us.sponsor,
             voucher_signer=offer.voucher_signer,
             operator=us.operator if offer.voucher_signer is VoucherSigner.OPERATOR else None,
             grace_period_seconds=offer.grace_period,
