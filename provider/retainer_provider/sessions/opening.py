@@ -217,7 +217,7 @@ class Opener:
                 grace_period=action.grace_period,
                 sla_hash=terms.sla_hash,
                 sla_json="" if terms.sla is None else terms.sla.canonical_bytes().decode(),
-                idle_timeout=offer.idle_timeout,
+                idle_timeout=action.idle_timeout_seconds or offer.idle_timeout,
                 max_free_answers=offer.max_free_answers,
                 creation_signature=signature,
                 created_at=self._clock.now(),

@@ -64,6 +64,7 @@ class Challenger:
             voucher_signer=offer.voucher_signer,
             operator=us.operator if offer.voucher_signer is VoucherSigner.OPERATOR else None,
             grace_period_seconds=offer.grace_period,
+            idle_timeout_options=offer.idle_timeout_options or None,
             ttl_seconds=offer.duration,
             retainer=RetainerTerms(
                 offer_id=offer.id,
