@@ -120,6 +120,7 @@ class Opening:
         *,
         claimed: int | None = None,
         challenge: Challenge | None = None,
+        fee_payer: Pubkey | None = None,
         **spoiled: object,
     ) -> str:
         """The header that adds to the deposit; `spoiled` replaces arguments of its instruction."""
@@ -133,7 +134,7 @@ class Opening:
             "amount": amount,
             "token_program": self.params.token_program,
         }
-        signed = Agent(self.agent).sign([top_up(**{**arguments, **spoiled})], blockhash)
+        signed = Agent(self.agent).sign([top_up(**{**arguments, **spoiled})], blockhash, fee_payer)
         action = TopUpAction(session, BaseUnits(amount if claimed is None else claimed), signed)
         return authorization_header(Credential(challenge or self.challenge, action))
 
@@ -182,7 +183,10 @@ class Agent:
         blockhash: Hash | None = None,
         **spoiled: object,
     ) -> Opening:
-        """Answer a challenge (or its header) with a signed transaction; `spoiled` replaces its parameters."""
+        """Answer a challenge (or its header) with a signed transaction; `spoiled` replaces its parameters.
+
+        Where the challenge names a sponsor, that is left to pay fee and rent.
+        """
         if isinstance(challenge, str):
             challenge = parse_challenge_headers([challenge])[0]
         request = challenge.session_request()
@@ -193,7 +197,7 @@ class Agent:
         self.salt += 1
         params = OpenWithTermsParams(
             payer=self.key,
-            rent_payer=self.key,
+            rent_payer=request.fee_payer_key or self.key,
             payee=request.recipient,
             operator=request.retainer.operator,
             mint=request.currency,
@@ -225,17 +229,17 @@ class Agent:
                 deposit=BaseUnits(params.deposit),
                 grace_period=params.grace_period,
                 open_slot=params.open_slot,
-                transaction=self.sign([instruction], blockhash or request.recent_blockhash),
+                transaction=self.sign([instruction], blockhash or request.recent_blockhash, params.rent_payer),
                 authentication=sign_proof(challenge.id, session, self.keypair),
             ),
         )
 
-    def sign(self, instructions: list[Instruction], blockhash: Hash | None) -> bytes:
-        """A signed transaction that the agent pays for."""
+    def sign(self, instructions: list[Instruction], blockhash: Hash | None, fee_payer: Pubkey | None = None) -> bytes:
+        """A transaction that the agent has signed, and pays for unless somebody else is to."""
         assert blockhash is not None
-        message = Message.new_with_blockhash(instructions, self.key, blockhash)
+        message = Message.new_with_blockhash(instructions, fee_payer or self.key, blockhash)
         transaction = Transaction.new_unsigned(message)
-        transaction.sign([self.keypair], blockhash)
+        transaction.partial_sign([self.keypair], blockhash)
         return bytes(transaction)
 
 

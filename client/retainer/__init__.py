@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         create_sqlite_channel_store,
         entry_key,
     )
-    from retainer.trust.caps import SpendingCaps
+    from retainer.trust.caps import SpendingCaps, TopUpPolicy
     from retainer.trust.pins import Pins
     from retainer.wallet import Signer, create_keypair, load_keypair
 
@@ -54,6 +54,7 @@ __all__ = [
     "SpendingCaps",
     "StringKv",
     "Submit",
+    "TopUpPolicy",
     "create_channel_store",
     "create_json_channel_store",
     "create_keypair",
@@ -82,6 +83,7 @@ _HOMES: Final = {
     "SpendingCaps": "trust.caps",
     "StringKv": "stores",
     "Submit": "flows.opener",
+    "TopUpPolicy": "trust.caps",
     "create_channel_store": "stores",
     "create_json_channel_store": "stores",
     "create_keypair": "wallet",

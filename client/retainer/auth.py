@@ -95,7 +95,10 @@ class SessionAuth(httpx.Auth):
         lost = self._payments.lost(channel, request) if fresh else None
         if lost is not None:
             hand.enter_context(self._payments.holding(lost))
-        key = await self._payments.sent(channel, request.headers[HEADER_IDEMPOTENCY_KEY], request, lost)
+        key = request.headers[HEADER_IDEMPOTENCY_KEY]
+        if lost is None and key not in channel.book.outstanding:
+            await self._payments.funded(channel)
+        key = await self._payments.sent(channel, key, request, lost)
         request.headers[HEADER_IDEMPOTENCY_KEY] = key
         return key
 

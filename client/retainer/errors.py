@@ -13,6 +13,8 @@ RetainerError
     │   ├── NotDueError              a withdrawal before the deadline; come back then
     │   ├── OpeningRefusedError      the service did not accept the deposit
     │   ├── OpeningUnconfirmedError  the deposit is on its way; ask again
+    │   ├── TopUpRefusedError
+    │   ├── TopUpUnconfirmedError    the top-up is on its way; ask again
     │   ├── CloseRefusedError
     │   └── CloseUnconfirmedError    the settlement is on its way; ask again
     └── DishonestServiceError    receipts or a settlement that contradict what was done
@@ -81,6 +83,14 @@ class OpeningRefusedError(SessionError):
 
 class OpeningUnconfirmedError(SessionError):
     """The deposit was signed and handed over, and is not confirmed yet. The same call takes it up again."""
+
+
+class TopUpRefusedError(SessionError):
+    """The top-up came to nothing, or the service does not count it; the message says which."""
+
+
+class TopUpUnconfirmedError(SessionError):
+    """The top-up was signed and handed over, and is not confirmed yet. The same call takes it up again."""
 
 
 class CloseRefusedError(SessionError):

@@ -26,12 +26,13 @@ from retainer.flows.opener import Opener, Submit
 from retainer.flows.payments import Payments
 from retainer.flows.settlements import find_settlement
 from retainer.flows.setup import Setup
+from retainer.flows.topper import Topper
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
 from retainer.stores import ChannelStore, create_channel_store
-from retainer.trust.caps import Amount, SpendingCaps
+from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer
 
@@ -50,7 +51,8 @@ class SessionClient:
     ``chain`` or ``rpc_url``: a node that the *caller* trusts; what a service says about money is held against it.
     ``pins``: the network and the escrow programs to trust. ``caps``: what may be spent and locked. ``deposit``: what a
     session gets that opens by itself, otherwise what the service suggests within ``caps.per_session``; with neither,
-    only ``create_session`` opens one. ``http``: for another transport, proxy or timeout; it stays the caller's to
+    only ``create_session`` opens one. ``top_up``: when
+    sessions get more by themselves. ``http``: for another transport, proxy or timeout; it stays the caller's to
     close, as does ``chain``. ``store``: where sessions are kept, in memory by default.
     """
 
@@ -63,6 +65,7 @@ class SessionClient:
         pins: Pins | None = None,
         caps: SpendingCaps | None = None,
         deposit: Amount | None = None,
+        top_up: TopUpPolicy | None = None,
         http: httpx.AsyncClient | None = None,
         store: ChannelStore | None = None,
         now: Callable[[], int] = lambda: int(time.time()),
@@ -79,13 +82,15 @@ class SessionClient:
             pins=pins or Pins(),
             caps=caps or SpendingCaps(),
             deposit=deposit,
+            topping_up=top_up,
             store=store or create_channel_store(),
             now=now,
             timer=timer or SystemTimer(),
         )
         self._opener = Opener(self._setup)
         self._closer = Closer(self._setup)
-        self._payments = Payments(self._setup, self._opener)
+        self._topper = Topper(self._setup)
+        self._payments = Payments(self._setup, self._opener, self._topper)
         self._exit = Exit(self._setup.chain, signer, self._setup.pins, self._setup.timer)
 
     async def __aenter__(self) -> Self:
@@ -130,6 +135,10 @@ class SessionClient:
             chosen = _same(offer, await self.offers(offer.url, method=offer.method))
         channel = await self._opener.open(chosen, deposit_amount, submit)
         return await self.get_session(self._payments.remember(channel).session_id)
+
+    async def top_up(self, session_id: str, amount: Amount) -> SessionView:
+        """Add to a session's deposit, within the caps. Interrupted, the same call takes it up again, and adds once."""
+        return await self.get_session((await self._topper.top_up(session_id, amount)).session_id)
 
     async def get_session(self, session_id: str) -> SessionView:
         """One session of this client: its own books, with deposit and state as the chain has them."""

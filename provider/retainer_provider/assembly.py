@@ -88,6 +88,8 @@ def service_identity(settings: Settings, keys: Keys) -> Identity:
         operator=operator,
         payee=service.payee or operator,
         commitment=Commitment(service.commitment),
+        sponsor=None if keys.sponsor is None else keys.sponsor.pubkey(),
+        sponsor_fee=service.sponsor_fee,
     )
 
 
@@ -194,6 +196,7 @@ def _engine(
         ledger=ledger,
         clock=clock,
         landing=landing,
+        sponsor=blueprint.keys.sponsor,
     )
     topper = Topper(
         identity=blueprint.identity,
@@ -203,6 +206,7 @@ def _engine(
         ledger=ledger,
         clock=clock,
         landing=landing,
+        sponsor=blueprint.keys.sponsor,
     )
     return Engine(
         challenger=challenger,

@@ -53,6 +53,7 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         duration=settings.duration,
         grace_period=settings.grace_period,
         idle_timeout=settings.idle_timeout,
+        idle_timeout_options=settings.idle_timeout_options,
         max_free_answers=settings.max_free_answers,
         voucher_signer=settings.voucher_signer,
         description=settings.description,

@@ -42,7 +42,9 @@ async def check_service(identity: Identity, offers: Mapping[str, Offer], chain: 
     for offer in offers.values():
         yield await _told(f"token of {offer.id}", _check_mint(offer, chain))
         yield await _told(f"payee of {offer.id}", _check_payee(offer, identity, chain))
-    yield await _told("operator", _check_operator(identity, chain))
+    yield await _told("operator", _check_lamports(identity.operator, "settlements", chain))
+    if identity.sponsor is not None:
+        yield await _told("sponsor", _check_lamports(identity.sponsor, "agents' fees and rent", chain))
 
 
 class _Wrong(Exception):  # noqa: N818 - a finding, not an error
@@ -112,12 +114,12 @@ async def _check_payee(offer: Offer, identity: Identity, chain: Chain) -> str:
     return f"the payee {identity.payee} is paid into {account}"
 
 
-async def _check_operator(identity: Identity, chain: Chain) -> str:
-    info = await chain.account(identity.operator)
+async def _check_lamports(payer: Pubkey, what: str, chain: Chain) -> str:
+    info = await chain.account(payer)
     lamports = 0 if info is None else info.lamports
     if lamports < _LOW_LAMPORTS:
         raise _Wrong(
-            f"{identity.operator} has {lamports / _LAMPORTS_PER_SOL:.9f} SOL: send it at least "
-            f"{_LOW_LAMPORTS / _LAMPORTS_PER_SOL} SOL, because it pays for settlements"
+            f"{payer} has {lamports / _LAMPORTS_PER_SOL:.9f} SOL: send it at least "
+            f"{_LOW_LAMPORTS / _LAMPORTS_PER_SOL} SOL, because it pays for {what}"
         )
-    return f"{identity.operator} has {lamports / _LAMPORTS_PER_SOL:.9f} SOL for settlements"
+    return f"{payer} has {lamports / _LAMPORTS_PER_SOL:.9f} SOL for {what}"

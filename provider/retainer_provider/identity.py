@@ -10,7 +10,10 @@ from retainer.protocol.constants import Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """`operator` meters and settles, `payee` is paid; `commitment` is when a deposit counts."""
+    """`operator` meters and settles, `payee` is paid; `commitment` is when a deposit counts.
+
+    `sponsor` pays the fees of deposits, up to `sponsor_fee` lamports each.
+    """
 
     realm: str
     network: Network
@@ -18,3 +21,5 @@ class Identity:
     operator: Pubkey
     payee: Pubkey
     commitment: Commitment
+    sponsor: Pubkey | None = None
+    sponsor_fee: int = 0

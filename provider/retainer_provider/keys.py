@@ -20,15 +20,24 @@ _KEYPAIR_BYTES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What only this service knows: `operator` signs receipts and settlements, `secrets` sign challenges."""
+    """What only this service knows: `operator` signs receipts and settlements, `secrets` sign challenges.
+
+    `sponsor` signs as fee payer of deposits.
+    """
 
     operator: Keypair = field(repr=False)
     secrets: Sequence[bytes] = field(repr=False)
+    sponsor: Keypair | None = field(default=None, repr=False)
 
 
 def load_keys(service: ServiceSettings) -> Keys:
     """All of them; SettingsError names the file that is wrong and what to do."""
-    return Keys(load_keypair(service.operator_keypair), load_secrets(service))
+    operator = load_keypair(service.operator_keypair)
+    sponsor = None if service.sponsor_keypair is None else load_keypair(service.sponsor_keypair)
+    # Agents write the transactions that it signs: it must be worth nothing in them.
+    if sponsor is not None and sponsor.pubkey() in (operator.pubkey(), service.payee):
+        raise SettingsError("`sponsor_keypair` is the operator's or the payee's: make a key that only pays fees")
+    return Keys(operator, load_secrets(service), sponsor)
 
 
 def load_keypair(path: Path) -> Keypair:

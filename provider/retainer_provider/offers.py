@@ -24,6 +24,7 @@ class Offer:
     duration: int
     grace_period: int
     idle_timeout: int
+    idle_timeout_options: tuple[int, ...]
     max_free_answers: int
     voucher_signer: VoucherSigner
     description: str | None

@@ -42,6 +42,7 @@ _LONGEST_DURATION: Final = MAX_EXPIRY_AHEAD - 86_400
 
 Positive = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+IdleSeconds = Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
 
@@ -57,6 +58,8 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rpc_url: str
     operator_keypair: Path
     database: Path
+    sponsor_keypair: Path | None = None
+    sponsor_fee: Positive = 20_000
     secret: str | None = None
     secret_file: Path | None = None
     program_id: Pubkey = PROGRAM_ID
@@ -136,7 +139,8 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     token_program: Pubkey = TOKEN_PROGRAM_ID
     duration: Annotated[int, Meta(ge=60, le=_LONGEST_DURATION)] = 86_400
     grace_period: Annotated[int, Meta(ge=MIN_GRACE_PERIOD, le=MAX_GRACE_PERIOD)] = 3_600
-    idle_timeout: Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)] = 3_600
+    idle_timeout: IdleSeconds = 3_600
+    idle_timeout_options: tuple[IdleSeconds, ...] = ()
     max_free_answers: Annotated[int, Meta(ge=0)] = 100
     voucher_signer: VoucherSigner = VoucherSigner.OPERATOR
     description: str | None = None
@@ -148,6 +152,8 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if not self.routes:
             raise ValueError('`routes` names the paths that this offer prices, such as ["/v1/*"]')
         _require_patterns("routes", self.routes)
+        if list(self.idle_timeout_options) != sorted(set(self.idle_timeout_options)):
+            raise ValueError("`idle_timeout_options` are seconds in increasing order, each once, such as [600, 86400]")
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,7 +29,7 @@ from retainer.protocol.instructions import top_up
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType, parse_problem
 from retainer.protocol.session import ChainStatus
-from retainer_provider.keys import load_keypair
+from retainer_provider.keys import keypair_text, load_keypair, write_private
 from tests.localnet import LocalValidator
 from tests.serving import client, run, serving
 from tools.demo import upstream_service
@@ -37,7 +37,9 @@ from tools.demo import upstream_service
 TOKENS = 10_000_000
 PRICE = 8_000
 DEPOSIT = 10 * PRICE
-ADDED = 5 * PRICE
+ADDED = 10 * PRICE
+VOUCHERS = ("routes = [", 'voucher_signer = "client"\nroutes = [')
+SPONSORED = ("upstream = ", 'sponsor_keypair = "sponsor.json"\nupstream = ')
 
 
 @dataclass
@@ -53,9 +55,7 @@ class Customer:
 
     async def open(self) -> httpx.Response:
         """Answer the 402 of a first request."""
-        unpaid = await self.http.get("/work")
-        assert unpaid.status_code == 402
-        self.challenge, request = self.stock.parse_session_challenge(unpaid.headers["www-authenticate"])
+        self.challenge, request = self.stock.parse_session_challenge(await self.challenged())
         derive = self.stock.PaymentChannelOpenOptions(salt=self.stock.unique_salt(), deposit=DEPOSIT)
         if request.method_details.voucher_signer == "operator":
             operator = Pubkey.from_string(request.method_details.operator)
@@ -68,6 +68,12 @@ class Customer:
             options=self.stock.PaymentChannelSessionOpenOptions(open=derive, authentication=self.proof),
         )
         return await self.send(self.header(self.opened.action))
+
+    async def challenged(self) -> str:
+        unpaid = await self.http.get("/work")
+        assert unpaid.status_code == 402
+        header: str = unpaid.headers["www-authenticate"]
+        return header
 
     @property
     def session(self) -> Pubkey:
@@ -111,8 +117,12 @@ class Customer:
             amount=amount,
             token_program=TOKEN_PROGRAM_ID,
         )
+        _, request = self.stock.parse_session_challenge(await self.challenged())
+        sponsor = request.method_details.fee_payer_key
+        fee_payer = self.payer.pubkey() if sponsor is None else Pubkey.from_string(sponsor)
         blockhash = (await chain.latest_blockhash()).blockhash
-        signed = Transaction([self.payer], Message([instruction], self.payer.pubkey()), blockhash)
+        signed = Transaction.new_unsigned(Message.new_with_blockhash([instruction], fee_payer, blockhash))
+        signed.partial_sign([self.payer], blockhash)
         action = self.opened.session.top_up_action(amount, base64.b64encode(bytes(signed)).decode())
         return await self.send(self.header(action))
 
@@ -145,6 +155,10 @@ class Market:
         async with serving(self.config) as service, client(service.url) as http:
             yield http
 
+    async def lamports(self, owner: Pubkey) -> int:
+        info = await self.chain.account(owner)
+        return 0 if info is None else info.lamports
+
     async def tokens(self) -> tuple[int, int]:
         """Of the payer, and of the service."""
         owners = (self.payer.pubkey(), self.operator.pubkey())
@@ -166,6 +180,14 @@ async def market(localnet: LocalValidator, chain: RpcChain, tmp_path: Path) -> A
         operator = load_keypair(tmp_path / "operator.json")
         await airdrop(localnet.rpc_url, chain, operator.pubkey(), 10_000_000_000)
         yield Market(chain, mint, operator, payer, tmp_path / "retainer.toml")
+
+
+@pytest_asyncio.fixture
+async def sponsor(localnet: LocalValidator, market: Market) -> Keypair:
+    """A key that only pays fees."""
+    sponsor = await localnet.person()
+    write_private(market.config.parent / "sponsor.json", keypair_text(sponsor))
+    return sponsor
 
 
 async def test_a_stock_client_lives_a_metered_session(stock: ModuleType, market: Market) -> None:
@@ -210,12 +232,25 @@ async def metered_life(customer: Customer, market: Market) -> None:
     closed = await customer.send(customer.header(customer.opened.session.close_action(authentication=customer.proof)))
     assert customer.spent(closed) == 13 * PRICE
     receipt = stock.parse_receipt(closed.headers["payment-receipt"])
-    assert int(receipt.refunded) == 2 * PRICE
+    assert int(receipt.refunded) == 7 * PRICE
     assert (await market.chain.signatures_for(customer.session))[0] == receipt.tx_hash
     assert await market.chain.account(customer.session) is None
 
 
-VOUCHERS = ("routes = [", 'voucher_signer = "client"\nroutes = [')
+async def test_a_stock_client_is_sponsored(stock: ModuleType, market: Market, sponsor: Keypair) -> None:
+    """Both lives again: the payer's SOL stays what it was, the sponsor pays for eight signatures."""
+    before, lent = await market.lamports(market.payer.pubkey()), await market.lamports(sponsor.pubkey())
+    async with market.served(SPONSORED) as http:
+        await metered_life(Customer(stock, http, market.payer), market)
+    assert await market.lamports(sponsor.pubkey()) == lent - 2 * 2 * 5000
+    async with market.served(VOUCHERS) as http:
+        customer = Customer(stock, http, market.payer)
+        await voucher_life(customer, market)
+    # The empty account of a session of vouchers holds its rent until nobody can open its address again.
+    rent = await market.lamports(customer.session)
+    assert await market.lamports(sponsor.pubkey()) == lent - 4 * 2 * 5000 - rent
+    assert await market.lamports(market.payer.pubkey()) == before
+    assert await market.tokens() == (TOKENS - 25 * PRICE, 25 * PRICE)
 
 
 async def test_a_stock_client_lives_a_session_of_vouchers(stock: ModuleType, market: Market) -> None:
@@ -257,7 +292,7 @@ async def voucher_life(customer: Customer, market: Market) -> None:
     closed = await customer.send(customer.header(customer.opened.session.close_action(PRICE)))
     assert customer.spent(closed) == 12 * PRICE
     receipt = stock.parse_receipt(closed.headers["payment-receipt"])
-    assert int(receipt.refunded) == 3 * PRICE
+    assert int(receipt.refunded) == 8 * PRICE
     left = await session_account(market.chain, customer.session)
     assert left is not None
     assert left.status is ChainStatus.CLOSED

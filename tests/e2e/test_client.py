@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from solders.keypair import Keypair
 
-from retainer import SessionClient, SessionState, SpendingCaps, Submit, problem_of
+from retainer import SessionClient, SessionState, SpendingCaps, Submit, create_sqlite_channel_store, problem_of
+from retainer.channels.channel import Channel
 from retainer.protocol.problems import ProblemType
 from tools.demo import upstream_service
 from tools.stage import Stage, stage, write_keypair
@@ -96,6 +97,29 @@ async def test_a_repeated_key_is_answered_again_and_charged_once(stood: Stage, a
         assert (await client.close_session(session.session_id)).settled == 8_000
 
 
+async def test_the_next_process_takes_over_session_and_lost_key(stood: Stage, agent: Keypair, tmp_path: Path) -> None:
+    path = tmp_path / "sessions.sqlite"
+    async with SessionClient(agent, rpc_url=stood.rpc_url, store=create_sqlite_channel_store(path)) as client:
+        session = await client.create_session(stood.url, "1.0")
+        asking = asyncio.create_task(client.request("GET", stood.url))
+        while not (channel := await client_channel(path, agent, session.session_id)).book.outstanding:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        asking.cancel()
+    (key,) = channel.book.outstanding
+    async with SessionClient(agent, rpc_url=stood.rpc_url, store=create_sqlite_channel_store(path)) as client:
+        answer = await client.request("GET", stood.url)
+        assert answer.request.headers["Idempotency-Key"] == key
+        assert answer.extensions["retainer"].retainer.metered.sequence == 1
+        assert (await client.close_session(session.session_id)).settled == 8_000
+
+
+async def client_channel(path: Path, agent: Keypair, session_id: str) -> Channel:
+    """What the store of a client says about a session at this moment."""
+    channel = await create_sqlite_channel_store(path).find(agent.pubkey(), session_id)
+    assert channel is not None
+    return channel
+
+
 async def run(*arguments: str) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of a Python program."""
     process = await asyncio.create_subprocess_exec(
@@ -144,6 +168,14 @@ async def test_the_command_line_from_the_first_ask_to_the_end(stood: Stage, agen
     session_id = out.split()[0]
     assert "active · 0.968 of 1.0 left (121 requests at 0.008)" in out
 
+    status, out, err = await retainer("top-up", session_id, "0.5", *spending)
+    assert status == 0, err
+    assert "active · 1.468 of 1.5 left (183 requests at 0.008)" in out
+
+    status, out, err = await retainer("withdraw", session_id, "--no-wait", *spending)
+    assert (status, out) == (1, ""), "it is open"
+    assert "request_close" in err
+
     status, out, err = await retainer("show", session_id, *rpc)
     assert status == 0, err
     assert "metered: the operator names the amount" in out
@@ -151,11 +183,11 @@ async def test_the_command_line_from_the_first_ask_to_the_end(stood: Stage, agen
 
     status, out, err = await retainer("close", session_id, *spending)
     assert status == 0, err
-    assert out.startswith("settled 0.032 · refunded 0.968 · transaction ")
+    assert out.startswith("settled 0.032 · refunded 1.468 · transaction ")
     assert await stood.balance(agent.pubkey()) == 4_968_000
 
     status, out, err = await retainer("show", session_id, "--json", *rpc)
-    assert (status, json.loads(out)["status"], json.loads(out)["refunded"]) == (0, "gone", "968000"), err
+    assert (status, json.loads(out)["status"], json.loads(out)["refunded"]) == (0, "gone", "1468000"), err
 
     status, out, err = await retainer("sessions", "--json", *spending)
     assert (status, json.loads(out)[0]["state"]) == (0, "refunded"), err

@@ -110,6 +110,28 @@ async def test_an_idle_session_is_closed_and_refunded(shop: Shop) -> None:
     assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - PRICE
 
 
+async def test_a_client_chooses_among_the_idle_timeouts_on_offer(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    raw_settings["offers"]["standard"]["idle_timeout_options"] = [600, 86_400]
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        other = shop.agent.open(await shop.challenge()).claiming(idle_timeout_seconds=601)
+        refused = problem(await shop.send(other.header))
+        assert (refused.type, "[600, 86400]" in refused.detail) == (ProblemType.VERIFICATION_FAILED, True)
+        brief = shop.agent.open(await shop.challenge()).claiming(idle_timeout_seconds=600)
+        assert receipt(await shop.send(brief.header)).idle_timeout_seconds == 600
+        usual = receipt(await shop.send((await shop.opened()).header))
+        assert usual.idle_timeout_seconds == 3600
+        shop.chain.advance(seconds=299)
+        await shop.pace.tick()
+        shop.chain.advance(seconds=299)
+        await shop.pace.tick()
+        assert (await shop.view(brief)).state is SessionState.ACTIVE
+        shop.chain.advance(seconds=10)
+        await shop.pace.tick()
+        await settled(shop, brief)
+
+
 async def test_a_service_that_has_not_seen_the_chain_for_long_sells_nothing(shop: Shop) -> None:
     """F32: up to a third of the grace period it goes on (F08), then it stops."""
     opening = await shop.opened()

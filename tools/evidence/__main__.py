@@ -33,9 +33,14 @@ CHECKS = {
         "replay",
         "one key ten times, at once and in turn, over one and two connections: one charge and answer",
     ),
+    "refill": ("refill", "a depleted session goes on after a top-up; 300 requests topped up without anybody noticing"),
     "exit": (
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
+    ),
+    "fuzz-wire": (
+        "fuzz_wire",
+        "100,000 mutated headers, credentials, transactions: own errors only, nothing served",
     ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),

@@ -19,7 +19,7 @@ def check_receipt(channel: Channel, receipt: Receipt) -> None:
         raise BookError("it is about another challenge")
     if channel.offer.request.retainer and not verify_receipt(receipt, channel.offer.operator):
         raise BookError(f"operator {channel.offer.operator} did not sign it")
-    if max(receipt.spent, receipt.accepted_cumulative) > channel.deposit:
+    if max(receipt.spent, receipt.accepted_cumulative) > channel.most:
         raise BookError(f"it puts the total above the deposit of {channel.deposit} base units")
 
 

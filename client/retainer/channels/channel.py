@@ -29,12 +29,23 @@ class Settlement:
     refunded: BaseUnits
 
 
+@dataclass(frozen=True, slots=True)
+class PendingTopUp:
+    """A signed top-up whose outcome is open: its ``Authorization`` text, and what tells whether it can still land."""
+
+    credential: str
+    signature: str
+    last_valid_block_height: int
+    amount: BaseUnits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """A session of this client. Immutable: each change is a new value that goes through the store.
 
     ``opening`` is the ``Authorization`` text that opened it, kept until the service has confirmed the deposit, so that
     an interrupted opening is repeated rather than paid twice; ``transaction`` likewise, where this client sends it.
+    ``top_up`` is one whose outcome is open.
     ``receipt`` is the one with the highest total: what the operator has signed that it may settle. ``dispute`` says why
     nothing may be spent from it. ``extra`` is what a newer version has written down besides, kept for it.
     """
@@ -48,6 +59,7 @@ class Channel:
     state: SessionState = SessionState.PENDING
     opening: str | None = None
     transaction: bytes | None = None
+    top_up: PendingTopUp | None = None
     book: Book = field(default_factory=Book)
     receipt: Receipt | None = None
     dispute: str | None = None
@@ -73,6 +85,16 @@ class Channel:
     def price(self) -> BaseUnits:
         """The most that one request may cost, as agreed when the session was opened."""
         return self.offer.request.amount
+
+    @property
+    def most(self) -> int:
+        """The deposit as it may already be on chain, base units: a top-up under way counts."""
+        return self.deposit + (self.top_up.amount if self.top_up else 0)
+
+    @property
+    def free(self) -> int:
+        """What is left for further requests in base units, when those without an answer are all charged."""
+        return self.deposit - self.book.spent - len(self.book.outstanding) * self.price
 
     @property
     def usable(self) -> bool:
@@ -109,6 +131,14 @@ class Channel:
     def settled(self, settlement: Settlement) -> "Channel":
         """It is gone from the chain."""
         return replace(self._moved(SessionState.REFUNDED), settlement=settlement)
+
+    def topping_up(self, pending: PendingTopUp | None) -> "Channel":
+        """A top-up is under way, or none any more."""
+        return replace(self, top_up=pending)
+
+    def topped_up(self, deposit: BaseUnits) -> "Channel":
+        """No top-up is under way any more, and the chain says that the deposit is this."""
+        return replace(self, top_up=None, deposit=max(self.deposit, deposit))
 
     def disputed(self, reason: str) -> "Channel":
         """The service has contradicted itself; the first contradiction stands."""

@@ -4,7 +4,7 @@ import base64
 from typing import Final
 
 from retainer.channels.book import Book, Span
-from retainer.channels.channel import Channel, Settlement
+from retainer.channels.channel import Channel, PendingTopUp, Settlement
 from retainer.errors import StoreError
 from retainer.flows.offers import Offer
 from retainer.protocol import fields
@@ -21,7 +21,7 @@ VERSION: Final = "1"
 _KNOWN: Final = frozenset(
     {
         *("version", "method", "url", "credential", "deposit", "creationSignature", "createdAt", "state", "opening"),
-        *("transaction", "book", "receipt", "dispute", "settlement"),
+        *("transaction", "topUp", "book", "receipt", "dispute", "settlement"),
     }
 )
 
@@ -40,6 +40,7 @@ def channel_to_json(channel: Channel) -> dict[str, Json]:
             "state": str(channel.state),
             "opening": channel.opening,
             "transaction": None if channel.transaction is None else base64.b64encode(channel.transaction).decode(),
+            "topUp": None if channel.top_up is None else _top_up_to_json(channel.top_up),
             "book": _book_to_json(channel.book),
             "receipt": None if channel.receipt is None else receipt_header(channel.receipt),
             "dispute": channel.dispute,
@@ -62,7 +63,7 @@ def _read(kept: Fields) -> Channel:
     credential = parse_authorization(kept.require("credential", fields.filled_text))
     if not isinstance(credential.action, UseAction):
         raise MessageError("session.credential does not pay requests")
-    settlement = kept.inside_optional("settlement")
+    settlement, top_up = kept.inside_optional("settlement"), kept.inside_optional("topUp")
     receipt = kept.optional("receipt", fields.filled_text)
     return Channel(
         address=credential.action.channel_id,
@@ -79,11 +80,30 @@ def _read(kept: Fields) -> Channel:
         state=kept.require("state", fields.member(SessionState)),
         opening=kept.optional("opening", fields.filled_text),
         transaction=kept.optional("transaction", fields.base64_bytes(MAX_TRANSACTION_BYTES)),
+        top_up=None if top_up is None else _read_top_up(top_up),
         book=_read_book(kept.inside("book")),
         receipt=None if receipt is None else parse_receipt(receipt),
         dispute=kept.optional("dispute", fields.filled_text),
         settlement=None if settlement is None else _read_settlement(settlement),
         extra={name: value for name, value in kept.items() if name not in _KNOWN},
+    )
+
+
+def _top_up_to_json(top_up: PendingTopUp) -> dict[str, Json]:
+    return {
+        "credential": top_up.credential,
+        "signature": top_up.signature,
+        "lastValidBlockHeight": str(top_up.last_valid_block_height),
+        "amount": str(top_up.amount),
+    }
+
+
+def _read_top_up(top_up: Fields) -> PendingTopUp:
+    return PendingTopUp(
+        credential=top_up.require("credential", fields.filled_text),
+        signature=top_up.require("signature", fields.filled_text),
+        last_valid_block_height=top_up.require("lastValidBlockHeight", fields.units),
+        amount=top_up.require("amount", fields.units),
     )
 
 

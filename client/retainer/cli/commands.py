@@ -98,6 +98,23 @@ async def close(options: Options, session_id: Pubkey) -> None:
         click.echo(closed)
 
 
+@main.command(epilog=examples(f"retainer top-up {_SESSION} 1.0"))
+@click.argument("session_id", type=address)
+@click.argument("amount")
+@spends
+async def top_up(options: Options, session_id: Pubkey, amount: str) -> None:
+    """Add AMOUNT, in the token's units, to a session's deposit.
+
+    Interrupted, the same command goes on waiting; it adds once.
+    """
+    async with _client(options) as client:
+        view = await client.top_up(str(session_id), amount)
+    if options.as_json:
+        _print_json(view.to_json())
+    else:
+        click.echo(session_words(view))
+
+
 @main.command(epilog=examples(f"retainer request-close {_SESSION}"))
 @click.argument("session_id", type=address)
 @spends

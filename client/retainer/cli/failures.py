@@ -18,6 +18,8 @@ from retainer.errors import (
     OpeningUnconfirmedError,
     RefusedError,
     StoreError,
+    TopUpRefusedError,
+    TopUpUnconfirmedError,
     UnknownSessionError,
     WalletError,
 )
@@ -44,7 +46,7 @@ MEANINGS: Final = {
     ExitStatus.FAILED: "failed for another reason, which stands on stderr",
     ExitStatus.USAGE: "wrong usage, amount or file",
     ExitStatus.FORBIDDEN: "your own caps and pins forbid it; nothing was signed",
-    ExitStatus.REFUSED: "the service refused the payment, the opening or the close",
+    ExitStatus.REFUSED: "the service refused the payment, the opening, the top-up or the close",
     ExitStatus.ANSWERED_ERROR: "the service answered, with an error status",
     ExitStatus.UNREACHABLE: "the service or the RPC could not be reached",
     ExitStatus.PENDING: "not confirmed or not due yet; the same command again goes on waiting",
@@ -55,8 +57,11 @@ MEANINGS: Final = {
 # The first that fits decides.
 _STATUSES: Final[tuple[tuple[tuple[type[Exception], ...], ExitStatus], ...]] = (
     ((RefusedError,), ExitStatus.FORBIDDEN),
-    ((OfferError, OpeningRefusedError, CloseRefusedError), ExitStatus.REFUSED),
-    ((OpeningUnconfirmedError, CloseUnconfirmedError, NotDueError, SendOutcomeUnknownError), ExitStatus.PENDING),
+    ((OfferError, OpeningRefusedError, TopUpRefusedError, CloseRefusedError), ExitStatus.REFUSED),
+    (
+        (OpeningUnconfirmedError, TopUpUnconfirmedError, CloseUnconfirmedError, NotDueError, SendOutcomeUnknownError),
+        ExitStatus.PENDING,
+    ),
     ((DishonestServiceError,), ExitStatus.DISHONEST),
     ((UnknownSessionError,), ExitStatus.UNKNOWN_SESSION),
     ((WalletError, StoreError, AmountError), ExitStatus.USAGE),

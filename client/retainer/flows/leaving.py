@@ -70,7 +70,8 @@ class Exit:
                 return await self._ended(address)
             info, session = found
             deadline, now = session.deadline(), await self.chain.block_time()
-            if deadline is None:
+            if deadline is None or (session.status is ChainStatus.OPEN and now + session.grace_period < deadline):
+                # Waiting for its expiry would take longer than asking does.
                 raise SessionError(f"session {address} is open: ask for its close first (request_close)", str(address))
             if now >= deadline:
                 signature = await self._submit(await self._withdrawal(info, session))

@@ -93,7 +93,7 @@ class Opener:
             self._setup,
             channel.offer,
             channel.opening or channel.use_header(),
-            undecided=_undecided,
+            undecided=is_undecided,
             seconds=_CONFIRMATION_SECONDS,
         )
         if response is None:
@@ -172,7 +172,8 @@ class Opener:
         return most if suggested is None else min(suggested, most)
 
 
-def _undecided(response: httpx.Response) -> bool:
+def is_undecided(response: httpx.Response) -> bool:
+    """Whether the outcome of a deposit is still open after this answer, so that asking again decides it."""
     problem = problem_of(response)
     if problem is not None:
         return problem.type in _OPEN

@@ -11,27 +11,31 @@ import httpx
 from retainer.channels.accounting import enter_receipt
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
-from retainer.errors import ClientError, PinError, ReceiptError, SessionError
+from retainer.errors import ClientError, PinError, ReceiptError, RefusedError, SessionError
 from retainer.flows.answers import problem_of, receipt_of
 from retainer.flows.offers import Offer, Scope, origin_of
 from retainer.flows.opener import Opener
 from retainer.flows.setup import Setup
+from retainer.flows.topper import Topper
 from retainer.protocol.digests import request_digest
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
+from retainer.trust.caps import TopUpPolicy, in_base_units
 from retainer.trust.policy import require_trusted
 
 
 class Payments:
     """Sessions of one client, by what they pay for. Requests of one client that need a session share it."""
 
-    def __init__(self, setup: Setup, opener: Opener) -> None:
+    def __init__(self, setup: Setup, opener: Opener, topper: Topper) -> None:
         self._setup = setup
         self._opener = opener
+        self._topper = topper
         self._paying: dict[str, Scope] = {}
         self._in_hand: Counter[str] = Counter()
+        self._topping_up = asyncio.Lock()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
         self._opening: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
 
@@ -94,6 +98,29 @@ class Payments:
     def lost(self, channel: Channel, request: httpx.Request) -> str | None:
         """The key under which this same request left before and was never answered, perhaps by an earlier process."""
         return channel.book.lost(_digest(request).hex(), self._in_hand)
+
+    async def funded(self, channel: Channel) -> None:
+        """Put more into the session where the caller's policy asks for that.
+
+        While it can pay one more request, a top-up that is not possible is no reason not to send that.
+        """
+        policy = self._setup.topping_up
+        if policy is None or not self._short(channel, policy):
+            return
+        async with self._topping_up:
+            channel = await self._setup.channel(channel.session_id)
+            if not self._short(channel, policy):
+                return
+            try:
+                await self._topper.top_up(channel.session_id, policy.amount)
+            except (RefusedError, SessionError):
+                if channel.free < channel.price:
+                    raise
+
+    @staticmethod
+    def _short(channel: Channel, policy: TopUpPolicy) -> bool:
+        below = in_base_units(policy.below, channel.offer.request.decimals)
+        return channel.state is SessionState.ACTIVE and channel.free < max(below, channel.price)
 
     async def sent(self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None) -> str:
         """Note a request before it leaves, under ``lost`` while that is unanswered, else ``key``; returns which."""

@@ -10,7 +10,7 @@ from retainer.chain.base import Chain
 from retainer.chain.confirm import Timer
 from retainer.channels.channel import Channel
 from retainer.stores.base import ChannelStore, unknown
-from retainer.trust.caps import Amount, Deposited, SpendingCaps
+from retainer.trust.caps import Amount, Deposited, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer
 
@@ -19,7 +19,8 @@ from retainer.wallet import Signer
 class Setup:
     """``now`` is Unix seconds.
 
-    ``deposit`` is what a session gets that opens by itself; ``deposits`` what this client has signed so far.
+    ``deposit`` is what a session gets that opens by itself, ``topping_up`` when it gets more;
+    ``deposits`` what this client has signed so far.
     """
 
     signer: Signer
@@ -31,6 +32,7 @@ class Setup:
     now: Callable[[], int]
     timer: Timer
     deposit: Amount | None = None
+    topping_up: TopUpPolicy | None = None
     deposits: list[Deposited] = field(default_factory=list)
 
     @property

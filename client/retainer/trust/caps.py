@@ -31,11 +31,19 @@ class Deposited:
 
 
 @dataclass(frozen=True, slots=True)
+class TopUpPolicy:
+    """When less than ``below`` is left in a session, ``amount`` is added, as far as the caps allow."""
+
+    below: Amount
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
 class SpendingCaps:
     """Upper bounds; None leaves one open. Amounts hold for each token on its own, times are seconds.
 
-    ``per_session``  the largest deposit. Without it no session opens by itself: only ``create_session``, which names
-                     its deposit, opens one.
+    ``per_session``  the largest deposit, top-ups included. Without it no session opens by itself: only
+                     ``create_session``, which names its deposit, opens one.
     ``per_request``  the highest price of a request.
     ``per_day``      the sum of deposits signed within 24 hours, refunds not counted.
     ``mints``        the tokens that may be spent. None: well-known stablecoins, and on localnet any token, because
@@ -62,19 +70,22 @@ class SpendingCaps:
 
     def require_deposit(self, deposit: Deposited, decimals: int, history: Iterable[Deposited]) -> None:
         """CapError when the deposit, or all of the last 24 hours with it, is more than allowed."""
-        shown = format_amount(deposit.amount, decimals)
-        if self.per_session is not None and deposit.amount > in_base_units(self.per_session, decimals):
+        self.require_top_up(deposit, deposit.amount, decimals, history)
+
+    def require_top_up(self, added: Deposited, total: int, decimals: int, history: Iterable[Deposited]) -> None:
+        """The same for what is added to a session, whose deposit is then ``total`` base units."""
+        if self.per_session is not None and total > in_base_units(self.per_session, decimals):
             raise CapError(
-                f"a deposit of {shown} exceeds the cap of {self._shown(self.per_session)} per session; "
-                "nothing was signed"
+                f"a deposit of {format_amount(total, decimals)} exceeds the cap of {self._shown(self.per_session)} "
+                "per session; nothing was signed"
             )
         if self.per_day is None:
             return
-        recent = sum(past.amount for past in history if past.mint == deposit.mint and deposit.at - past.at < DAY)
-        if recent + deposit.amount > in_base_units(self.per_day, decimals):
+        recent = sum(past.amount for past in history if past.mint == added.mint and added.at - past.at < DAY)
+        if recent + added.amount > in_base_units(self.per_day, decimals):
             raise CapError(
-                f"a deposit of {shown} after {format_amount(recent, decimals)} within the last 24 hours exceeds "
-                f"the cap of {self._shown(self.per_day)} per day; nothing was signed"
+                f"a deposit of {format_amount(added.amount, decimals)} after {format_amount(recent, decimals)} within "
+                f"the last 24 hours exceeds the cap of {self._shown(self.per_day)} per day; nothing was signed"
             )
 
     def require_times(self, grace_period: int, duration: int) -> None:

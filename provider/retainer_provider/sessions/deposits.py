@@ -88,6 +88,7 @@ def check_offer(demands: Demands) -> Refusal | None:
 def check_credential(action: OpenAction, demands: Demands) -> Refusal | None:
     """The claim itself: it derives its channel id, and it claims what was offered."""
     derived, _ = derive_session(action.seeds, demands.identity.program_id)
+    options = demands.request.idle_timeout_options or ()
     return first_broken(
         [
             *_offered(action.seeds, action.deposit, action.grace_period, demands),
@@ -98,10 +99,10 @@ def check_credential(action: OpenAction, demands: Demands) -> Refusal | None:
                 f"which is {derived}: derive it for the challenge's channelProgram.",
             ),
             Check(
-                action.idle_timeout_seconds is None,
+                action.idle_timeout_seconds is None or action.idle_timeout_seconds in options,
                 ProblemType.VERIFICATION_FAILED,
-                "The requested idle timeout was not one of the advertised options, of which there are none: "
-                "leave idleTimeoutSeconds out.",
+                f"The requested idle timeout was not one of the advertised options, which are {[*options]}: "
+                "choose one, or leave idleTimeoutSeconds out.",
             ),
         ]
     )
@@ -148,12 +149,6 @@ def check_transaction(opening: OpenRequest, action: OpenAction, demands: Demands
                 opening.blockhash == demands.request.recent_blockhash,
                 ProblemType.VERIFICATION_FAILED,
                 "The transaction does not name the challenge's recentBlockhash: build it with that one.",
-            ),
-            Check(
-                not opening.missing,
-                ProblemType.VERIFICATION_FAILED,
-                f"The transaction lacks signatures of {', '.join(map(str, opening.missing))}: "
-                "this service sponsors no fees, so sign it completely.",
             ),
         ]
     )

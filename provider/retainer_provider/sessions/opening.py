@@ -6,7 +6,9 @@ last one stopped, so a client that lost an answer never loses a deposit.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment
@@ -32,6 +34,7 @@ from retainer_provider.sessions import deposits
 from retainer_provider.sessions.deposits import Demands
 from retainer_provider.sessions.landing import Landing, failed, unconfirmed
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.sponsoring import check_fee, co_signed
 from retainer_provider.wire.challenger import Challenger
 
 
@@ -48,6 +51,7 @@ class Opener:
         ledger: Ledger,
         clock: Clock,
         landing: Landing,
+        sponsor: Keypair | None,
     ) -> None:
         self._identity = identity
         self._offers = offers
@@ -56,6 +60,7 @@ class Opener:
         self._ledger = ledger
         self._clock = clock
         self._landing = landing
+        self._sponsor = sponsor
 
     async def open(self, challenge: Challenge, action: OpenAction) -> SessionRecord:
         """The opened session; RefusedError names what is wrong with the deposit, and credits nothing."""
@@ -92,11 +97,12 @@ class Opener:
         if isinstance(opening, Refusal):
             raise RefusedError(opening)
         _require(deposits.check_transaction(opening, action, demands))
-        signature = opening.signature or ""
+        _require(deposits.first_broken(check_fee(opening, demands.identity)))
+        raw, signature = co_signed(raw, opening.missing, self._sponsor)
         account = await self._account(action, demands)
         if account is None:
             if await self._chain.signature_status(signature) is None:
-                await self._send(challenge, action, raw, opening, demands)
+                await self._send(challenge, action, raw, replace(opening, signature=signature), demands)
             await self._landing.confirmed(signature)
             account = await self._account(action, demands)
         if account is None:
@@ -104,7 +110,12 @@ class Opener:
         return await self._activate(challenge, action, account, signature, demands)
 
     async def _send(
-        self, challenge: Challenge, action: OpenAction, raw: bytes, opening: OpenRequest, demands: Demands
+        self,
+        challenge: Challenge,
+        action: OpenAction,
+        raw: bytes,
+        opening: OpenRequest,
+        demands: Demands,
     ) -> None:
         # The newest slot: the challenge's own may stem from a node that is a little ahead.
         slot = await self._chain.slot(commitment=Commitment.PROCESSED)
@@ -206,7 +217,7 @@ class Opener:
                 grace_period=action.grace_period,
                 sla_hash=terms.sla_hash,
                 sla_json="" if terms.sla is None else terms.sla.canonical_bytes().decode(),
-                idle_timeout=offer.idle_timeout,
+                idle_timeout=action.idle_timeout_seconds or offer.idle_timeout,
                 max_free_answers=offer.max_free_answers,
                 creation_signature=signature,
                 created_at=self._clock.now(),

@@ -12,6 +12,7 @@ from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.deposits import Check, first_broken
 from retainer_provider.sessions.refusals import Refusal
+from retainer_provider.sessions.sponsoring import check_fee
 
 
 def read_top_up(action: TopUpAction, identity: Identity) -> TopUpRequest | Refusal:
@@ -62,7 +63,9 @@ def check_session(record: SessionRecord, now: int) -> Refusal | None:
     )
 
 
-def check_top_up(top_up: TopUpRequest, action: TopUpAction, record: SessionRecord) -> Refusal | None:
+def check_top_up(
+    top_up: TopUpRequest, action: TopUpAction, record: SessionRecord, identity: Identity
+) -> Refusal | None:
     """A signed top-up: complete, of the session's own payer and token, and of the amount that the credential says."""
     return first_broken(
         [
@@ -79,12 +82,7 @@ def check_top_up(top_up: TopUpRequest, action: TopUpAction, record: SessionRecor
                 f"The top-up pays another token or escrow than session {record.session_id} has: "
                 f"pay mint {record.mint} into {record.escrow}.",
             ),
-            Check(
-                not top_up.missing,
-                ProblemType.VERIFICATION_FAILED,
-                f"The transaction lacks signatures of {', '.join(map(str, top_up.missing))}: "
-                "this service sponsors no fees, so sign it completely.",
-            ),
+            *check_fee(top_up, identity),
             Check(
                 0 < top_up.amount == action.additional_amount,
                 ProblemType.DEPOSIT_TERMS_MISMATCH,
@@ -95,8 +93,10 @@ def check_top_up(top_up: TopUpRequest, action: TopUpAction, record: SessionRecor
     )
 
 
-def check_limit(record: SessionRecord, amount: int, offer: Offer | None) -> Refusal | None:
-    """Before money moves: whether the offer is still made, in this token, and takes so much in one session."""
+def check_limit(top_up: TopUpRequest, record: SessionRecord, offer: Offer | None, identity: Identity) -> Refusal | None:
+    """Before money moves: whether the offer is still made, takes so much, and so little is worth a sponsored fee."""
+    amount = top_up.amount
+    least = 0 if offer is None or top_up.fee_payer != identity.sponsor else offer.minimum_deposit
     most = 0 if offer is None else offer.maximum_deposit
     return first_broken(
         [
@@ -111,6 +111,11 @@ def check_limit(record: SessionRecord, amount: int, offer: Offer | None) -> Refu
                 ProblemType.DEPOSIT_TERMS_MISMATCH,
                 f"The deposit would be {format_amount(record.deposit + amount, record.decimals)}, but this offer takes "
                 f"at most {format_amount(most, record.decimals)}: add less.",
+            ),
+            Check(
+                amount >= least,
+                ProblemType.DEPOSIT_TOO_SMALL,
+                f"A top-up is sponsored from {format_amount(least, record.decimals)} on: add more, or pay its fee.",
             ),
         ]
     )

@@ -7,6 +7,7 @@ callers at once, its money counts once (F02).
 import asyncio
 from collections.abc import Mapping
 
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain
@@ -16,13 +17,15 @@ from retainer.protocol.actions import TopUpAction
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import ChainStatus
+from retainer.protocol.transactions import TopUpRequest
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
-from retainer_provider.sessions.landing import Landing, unconfirmed
+from retainer_provider.sessions.landing import Landing, failed, unconfirmed
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.sponsoring import co_signed
 from retainer_provider.sessions.top_ups import check_limit, check_session, check_top_up, read_top_up
 from retainer_provider.wire.challenger import Challenger
 
@@ -40,6 +43,7 @@ class Topper:
         ledger: Ledger,
         clock: Clock,
         landing: Landing,
+        sponsor: Keypair | None,
     ) -> None:
         self._identity = identity
         self._offers = offers
@@ -48,6 +52,7 @@ class Topper:
         self._ledger = ledger
         self._clock = clock
         self._landing = landing
+        self._sponsor = sponsor
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> SessionRecord:
@@ -61,12 +66,12 @@ class Topper:
         if isinstance(top_up, Refusal):
             raise RefusedError(top_up)
         record = await self._open_session(action.channel_id)
-        _require(check_top_up(top_up, action, record))
+        _require(check_top_up(top_up, action, record, self._identity))
         # Callers who race with one transaction share one landing of it.
-        signature = top_up.signature or ""
+        raw, signature = co_signed(action.transaction, top_up.missing, self._sponsor)
         task = self._under_way.get(signature)
         if task is None:
-            task = asyncio.ensure_future(self._land(action, record, signature))
+            task = asyncio.ensure_future(self._land(raw, signature, top_up, record))
             self._under_way[signature] = task
             task.add_done_callback(lambda _: self._under_way.pop(signature, None))
         await asyncio.shield(task)
@@ -89,15 +94,19 @@ class Topper:
         _require(check_session(record, self._clock.now()))
         return record
 
-    async def _land(self, action: TopUpAction, record: SessionRecord, signature: str) -> None:
+    async def _land(self, raw: bytes, signature: str, top_up: TopUpRequest, record: SessionRecord) -> None:
         if await self._chain.signature_status(signature) is None:
-            _require(check_limit(record, action.additional_amount, self._offers.get(record.offer_id)))
-            await self._landing.send(action.transaction)
+            _require(check_limit(top_up, record, self._offers.get(record.offer_id), self._identity))
+            # A transaction that fails on chain costs its fee all the same.
+            simulation = await self._chain.simulate(raw)
+            if simulation.error is not None:
+                raise failed(simulation.error)
+            await self._landing.send(raw)
         await self._landing.confirmed(signature)
         status = await self._chain.signature_status(signature)
         if status is None:
             raise unconfirmed(signature)
-        await self._take_over(record, action.channel_id, status.slot)
+        await self._take_over(record, top_up.session, status.slot)
 
     async def _take_over(self, record: SessionRecord, session: Pubkey, slot: int) -> None:
         """Let the books say what the account says, as of a slot that has the top-up in it."""

@@ -59,9 +59,12 @@ class Challenger:
             recent_blockhash=latest.blockhash,
             recent_slot=latest.slot,
             token_program=offer.token_program,
+            fee_payer=us.sponsor is not None,
+            fee_payer_key=us.sponsor,
             voucher_signer=offer.voucher_signer,
             operator=us.operator if offer.voucher_signer is VoucherSigner.OPERATOR else None,
             grace_period_seconds=offer.grace_period,
+            idle_timeout_options=offer.idle_timeout_options or None,
             ttl_seconds=offer.duration,
             retainer=RetainerTerms(
                 offer_id=offer.id,

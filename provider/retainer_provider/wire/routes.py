@@ -113,6 +113,7 @@ def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
             "durationSeconds": offer.duration,
             "gracePeriodSeconds": offer.grace_period,
             "idleTimeoutSeconds": offer.idle_timeout,
+            "idleTimeoutOptionsSeconds": [*offer.idle_timeout_options],
             "maxFreeAnswers": offer.max_free_answers,
             "slaTerms": None if offer.sla is None else offer.sla.to_json(),
             "slaHash": terms_hash(offer.sla).hex(),

@@ -1,17 +1,19 @@
 """A provider in one class, over the real program on the fake chain. Tests make it dishonest by changing one step."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import httpx
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from retainer.chain.errors import TransactionRefusedError
 from retainer.chain.fake import FakeChain
 from retainer.chain.sessions import session_account
 from retainer.chain.submit import submit
 from retainer.chain.testing import create_ata
-from retainer.protocol.actions import CloseAction, OpenAction, UseAction
+from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction
 from retainer.protocol.amounts import BaseUnits, base_units
 from retainer.protocol.authentication import verify_proof
 from retainer.protocol.challenges import challenge_header, issue_challenge, verify_challenge_id
@@ -60,6 +62,7 @@ class Service:
     sessions: dict[str, Books] = field(default_factory=dict)
     seen: list[httpx.Request] = field(default_factory=list)
     opened: int = 0
+    topped_up: int = 0
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request, as an httpx.MockTransport asks it to."""
@@ -76,6 +79,8 @@ class Service:
                 return await self.open(action, credential.challenge.id)
             case UseAction() as action:
                 return await self.use(action, request)
+            case TopUpAction() as action:
+                return await self.top_up(action)
             case CloseAction() as action:
                 return await self.close(action)
         raise AssertionError(credential.action)
@@ -131,6 +136,18 @@ class Service:
             self.opened += 1
             self.sessions[session_id] = Books(challenge_id, account.deposit)
         return self.answer(action.channel_id, {"session": session_id})
+
+    async def top_up(self, action: TopUpAction) -> httpx.Response:
+        """Send what the agent signed, and count what the account says."""
+        with suppress(TransactionRefusedError):
+            await self.chain.send(action.transaction)
+        account = await session_account(self.chain, action.channel_id)
+        books = self.sessions.get(str(action.channel_id))
+        if account is None or books is None or account.deposit == books.deposit:
+            return await self.refuse(ProblemType.DEPOSIT_FAILED)
+        self.topped_up += 1
+        books.deposit = account.deposit
+        return self.answer(action.channel_id, {"session": str(action.channel_id)})
 
     async def use(self, action: UseAction, request: httpx.Request) -> httpx.Response:
         """Serve and charge, once per key."""

@@ -25,6 +25,8 @@ from retainer.errors import (
     ReceiptError,
     SettlementError,
     StoreError,
+    TopUpRefusedError,
+    TopUpUnconfirmedError,
     UnknownSessionError,
     WalletError,
 )
@@ -97,6 +99,8 @@ def test_ask_says_when_the_service_or_the_body_is_not_there(tmp_path: Path) -> N
         (PinError("x"), ExitStatus.FORBIDDEN),
         (OfferError("x"), ExitStatus.REFUSED),
         (OpeningRefusedError("x", SESSION), ExitStatus.REFUSED),
+        (TopUpRefusedError("x", SESSION), ExitStatus.REFUSED),
+        (TopUpUnconfirmedError("x", SESSION), ExitStatus.PENDING),
         (CloseUnconfirmedError("x", SESSION), ExitStatus.PENDING),
         (NotDueError("x", SESSION, available_at=1), ExitStatus.PENDING),
         (SendOutcomeUnknownError("x", "y"), ExitStatus.PENDING),

@@ -90,8 +90,9 @@ async def test_an_expired_session_needs_no_request_first(stage: Stage) -> None:
     assert (await stage.client.withdraw(session.session_id)).settlement is not None
 
 
-async def test_a_session_without_a_deadline_must_be_asked_to_close_first(stage: Stage) -> None:
-    stage.service.terms = False
+@pytest.mark.parametrize("expires", [True, False], ids=["it expires in an hour", "it never expires"])
+async def test_an_open_session_must_be_asked_to_close_first(stage: Stage, *, expires: bool) -> None:
+    stage.service.terms = expires
     session = await stage.client.create_session(URL, "1.0")
     with pytest.raises(SessionError, match="request_close"):
         await stage.client.withdraw(session.session_id, waiting=lambda _left: None)

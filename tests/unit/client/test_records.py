@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from retainer.channels.accounting import check_settlement
 from retainer.channels.book import BookError
-from retainer.channels.channel import Channel, Settlement
+from retainer.channels.channel import Channel, PendingTopUp, Settlement
 from retainer.channels.channel_json import channel_from_json, channel_to_json
 from retainer.errors import OfferError, StoreError
 from retainer.flows.offers import origin_of, read_offers
@@ -66,6 +66,7 @@ async def test_sessions_survive_being_written_and_read(stage: Stage) -> None:
         channel.opened(),
         book=channel.book.sent("lost").sent("key").totalled("key", base_units(8), 8),
         dispute="it lied",
+        top_up=PendingTopUp("Payment abc", "5" * 64, 2**53 + 1, base_units(2**64 - 1)),
         settlement=Settlement("5" * 64, base_units(8), base_units(999_992)),
         receipt=await last_receipt(stage),
     )

@@ -275,14 +275,6 @@ def test_a_transaction_with_another_token_program_is_refused() -> None:
     assert refusal.problem is FOREIGN
 
 
-def test_a_transaction_that_its_sponsor_has_not_signed_is_refused() -> None:
-    opening = decoded(HONEST)
-    refusal = check_transaction(replace(opening, missing=(key("sponsor"),)), HONEST.action, DEMANDS)
-    assert refusal is not None
-    assert refusal.problem is UNVERIFIED
-    assert str(key("sponsor")) in refusal.detail
-
-
 def test_the_same_instruction_of_another_program_is_foreign() -> None:
     """F04: wrong program id with the same instruction layout."""
     opening = AGENT.open(CHALLENGE, program_id=key("elsewhere"))

@@ -52,6 +52,7 @@ def test_the_settings_of_the_shop_are_accepted() -> None:
         (lambda raw: raw["offers"]["standard"].update(routes=[]), "names the paths"),
         (lambda raw: raw["offers"]["standard"].update(routes=["paid"]), "holds paths"),
         (lambda raw: raw["offers"]["standard"].update(routes=["/a*b"]), "holds paths"),
+        (lambda raw: raw["offers"]["standard"].update(idle_timeout_options=[9, 8]), "increasing order"),
         (lambda raw: raw["routes"].update(free=["/paid/*"]), "give it one price"),
         (lambda raw: raw["limits"].update(replay_body_bytes=6000), "must not exceed"),
     ],

@@ -1,0 +1,150 @@
+"""Adding to a session's deposit: check, sign, keep, hand over, and believe only the chain about what came of it."""
+
+from typing import Final
+
+import httpx
+
+from retainer.chain.base import Commitment
+from retainer.chain.confirm import ConfirmationOutcome, confirm, look_up
+from retainer.chain.errors import ChainUnavailableError
+from retainer.chain.sessions import session_account
+from retainer.channels.accounting import check_receipt
+from retainer.channels.book import BookError
+from retainer.channels.channel import Channel, PendingTopUp
+from retainer.errors import CapError, ReceiptError, SessionError, TopUpRefusedError, TopUpUnconfirmedError
+from retainer.flows.answers import problem_of, receipt_of, words_of
+from retainer.flows.lifecycle import ask_until
+from retainer.flows.opener import is_undecided
+from retainer.flows.setup import Setup
+from retainer.protocol.actions import TopUpAction
+from retainer.protocol.amounts import BaseUnits, base_units, format_amount
+from retainer.protocol.credentials import Credential, authorization_header
+from retainer.protocol.errors import MessageError
+from retainer.protocol.instructions import top_up
+from retainer.protocol.pda import derive_ata
+from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
+from retainer.trust.caps import Amount, Deposited, in_base_units
+from retainer.trust.facts import read_facts
+from retainer.wallet import sign_transaction
+
+_CONFIRMATION_SECONDS: Final = 90.0
+_SLOT_SECONDS: Final = 0.4
+
+
+class Topper:
+    """Adds to deposits with the payer's own funds."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+
+    async def top_up(self, session_id: str, amount: Amount) -> Channel:
+        """Add ``amount`` and return the session with its greater deposit.
+
+        A top-up whose outcome is open is taken up again instead: never are two under way. RefusedError: nothing was
+        signed. TopUpRefusedError: nothing was added, or the service does not count it. TopUpUnconfirmedError: it is
+        on its way, and the same call takes it up again.
+        """
+        channel = await self._setup.channel(session_id)
+        if channel.state is not SessionState.ACTIVE or channel.dispute is not None:
+            raise SessionError(f"session {session_id} is {channel.dispute or channel.state}; open another", session_id)
+        if channel.top_up is None:
+            channel = await self._sign(channel, amount)
+        if channel.top_up is None:
+            raise SessionError(f"the top-up of session {session_id} was finished elsewhere; look again", session_id)
+        return await self._hand_over(channel, channel.top_up)
+
+    async def _sign(self, channel: Channel, amount: Amount) -> Channel:
+        setup, payer, session_id = self._setup, self._setup.payer, channel.session_id
+        account = await self._account(channel)
+        if account is None or account.status is not ChainStatus.OPEN or account.payer != payer:
+            raise SessionError(f"session {session_id} is not open on chain; open another", session_id)
+        facts = await read_facts(setup.chain, account.mint, payer)
+        added = in_base_units(amount, facts.decimals)
+        total = base_units(account.deposit + added)
+        signing = Deposited(setup.now(), account.mint, added)
+        setup.caps.require_top_up(signing, total, facts.decimals, setup.deposits)
+        if not 0 < added <= facts.balance:
+            raise CapError(
+                f"your token account holds {format_amount(facts.balance, facts.decimals)}, and the top-up is "
+                f"{format_amount(added, facts.decimals)}; nothing was signed"
+            )
+        instruction = top_up(
+            payer=payer,
+            session=channel.address,
+            payer_token=derive_ata(payer, account.mint, facts.token_program),
+            escrow=account.escrow,
+            mint=account.mint,
+            amount=added,
+            token_program=facts.token_program,
+            program_id=channel.offer.request.channel_program,
+        )
+        latest = await setup.chain.latest_blockhash()
+        transaction, signature = sign_transaction(setup.signer, [instruction], latest.blockhash)
+        # Two equal top-ups under one blockhash are one transaction, which adds once.
+        while await setup.chain.signature_status(str(signature)) is not None:
+            await setup.timer.sleep(_SLOT_SECONDS)
+            latest = await setup.chain.latest_blockhash()
+            transaction, signature = sign_transaction(setup.signer, [instruction], latest.blockhash)
+        action = TopUpAction(channel.address, added, transaction)
+        credential = authorization_header(Credential(channel.offer.challenge, action))
+        pending = PendingTopUp(credential, str(signature), latest.last_valid_block_height, added)
+        # Kept before it leaves, and only where no other worker has one under way.
+        kept = await setup.update(session_id, lambda newest: newest.topping_up(newest.top_up or pending))
+        if kept.top_up == pending:
+            setup.deposits.append(signing)
+        return kept
+
+    async def _hand_over(self, channel: Channel, pending: PendingTopUp) -> Channel:
+        setup, session_id = self._setup, channel.session_id
+        response = await ask_until(
+            setup, channel.offer, pending.credential, undecided=is_undecided, seconds=_CONFIRMATION_SECONDS
+        )
+        accepted = response is not None and response.is_success
+        outcome = await self._outcome(pending, wait=accepted)
+        if outcome in (ConfirmationOutcome.FAILED, ConfirmationOutcome.EXPIRED):
+            await setup.update(session_id, lambda kept: kept.topping_up(None))
+            said = "" if response is None else f": {words_of(response)}"
+            raise TopUpRefusedError(f"the top-up of session {session_id} came to nothing{said}", session_id)
+        if outcome is not ConfirmationOutcome.LANDED:
+            raise TopUpUnconfirmedError(
+                f"the top-up of session {session_id} is not confirmed yet; do the same again to go on waiting. "
+                "No second one is made meanwhile",
+                session_id,
+                problem_of(response) if response is not None else None,
+            )
+        account = await self._account(channel)
+        deposit = BaseUnits(channel.deposit + pending.amount) if account is None else account.deposit
+        topped = await setup.update(session_id, lambda kept: kept.topped_up(deposit))
+        if response is None or not accepted:
+            said = "it does not answer" if response is None else words_of(response)
+            raise TopUpRefusedError(
+                f"the top-up of session {session_id} is on chain, and the service does not count it: {said}. "
+                "Close the session to get it back",
+                session_id,
+            )
+        await self._require_receipt(topped, response)
+        return topped
+
+    async def _outcome(self, pending: PendingTopUp, *, wait: bool) -> ConfirmationOutcome:
+        """What the caller's own node says; a service that accepts may be ahead of it, so then this waits."""
+        chain, last = self._setup.chain, pending.last_valid_block_height
+        if wait:
+            return await confirm(chain, pending.signature, last_valid_block_height=last, clock=self._setup.timer)
+        try:
+            return await look_up(chain, pending.signature, Commitment.CONFIRMED, last)
+        except ChainUnavailableError:
+            return ConfirmationOutcome.UNKNOWN
+
+    async def _require_receipt(self, channel: Channel, response: httpx.Response) -> None:
+        try:
+            receipt = receipt_of(response)
+            if receipt is not None:
+                check_receipt(channel, receipt)
+        except (BookError, MessageError) as error:
+            reason = f"the receipt for the top-up of session {channel.session_id} cannot be right: {error}"
+            await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
+            raise ReceiptError(f"{reason}; nothing more is spent from it", channel.session_id, response) from None
+
+    async def _account(self, channel: Channel) -> SessionAccount | None:
+        program = channel.offer.request.channel_program
+        return await session_account(self._setup.chain, channel.address, program_id=program)
