@@ -39,6 +39,7 @@ HEADER_CHALLENGE: Final = "WWW-Authenticate"
 HEADER_CREDENTIAL: Final = "Authorization"
 HEADER_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 HEADER_RECEIPT: Final = "Payment-Receipt"
+HEADER_SESSION: Final = "Payment-Session"
 
 # The draft asks servers for at least 4 KiB of credential; an open transaction with its proof needs under 5.
 MAX_CREDENTIAL_BYTES: Final = 32_768

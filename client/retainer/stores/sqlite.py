@@ -58,7 +58,7 @@ _DELETE: Final = "DELETE FROM sessions WHERE payer = ? AND session_id = ?"
 
 
 class SqliteChannelStore:
-    """A `ChannelStore` in a file, made with its folder when first written; readable by its owner alone."""
+    """A `ChannelStore` in a file, made with its folder on first use; readable by its owner alone."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path).expanduser()

@@ -14,7 +14,7 @@ from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
-from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.ledger import Ledger, LedgerError
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.offers import Offer
@@ -127,16 +127,31 @@ class Engine:
         record = await self._authenticate(challenge, action.channel_id, action.authentication)
         return session_view(record, self._clock.now())
 
-    async def refusal(self, refusal: Refusal, offer: Offer | None) -> Answer:
-        """A refusal as an answer, with a fresh challenge for `offer`."""
+    async def refusal(self, refusal: Refusal, offer: Offer | None, hint: str | None = None) -> Answer:
+        """A refusal as an answer, with a fresh challenge for `offer`.
+
+        Where a first request names a session of this offer that can pay, as `hint`, the challenge resumes that one.
+        """
         challenge = None
-        if offer is not None:
+        if hint is not None and offer is not None and refusal.problem is ProblemType.PAYMENT_REQUIRED:
+            challenge = await self._resumed(offer, hint)
+        if offer is not None and challenge is None:
             try:
                 challenge = await self._challenger.issue(offer)
             except ChainUnavailableError:
                 if needs_challenge(refusal.problem):
                     refusal = CHAIN_UNAVAILABLE
         return problem_answer(refusal, challenge)
+
+    async def _resumed(self, offer: Offer, session_id: str) -> Challenge | None:
+        try:
+            record = await self._ledger.session(session_id)
+        except LedgerError:
+            return None
+        if record is None or (record.offer_id, record.mint) != (offer.id, offer.mint):
+            return None
+        can_pay = record.state_at(self._clock.now()) is SessionState.ACTIVE
+        return self._challenger.resume(offer, record) if can_pay else None
 
     async def aclose(self) -> None:
         """Stop waiting for top-ups."""

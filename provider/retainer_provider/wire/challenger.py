@@ -4,20 +4,26 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+
+from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment, LatestBlockhash
 from retainer.chain.errors import ChainUnavailableError
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.challenges import Challenge, issue_challenge, verify_challenge_id
 from retainer.protocol.errors import MessageError
 from retainer.protocol.offers import RetainerTerms, SessionRequest
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import VoucherSigner
+from retainer.protocol.sla import SlaTerms
 from retainer.protocol.timestamps import format_timestamp
+from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.refusals import refuse
+from retainer_provider.wire.views import session_terms
 
 _NONCE_BYTES: Final = 12
 _FRESH_SECONDS: Final = 2.0
@@ -42,9 +48,47 @@ class Challenger:
         """A challenge for a new session; ChainUnavailableError when the chain has named no recent blockhash."""
         latest = await self._blockhash()
         now = self._clock.now()
+        request = self._request(
+            offer,
+            price=offer.price,
+            expires_at=now + offer.duration,
+            sla=offer.sla,
+            voucher_signer=offer.voucher_signer,
+            recent_blockhash=latest.blockhash,
+            recent_slot=latest.slot,
+            grace_period_seconds=offer.grace_period,
+            idle_timeout_options=offer.idle_timeout_options or None,
+            ttl_seconds=offer.duration,
+        )
+        return issue_challenge(self._keys[0], self._identity.realm, request, expires=format_timestamp(now + self._ttl))
+
+    def resume(self, offer: Offer, record: SessionRecord) -> Challenge:
+        """A challenge for a session that is open, on the terms it was opened on; it opens no other."""
+        request = self._request(
+            offer,
+            price=record.price,
+            expires_at=record.expires_at,
+            sla=session_terms(record),
+            voucher_signer=record.voucher_signer,
+            channel_id=Pubkey.from_string(record.session_id),
+            idle_timeout_seconds=record.idle_timeout,
+        )
+        expires = format_timestamp(self._clock.now() + self._ttl)
+        return issue_challenge(self._keys[0], self._identity.realm, request, expires=expires)
+
+    def _request(
+        self,
+        offer: Offer,
+        *,
+        price: BaseUnits,
+        expires_at: int,
+        sla: SlaTerms | None,
+        voucher_signer: VoucherSigner,
+        **kind: Any,  # noqa: ANN401 - what only a new channel has, or only a resumed one
+    ) -> SessionRequest:
         us = self._identity
-        request = SessionRequest(
-            amount=offer.price,
+        return SessionRequest(
+            amount=price,
             currency=offer.mint,
             recipient=us.payee,
             network=us.network,
@@ -56,25 +100,16 @@ class Challenger:
             description=offer.description,
             # Two challenges of one second would else be the same one.
             external_id=secrets.token_hex(_NONCE_BYTES),
-            recent_blockhash=latest.blockhash,
-            recent_slot=latest.slot,
             token_program=offer.token_program,
             fee_payer=us.sponsor is not None,
             fee_payer_key=us.sponsor,
-            voucher_signer=offer.voucher_signer,
-            operator=us.operator if offer.voucher_signer is VoucherSigner.OPERATOR else None,
-            grace_period_seconds=offer.grace_period,
-            idle_timeout_options=offer.idle_timeout_options or None,
-            ttl_seconds=offer.duration,
+            voucher_signer=voucher_signer,
+            operator=us.operator if voucher_signer is VoucherSigner.OPERATOR else None,
             retainer=RetainerTerms(
-                offer_id=offer.id,
-                operator=us.operator,
-                price=offer.price,
-                expires_at=now + offer.duration,
-                sla=offer.sla,
+                offer_id=offer.id, operator=us.operator, price=price, expires_at=expires_at, sla=sla
             ),
+            **kind,
         )
-        return issue_challenge(self._keys[0], us.realm, request, expires=format_timestamp(now + self._ttl))
 
     def require_ours(self, challenge: Challenge) -> SessionRequest:
         """What an echoed challenge asked for, when this service issued it exactly so, however long ago."""

@@ -13,6 +13,7 @@ from retainer.protocol.constants import (
     HEADER_CREDENTIAL,
     HEADER_IDEMPOTENCY_KEY,
     HEADER_RECEIPT,
+    HEADER_SESSION,
     MAX_CREDENTIAL_BYTES,
     SCHEME,
 )
@@ -76,7 +77,10 @@ class RetainerGate:
         if isinstance(target, Unpriced):
             return await self._engine.refusal(_UNPRICED[target], None)
         return await answer_or_refusal(
-            self._engine, target, lambda: self._paid(target, read_credential(scope), scope, receive)
+            self._engine,
+            target,
+            lambda: self._paid(target, read_credential(scope), scope, receive),
+            hint=next(iter(headers.values(scope["headers"], HEADER_SESSION)), None),
         )
 
     async def _paid(self, offer: Offer, credential: Credential | None, scope: Scope, receive: Receive) -> Answer:
@@ -122,8 +126,10 @@ class RetainerGate:
             await send_answer(send, failure_answer(UpstreamFailure.UNREACHABLE), scope["method"])
 
 
-async def answer_or_refusal(engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]]) -> Answer:
-    """What `act` answers, or the problem that stopped it with a fresh challenge for `offer`."""
+async def answer_or_refusal(
+    engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]], *, hint: str | None = None
+) -> Answer:
+    """What `act` answers, or the problem that stopped it with a challenge for `offer`, or for the session `hint`."""
     try:
         return await act()
     except RefusedError as error:
@@ -132,7 +138,7 @@ async def answer_or_refusal(engine: Engine, offer: Offer, act: Callable[[], Awai
         refusal = CHAIN_UNAVAILABLE
     except LedgerError:
         refusal = LEDGER_UNAVAILABLE
-    return await engine.refusal(refusal, offer)
+    return await engine.refusal(refusal, offer, hint)
 
 
 def read_credential(scope: Scope) -> Credential | None:

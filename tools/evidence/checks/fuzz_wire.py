@@ -15,7 +15,7 @@ from retainer.channels.channel import Channel
 from retainer.errors import ReceiptError
 from retainer.flows.offers import read_offers
 from retainer.flows.opening import build_opening
-from retainer.protocol.actions import OpenAction, TopUpAction
+from retainer.protocol.actions import OpenAction, TopUpAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.challenges import challenge_header, parse_challenge_headers
 from retainer.protocol.constants import MAX_TRANSACTION_BYTES, TOKEN_PROGRAM_ID
@@ -25,6 +25,7 @@ from retainer.protocol.instructions import top_up
 from retainer.protocol.pda import derive_ata, derive_vault
 from retainer.protocol.receipts import parse_receipt
 from retainer.protocol.transactions import inspect_open, inspect_top_up
+from retainer.protocol.vouchers import Voucher, sign_voucher
 from retainer.wallet import sign_transaction
 from tools.evidence.mutations import damaged, damaged_header, damaged_inside
 from tools.evidence.report import Report
@@ -170,6 +171,7 @@ async def _originals(stood: Stage, http: httpx.AsyncClient, channel: Channel, re
     if not isinstance(action, OpenAction) or action.transaction is None:
         raise TypeError("an opening carries a transaction")
     added = await _topping_up(stood, channel)
+    voucher = sign_voucher(Voucher(channel.address, DEPOSIT), stood.agent)
     return Originals(
         session=channel,
         challenge=challenge_header(offer.challenge),
@@ -179,6 +181,7 @@ async def _originals(stood: Stage, http: httpx.AsyncClient, channel: Channel, re
             opening.opening,
             authorization_header(Credential(offer.challenge, TopUpAction(channel.address, DEPOSIT, added))),
             channel.close_header(),
+            authorization_header(Credential(offer.challenge, VoucherAction(channel.address, voucher))),
         ),
         opening=action.transaction,
         topping_up=added,
