@@ -6,7 +6,7 @@
     chain.fork(5)                             # the last five slots never happened
 
 Time stands still but for `advance` and `sleep`, so the chain is a `Timer` too: `confirm(chain, ..., clock=chain)`
-waits in its time and returns at once in ours. Needs solders 0.27 or newer; an older LiteSVM cannot run the program.
+waits in its time and returns at once in ours. Needs solders 0.29 or newer: the LiteSVM of 0.26 cannot run the program.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import Final
 
 from solders.account import Account
+from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
@@ -31,7 +32,7 @@ from retainer.chain.base import (
     TransactionInfo,
     program_error,
 )
-from retainer.chain.errors import ChainUnavailableError, SendOutcomeUnknownError, TransactionRefusedError
+from retainer.chain.errors import ChainError, ChainUnavailableError, SendOutcomeUnknownError, TransactionRefusedError
 from retainer.chain.raw import decode_signed, signature_of
 from retainer.chain.svm import BLOCKHASH_BLOCKS, Svm
 from retainer.protocol.constants import PROGRAM_ID, SYSTEM_PROGRAM_ID
@@ -67,6 +68,8 @@ class FakeChain:
     def __init__(self, *, confirmation_lag: int = 0, finality_lag: int = 0, program_id: Pubkey = PROGRAM_ID) -> None:
         if not 0 <= confirmation_lag <= finality_lag:
             raise ValueError("a chain confirms before it finalizes: 0 <= confirmation_lag <= finality_lag")
+        if not hasattr(LiteSVM, "mainnet_feature_set"):
+            raise ChainError("the fake chain needs solders 0.29 or newer; this environment's cannot run the program")
         self._lags = {
             Commitment.PROCESSED: 0,
             Commitment.CONFIRMED: confirmation_lag,
