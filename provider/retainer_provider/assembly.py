@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.errors import ChainUnavailableError
-from retainer.chain.rpc import RpcChain
+from retainer.chain.several import connect
 from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import AnswerLimits
@@ -107,7 +107,8 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
     async with AsyncExitStack() as stack:
         chain = around.chain
         if chain is None:
-            chain = await stack.enter_async_context(RpcChain(settings.service.rpc_url))
+            chain = connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum)
+            stack.push_async_callback(chain.aclose)
         ledger = around.ledger
         if ledger is None:
             ledger = await open_ledger(settings)

@@ -37,7 +37,6 @@ class Finding:
 
 async def check_service(identity: Identity, offers: Mapping[str, Offer], chain: Chain) -> AsyncIterator[Finding]:
     """Check one thing after the other; what the node does not answer is a finding too."""
-    yield await _told("node", _check_node(identity, chain))
     yield await _told("program", _check_program(identity, chain))
     for offer in offers.values():
         yield await _told(f"token of {offer.id}", _check_mint(offer, chain))
@@ -49,6 +48,11 @@ async def check_service(identity: Identity, offers: Mapping[str, Offer], chain: 
 
 class _Wrong(Exception):  # noqa: N818 - a finding, not an error
     """What is wrong with the thing checked."""
+
+
+async def check_node(identity: Identity, node: Chain, name: str) -> Finding:
+    """Whether one node answers."""
+    return await _told(f"node {name}", _check_node(identity, node))
 
 
 async def _told(name: str, check: Awaitable[str]) -> Finding:

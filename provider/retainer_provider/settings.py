@@ -55,11 +55,12 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     realm: str
     network: Network
-    rpc_url: str
+    rpc_url: str | tuple[str, ...]
     operator_keypair: Path
     database: Path
     sponsor_keypair: Path | None = None
     sponsor_fee: Positive = 20_000
+    rpc_quorum: Annotated[int, Meta(ge=1, le=5)] = 1
     secret: str | None = None
     secret_file: Path | None = None
     program_id: Pubkey = PROGRAM_ID
@@ -78,14 +79,24 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(
                 "`realm` must be this service's own name, such as api.your-domain.org, in ASCII without spaces"
             )
-        _require_url("rpc_url", self.rpc_url)
-        _require_cluster(self.network, self.rpc_url)
+        if not self.rpc_urls:
+            raise ValueError("`rpc_url` names no node: give it the URL of one, or a list of URLs")
+        for url in self.rpc_urls:
+            _require_url("rpc_url", url)
+            _require_cluster(self.network, url)
+        if self.rpc_quorum > len(set(self.rpc_urls)):
+            raise ValueError("`rpc_quorum` cannot be more than the different nodes that `rpc_url` names")
         if self.upstream is not None:
             _require_url("upstream", self.upstream)
             if urlsplit(self.upstream).path not in {"", "/"}:
                 raise ValueError("`upstream` is scheme, host and port only: a request's path is forwarded as it came")
         if not _PATH.match(self.api_prefix) or self.api_prefix.endswith("/"):
             raise ValueError('`api_prefix` starts with "/" and does not end with it, such as "/api"')
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """The nodes, the preferred one first; one string may hold several, as the environment's does."""
+        return tuple(self.rpc_url.split()) if isinstance(self.rpc_url, str) else self.rpc_url
 
     def __repr__(self) -> str:
         return f"ServiceSettings(realm={self.realm!r}, network={self.network.value!r})"  # never the secret (F27)

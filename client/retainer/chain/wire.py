@@ -21,6 +21,9 @@ except ImportError:  # solana before 0.40
     from solana.rpc.providers.async_http import AsyncHTTPProvider  # type: ignore[import-not-found, no-redef]
 
 _TEXT_IN_ERRORS: Final = 200
+# A node that limits rates says how long to wait; one that says hours is as good as down.
+_LONGEST_PAUSE: Final = 10.0
+_LONG_NUMBER: Final = 10
 
 Answer = TypeVar("Answer")
 
@@ -136,6 +139,14 @@ class RpcRefusalError(Exception):
         self.error = error
 
 
+class _BusyError(ChainUnavailableError):
+    """The node asked to be left alone for some seconds (HTTP 429 or 503 with Retry-After)."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class _Envelope(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: RpcError | None = None
@@ -161,8 +172,10 @@ class Wire:
         for pause in self._pauses:
             try:
                 return await self._ask_once(request, answer)
-            except ChainUnavailableError:
-                await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311  jitter, not a secret
+            except ChainUnavailableError as error:
+                asked = error.seconds if isinstance(error, _BusyError) else 0.0
+                spread = 1 + random.random() / 2  # noqa: S311  jitter, not a secret
+                await asyncio.sleep(max(pause, asked) * spread)
         return await self._ask_once(request, answer)
 
     async def _ask_once(self, request: Any, answer: type[Answer]) -> Answer:  # noqa: ANN401
@@ -174,7 +187,7 @@ class Wire:
             raise ChainUnavailableError(f"{self.name} did not answer {name} in {self._timeout:g} s") from None
         except (SolanaRpcException, httpx.HTTPError) as error:
             # Not chained: the transport's errors hold the whole URL.
-            raise ChainUnavailableError(f"{self.name} did not answer {name}: {_reason(error)}") from None
+            raise _unanswered(f"{self.name} did not answer {name}", error) from None
         try:
             envelope = msgspec.json.decode(text, type=_Envelope)
             if envelope.error is not None:
@@ -201,7 +214,14 @@ def _public_part(url: str) -> str:
     return f"{parsed.scheme}://{parsed.netloc.decode()}"
 
 
-def _reason(error: Exception) -> str:
+def _unanswered(what: str, error: Exception) -> ChainUnavailableError:
     cause = error.__cause__ or error
     answered = getattr(cause, "response", None)
-    return f"HTTP status {answered.status_code}" if answered is not None else f"{cause!s:.{_TEXT_IN_ERRORS}}"
+    if answered is None:
+        return ChainUnavailableError(f"{what}: {cause!s:.{_TEXT_IN_ERRORS}}")
+    said = f"{what}: HTTP status {answered.status_code}"
+    # A date is allowed as well, and is worth less than its parsing: both clocks would have to be right.
+    seconds = answered.headers.get("retry-after", "")
+    if seconds.isascii() and seconds.isdigit() and len(seconds) < _LONG_NUMBER:
+        return _BusyError(said, min(float(seconds), _LONGEST_PAUSE))
+    return ChainUnavailableError(said)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from retainer.chain.confirm import SystemTimer
-from retainer.chain.rpc import RpcChain
+from retainer.chain.several import connect
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.session import SessionState
 from retainer_provider.assembly import open_ledger, service_identity
@@ -115,7 +115,7 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
     program_id = service_identity(settings, keys).program_id
     ledger = await open_ledger(settings)
     try:
-        async with RpcChain(settings.service.rpc_url) as chain:
+        async with connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain:
             settler = Settler(
                 chain=chain,
                 ledger=ledger,

@@ -3,13 +3,14 @@
 import asyncio
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
-from retainer.chain.rpc import RpcChain
+from retainer.chain.several import connect
 from retainer_provider.assembly import service_identity
 from retainer_provider.catalog import load_offers
-from retainer_provider.checks import Finding, check_service
+from retainer_provider.checks import Finding, check_node, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
 from retainer_provider.keys import load_keys
 from retainer_provider.settings import Settings
@@ -36,8 +37,14 @@ async def _findings(settings: Settings, *, as_json: bool) -> list[Finding]:
         Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")
     ]
     _show(found[0], as_json=as_json)
-    async with RpcChain(settings.service.rpc_url) as chain:
-        async for finding in check_service(service_identity(settings, keys), offers, chain):
+    identity, urls = service_identity(settings, keys), settings.service.rpc_urls
+    for url in urls:
+        # Each by itself: together they would hide the one that is down.
+        async with connect([url]) as node:
+            found.append(await check_node(identity, node, urlsplit(url).hostname or ""))
+            _show(found[-1], as_json=as_json)
+    async with connect(urls, quorum=settings.service.rpc_quorum) as chain:
+        async for finding in check_service(identity, offers, chain):
             found.append(finding)
             _show(finding, as_json=as_json)
     return found

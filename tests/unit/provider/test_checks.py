@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.fake import FakeChain
 from retainer.chain.testing import create_mint, mint_to
 from retainer.protocol.constants import TOKEN_2022_PROGRAM_ID
-from retainer_provider.checks import Finding, check_service
+from retainer_provider.checks import Finding, check_node, check_service
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from tests.books import key
@@ -40,7 +40,7 @@ async def found(chain: FakeChain, offer: Offer, us: Identity | None = None) -> d
 
 async def test_a_service_in_order_is_told_so(chain: FakeChain, mint: Pubkey) -> None:
     findings = await found(chain, offers(mint)["standard"])
-    assert list(findings) == ["node", "program", "token of standard", "payee of standard", "operator"]
+    assert list(findings) == ["program", "token of standard", "payee of standard", "operator"]
     assert all(finding.ok for finding in findings.values()), findings
     assert "creates it at your cost" in findings["payee of standard"].sentence
     await mint_to(chain, AUTHORITY, owner=OPERATOR.pubkey(), mint=mint, amount=1, clock=chain)
@@ -87,6 +87,14 @@ async def test_an_operator_that_cannot_pay_for_settlements_is_told(chain: FakeCh
     chain.fund(OPERATOR.pubkey(), 9_999_999)
     finding = (await found(chain, offers(mint)["standard"]))["operator"]
     assert (finding.ok, "0.009999999 SOL" in finding.sentence) == (False, True)
+
+
+async def test_each_node_is_a_finding_of_its_own(chain: FakeChain) -> None:
+    us, silent = identity(OPERATOR.pubkey()), FakeChain()
+    silent.down = True
+    assert (await check_node(us, chain, "a")).ok
+    finding = await check_node(us, silent, "b")
+    assert (finding.name, finding.ok) == ("node b", False)
 
 
 async def test_a_node_that_does_not_answer_is_a_finding_for_each_thing(chain: FakeChain, mint: Pubkey) -> None:

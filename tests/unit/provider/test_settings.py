@@ -35,6 +35,9 @@ def test_the_settings_of_the_shop_are_accepted() -> None:
         (lambda raw: raw["service"].update(network="testnet"), "testnet"),
         (lambda raw: raw["service"].update(rpc_url="localhost:8899"), "must be a URL"),
         (lambda raw: raw["service"].update(rpc_url="http://h:99999"), "must be a URL"),
+        (lambda raw: raw["service"].update(rpc_url=[]), "names no node"),
+        (lambda raw: raw["service"].update(rpc_url=["http://a", "b"]), "must be a URL"),
+        (lambda raw: raw["service"].update(rpc_url=["http://a", "http://a"], rpc_quorum=2), "different nodes"),
         (lambda raw: raw["service"].update(network="devnet", rpc_url="https://api.mainnet-beta.solana.com"), "agree"),
         (lambda raw: raw["service"].update(network="mainnet", rpc_url="http://rpc.example.org"), "must be https"),
         (lambda raw: raw["service"].update(commitment="processed"), "processed"),
@@ -66,6 +69,12 @@ def test_the_environment_overrides_the_file() -> None:
     environ = {"RETAINER_PROVIDER_PORT": "99", "RETAINER_PROVIDER_UPSTREAM": "http://127.0.0.1:9000", "HOME": "/x"}
     settings = settings_from(table(key("mint")), environ, base=Path())
     assert (settings.service.port, settings.service.upstream) == (99, "http://127.0.0.1:9000")
+
+
+def test_the_environment_names_several_nodes_with_spaces_between_them() -> None:
+    environ = {"RETAINER_PROVIDER_RPC_URL": "http://a:1 http://b:2", "RETAINER_PROVIDER_RPC_QUORUM": "2"}
+    service = settings_from(table(key("mint")), environ, base=Path()).service
+    assert (service.rpc_urls, service.rpc_quorum) == (("http://a:1", "http://b:2"), 2)
 
 
 def test_a_mistyped_variable_is_refused_and_the_known_ones_are_named() -> None:
