@@ -4,7 +4,7 @@ What a node may get wrong, and what is done about it:
 
     it does not answer, or nonsense     the next one is asked, and this one last for a while
     it is behind                        its answer is none: time never runs back by more than `MAX_LAG` slots
-    it says what the others do not      accounts, which decide about money, count once `quorum` nodes agree
+    it says what the others do not      accounts and transactions count once `quorum` nodes agree
     it has no history                   "unknown" counts once every node that answers says so
 """
 
@@ -94,9 +94,6 @@ class SeveralNodes:
             views = await self._views(addresses, commitment, min_slot)
             contents = [[_content(found) for found in view] for view in views]
             if all(content == contents[0] for content in contents):
-                for found in views[0]:
-                    if found is not None:
-                        self._slots[commitment] = max(self._slots[commitment], found.slot)
                 return views[0]
         differing = [
             str(address)
@@ -120,22 +117,18 @@ class SeveralNodes:
 
         async def ask(node: Chain) -> LatestBlockhash:
             latest = await node.latest_blockhash(commitment=commitment)
-            self._advance(self._slots, commitment, latest.slot)
+            _require_recent(latest.slot, self._slots[commitment])
             return latest
 
         return await self._first(ask)
 
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
-        """The newest slot at this level."""
-        return await self._first(
-            lambda node: self._advanced(self._slots, commitment, node.slot(commitment=commitment)),
-        )
+        """The newest slot at this level that `quorum` nodes have reached."""
+        return await self._reached(self._slots, commitment, lambda node: node.slot(commitment=commitment))
 
     async def block_height(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
-        """The newest block's height at this level."""
-        return await self._first(
-            lambda node: self._advanced(self._heights, commitment, node.block_height(commitment=commitment)),
-        )
+        """The newest block's height at this level that `quorum` nodes have reached."""
+        return await self._reached(self._heights, commitment, lambda node: node.block_height(commitment=commitment))
 
     async def block_time(self) -> int:
         """The chain's own time."""
@@ -159,18 +152,38 @@ class SeveralNodes:
         raise unknown or refused or ChainUnavailableError("there is no node to send to")
 
     async def signature_status(self, signature: str, *, search_history: bool = True) -> SignatureStatus | None:
-        """What became of a transaction; None only where no node that answers knows of it."""
-        return await self._known(lambda node: node.signature_status(signature, search_history=search_history))
+        """What became of a transaction, at the level that `quorum` nodes have seen it reach.
+
+        None only where no node that answers knows of it; seen by fewer than `quorum`, it is processed at most.
+        """
+        known = await self._known(lambda node: node.signature_status(signature, search_history=search_history))
+        if not known:
+            return None
+        if len({status.error for status in known}) > 1:
+            raise ChainUnavailableError(f"the nodes disagree about what became of {signature}")
+        levels = sorted((list(Commitment).index(status.commitment) for status in known), reverse=True)
+        agreed = levels[self._quorum - 1] if len(levels) >= self._quorum else 0
+        return SignatureStatus(known[0].slot, list(Commitment)[agreed], known[0].error)
 
     async def transaction(
         self, signature: str, *, commitment: Commitment = Commitment.CONFIRMED
     ) -> TransactionInfo | None:
-        """A transaction that landed; None only where no node that answers has it."""
-        return await self._known(lambda node: node.transaction(signature, commitment=commitment))
+        """A transaction that landed, as `quorum` nodes have it; None only where no node that answers has it."""
+        known = await self._known(lambda node: node.transaction(signature, commitment=commitment))
+        for info in known:
+            alike = [
+                other for other in known if (other.error, other.raw, other.logs) == (info.error, info.raw, info.logs)
+            ]
+            if len(alike) >= self._quorum:
+                return info
+        if known:
+            raise ChainUnavailableError(f"fewer than {self._quorum} nodes have transaction {signature} alike")
+        return None
 
     async def signatures_for(self, address: Pubkey, *, limit: int = 100, before: str | None = None) -> list[str]:
         """Signatures of transactions that name the address, newest first; none only where no node has any."""
-        return await self._known(lambda node: node.signatures_for(address, limit=limit, before=before)) or []
+        known = await self._known(lambda node: node.signatures_for(address, limit=limit, before=before))
+        return known[0] if known else []
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""
@@ -191,10 +204,25 @@ class SeveralNodes:
     async def _first(self, ask: Callable[[Chain], Awaitable[Answer]]) -> Answer:
         return (await self._ask(ask, enough=1))[0]
 
-    async def _known(self, ask: Callable[[Chain], Awaitable[Answer]]) -> Answer:
-        """The first answer that is not empty; the empty one where no node has another."""
-        answers = await self._ask(ask, enough=len(self._nodes), least=1, until=bool)
-        return next((answer for answer in answers if answer), answers[0])
+    async def _known(self, ask: Callable[[Chain], Awaitable[Answer | None]]) -> list[Answer]:
+        """What nodes that know something say: `quorum` of them, or those that there are."""
+        answers = await self._ask(ask, enough=len(self._nodes), least=1, until=self._is_enough)
+        return [answer for answer in answers if answer]
+
+    def _is_enough(self, answers: Sequence[object]) -> bool:
+        return sum(map(bool, answers)) == self._quorum
+
+    async def _reached(
+        self, newest: dict[Commitment, int], commitment: Commitment, ask: Callable[[Chain], Awaitable[int]]
+    ) -> int:
+        async def recent(node: Chain) -> int:
+            told = await ask(node)
+            _require_recent(told, newest[commitment])
+            return told
+
+        reached = min(await self._ask(recent, enough=self._quorum))
+        newest[commitment] = max(newest[commitment], reached)
+        return reached
 
     async def _ask(
         self,
@@ -202,9 +230,9 @@ class SeveralNodes:
         *,
         enough: int,
         least: int | None = None,
-        until: Callable[[Answer], bool] = lambda _: False,
+        until: Callable[[Sequence[Answer]], bool] = lambda _: False,
     ) -> list[Answer]:
-        """Answers of `enough` nodes, or up to one that is as wished; ChainUnavailableError with fewer than `least`."""
+        """Answers of `enough` nodes, or as many as are wished; ChainUnavailableError with fewer than `least`."""
         answers: list[Answer] = []
         faults = []
         for index in self._ranked():
@@ -215,7 +243,7 @@ class SeveralNodes:
                 faults.append(str(error))
                 continue
             answers.append(answer)
-            if len(answers) == enough or until(answer):
+            if len(answers) == enough or until(answers):
                 return answers
         if len(answers) >= (enough if least is None else least):
             return answers
@@ -223,16 +251,10 @@ class SeveralNodes:
             f"{len(answers)} of {len(self._nodes)} nodes gave a usable answer: {'; '.join(faults)}"
         )
 
-    async def _advanced(self, newest: dict[Commitment, int], commitment: Commitment, told: Awaitable[int]) -> int:
-        number = await told
-        self._advance(newest, commitment, number)
-        return number
 
-    @staticmethod
-    def _advance(newest: dict[Commitment, int], commitment: Commitment, told: int) -> None:
-        if told < newest[commitment] - MAX_LAG:
-            raise ChainUnavailableError(f"a node is behind: it is at {told}, another was at {newest[commitment]}")
-        newest[commitment] = max(newest[commitment], told)
+def _require_recent(told: int, newest: int) -> None:
+    if told < newest - MAX_LAG:
+        raise ChainUnavailableError(f"a node is behind: it is at {told}, others were at {newest}")
 
 
 def _content(found: AccountInfo | None) -> tuple[Pubkey, int, bytes] | None:

@@ -142,6 +142,43 @@ async def test_a_transaction_that_one_node_has_forgotten_is_looked_for_at_the_ot
     assert await SeveralNodes([forgetful, FakeChain()], timer=forgetful).signature_status(SIGNATURE) is None
 
 
+def status_at(level: str, failed: object = None) -> bytes:
+    return result({"context": {"slot": 1}, "value": [{"slot": 9, "err": failed, "confirmationStatus": level}]})
+
+
+async def test_a_transaction_is_as_final_as_the_quorum_sees_it() -> None:
+    async with (
+        asking(status_at("finalized")) as (liar, _),
+        asking(status_at("confirmed")) as (honest, _),
+        asking(result({"context": {"slot": 1}, "value": [None]})) as (late, _),
+    ):
+        status = await SeveralNodes([liar, honest], quorum=2).signature_status(SIGNATURE)
+        assert status is not None
+        assert status.commitment is Commitment.CONFIRMED
+        alone = await SeveralNodes([liar, late], quorum=2).signature_status(SIGNATURE)
+        assert alone is not None
+        assert alone.commitment is Commitment.PROCESSED
+
+
+async def test_nodes_that_disagree_about_a_failure_are_not_believed() -> None:
+    async with (
+        asking(status_at("finalized")) as (first, _),
+        asking(status_at("finalized", "AccountInUse")) as (second, _),
+    ):
+        with pytest.raises(ChainUnavailableError, match="what became of"):
+            await SeveralNodes([first, second], quorum=2).signature_status(SIGNATURE)
+
+
+async def test_one_node_cannot_push_the_height_ahead() -> None:
+    # An early "dead" would have a settlement signed anew while the first may still land.
+    ahead, honest = nodes(2)
+    ahead.advance(slots=10 * MAX_LAG)
+    chain = SeveralNodes([ahead, honest], quorum=2, timer=honest)
+    height = await honest.block_height()
+    assert await chain.block_height() == height
+    assert await chain.block_height() == height
+
+
 async def test_a_refusal_counts_when_all_refuse() -> None:
     async with (
         asking(error(-32002, "bad transaction")) as (first, _),
