@@ -42,6 +42,10 @@ CHECKS = {
         "fuzz_wire",
         "100,000 mutated headers, credentials, transactions: own errors only, nothing served",
     ),
+    "rpc-chaos": (
+        "rpc_chaos",
+        "nodes that fail and lie, a chain that forks: one settlement for each session, no wrong credit",
+    ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }
