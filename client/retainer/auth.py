@@ -15,8 +15,9 @@ from retainer.flows.answers import pause_asked, problem_of
 from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
 from retainer.flows.payments import Payments
-from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
-from retainer.protocol.problems import ProblemType
+from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_SESSION
+from retainer.protocol.problems import Problem, ProblemType
+from retainer.protocol.vouchers import SignedVoucher
 
 RECEIPT_EXTENSION = "retainer"
 _KEY_BYTES = 16
@@ -63,8 +64,7 @@ class SessionAuth(httpx.Auth):
             while True:
                 if channel is not None:
                     exchange = replace(exchange, paid=True)
-                    request.headers[HEADER_CREDENTIAL] = channel.use_header()
-                    key = await self._noted(channel, request, hand, fresh=fresh)
+                    channel, key = await self._noted(channel, request, hand, fresh=fresh)
                     fresh = False
                     self.paid = True
                 response = yield request
@@ -78,41 +78,78 @@ class SessionAuth(httpx.Auth):
                     if receipt is not None:
                         response.extensions[RECEIPT_EXTENSION] = receipt
                 offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
-                reply = _reply(response, offers, channel)
+                reply = await self._reply(response, offers, channel)
                 exchange, step = decide(exchange, reply)
                 if step is Next.DELIVER:
                     return
-                if step is Next.WAIT:
-                    await self._payments.pause(pause_asked(response))
-                elif step is Next.REPLACE and channel is not None:
-                    unknown = reply.problem is ProblemType.SESSION_UNKNOWN
-                    channel = await self._payments.replacing(channel, offers, unknown=unknown)
-                else:
-                    channel = await self._payments.fitting(offers)
+                channel = await self._next(step, channel, reply, response, offers)
 
-    async def _noted(self, channel: Channel, request: httpx.Request, hand: ExitStack, *, fresh: bool) -> str:
-        """The key that the request now leaves under; a ``fresh`` one gives way to that of a lost answer."""
+    async def _next(
+        self, step: Next, channel: Channel | None, reply: Reply, response: httpx.Response, offers: list[Offer]
+    ) -> Channel | None:
+        """The session that pays the next try."""
+        match step:
+            case Next.WAIT:
+                await self._payments.pause(pause_asked(response))
+                return channel
+            case Next.OUTBID:
+                return channel
+            case Next.REPLACE if channel is not None:
+                return await self._payments.replacing(channel, offers, dispute=_dispute(reply))
+        return await self._payments.fitting(offers)
+
+    async def _noted(
+        self, channel: Channel, request: httpx.Request, hand: ExitStack, *, fresh: bool
+    ) -> tuple[Channel, str]:
+        """What pays the request, and the key that it now leaves under; a ``fresh`` one gives way to a lost answer's."""
         lost = self._payments.lost(channel, request) if fresh else None
         if lost is not None:
             hand.enter_context(self._payments.holding(lost))
         key = request.headers[HEADER_IDEMPOTENCY_KEY]
         if lost is None and key not in channel.book.outstanding:
             await self._payments.funded(channel)
-        key = await self._payments.sent(channel, key, request, lost)
+        channel, key = await self._payments.sent(channel, key, request, lost)
         request.headers[HEADER_IDEMPOTENCY_KEY] = key
-        return key
+        request.headers[HEADER_CREDENTIAL] = channel.pay_header()
+        # Only ever the session at hand: others are taken up again after the first 402.
+        request.headers[HEADER_SESSION] = channel.session_id
+        return channel, key
 
     async def _first(self, url: httpx.URL) -> Channel | None:
         if self._session_id is not None:
             return await self._payments.named(self._session_id, url)
         return await self._payments.expected(url)
 
+    async def _reply(self, response: httpx.Response, offers: list[Offer], channel: Channel | None) -> Reply:
+        problem = problem_of(response) if response.status_code in _READ_AT_ONCE else None
+        refused = problem is not None and problem.type is ProblemType.VERIFICATION_FAILED
+        paid_by_voucher = channel is not None and isinstance(channel.authority, SignedVoucher)
+        outbid = refused and paid_by_voucher and channel is not None and await self._payments.outbid(channel)
+        return Reply(
+            status=response.status_code,
+            problem=problem.type if problem else None,
+            challenged=bool(offers),
+            same_scope=channel is None or any(offer.scope == channel.scope for offer in offers),
+            outbid=outbid,
+            overdrawn=refused
+            and paid_by_voucher
+            and not outbid
+            and _claimed(problem) > (channel.signed if channel else 0),
+        )
 
-def _reply(response: httpx.Response, offers: list[Offer], channel: Channel | None) -> Reply:
-    problem = problem_of(response) if response.status_code in _READ_AT_ONCE else None
-    return Reply(
-        status=response.status_code,
-        problem=problem.type if problem else None,
-        challenged=bool(offers),
-        same_scope=channel is None or any(offer.scope == channel.scope for offer in offers),
-    )
+
+def _claimed(problem: Problem | None) -> int:
+    """Up to what the service says that it holds a voucher of the session."""
+    told = problem.extra.get("acceptedCumulative") if problem else None
+    return int(told) if isinstance(told, str) and told.isascii() and told.isdigit() else 0
+
+
+def _dispute(reply: Reply) -> str | None:
+    if reply.overdrawn:
+        return (
+            "the service holds a higher voucher than this client's records know of (an older copy of them?); "
+            "get back what is not spent with request_close and withdraw"
+        )
+    if reply.problem is ProblemType.SESSION_UNKNOWN:
+        return "the service does not know it any more; get its deposit back with request_close and withdraw"
+    return None

@@ -25,7 +25,7 @@ from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opener import Opener, Submit
 from retainer.flows.payments import Payments
 from retainer.flows.settlements import find_settlement
-from retainer.flows.setup import Setup
+from retainer.flows.setup import Setup, VoucherSigners
 from retainer.flows.topper import Topper
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.receipts import Receipt
@@ -49,7 +49,9 @@ class SessionClient:
     """Fund once, ask many. An async context manager.
 
     ``chain`` or ``rpc_url``: a node that the *caller* trusts; what a service says about money is held against it.
-    ``pins``: the network and the escrow programs to trust. ``caps``: what may be spent and locked. ``deposit``: what a
+    ``pins``: the network and the escrow programs to trust. ``caps``: what may be spent and locked. ``voucher_signer``:
+    who signs vouchers where the service takes them, ``signer`` by default; or what picks that key by a session's scope
+    and the stored session, as a wallet does. ``deposit``: what a
     session gets that opens by itself, otherwise what the service suggests within ``caps.per_session``; with neither,
     only ``create_session`` opens one. ``top_up``: when
     sessions get more by themselves. ``http``: for another transport, proxy or timeout; it stays the caller's to
@@ -64,6 +66,7 @@ class SessionClient:
         rpc_url: str | None = None,
         pins: Pins | None = None,
         caps: SpendingCaps | None = None,
+        voucher_signer: Signer | VoucherSigners | None = None,
         deposit: Amount | None = None,
         top_up: TopUpPolicy | None = None,
         http: httpx.AsyncClient | None = None,
@@ -81,6 +84,7 @@ class SessionClient:
             http=http or httpx.AsyncClient(timeout=_TIMEOUT_SECONDS),
             pins=pins or Pins(),
             caps=caps or SpendingCaps(),
+            voucher_signer=voucher_signer,
             deposit=deposit,
             topping_up=top_up,
             store=store or create_channel_store(),

@@ -16,6 +16,8 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from retainer.errors import WalletError
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.vouchers import SignedVoucher, Voucher, voucher_bytes
 
 _KEYPAIR_BYTES: Final = 64
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -33,11 +35,24 @@ class Signer(Protocol):
         ...
 
 
-def sign_transaction(signer: Signer, instructions: Sequence[Instruction], blockhash: Hash) -> tuple[bytes, Signature]:
-    """A transaction that the signer pays for and alone signs, as wire bytes, and its signature."""
-    message = Message.new_with_blockhash(instructions, signer.pubkey(), blockhash)
-    signature = signer.sign_message(bytes(message))
-    return bytes(VersionedTransaction.populate(message, [signature])), signature
+def sign_transaction(
+    signer: Signer, instructions: Sequence[Instruction], blockhash: Hash, *, sponsor: Pubkey | None = None
+) -> tuple[bytes, Signature | None]:
+    """A transaction as wire bytes, and the signature that it will be found by.
+
+    The signer pays for it, or the ``sponsor``: then that one's signature is still missing, and None is returned for it.
+    """
+    message = Message.new_with_blockhash(instructions, sponsor or signer.pubkey(), blockhash)
+    own = signer.sign_message(bytes(message))
+    required = message.account_keys[: message.header.num_required_signatures]
+    signatures = [own if key == signer.pubkey() else Signature.default() for key in required]
+    return bytes(VersionedTransaction.populate(message, signatures)), own if sponsor is None else None
+
+
+def sign_voucher_as(signer: Signer, channel_id: Pubkey, cumulative: BaseUnits) -> SignedVoucher:
+    """A voucher over ``cumulative`` base units that never expires: only the session's own end limits it."""
+    voucher = Voucher(channel_id, cumulative)
+    return SignedVoucher(voucher, signer.pubkey(), signer.sign_message(voucher_bytes(voucher)))
 
 
 def load_keypair(path: str | os.PathLike[str]) -> Keypair:

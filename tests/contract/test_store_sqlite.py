@@ -43,12 +43,25 @@ async def test_a_damaged_record_is_refused(tmp_path: Path, record: str) -> None:
         await store.find(channel.payer, channel.session_id)
 
 
+async def test_a_file_of_the_first_version_is_read_and_taken_over(tmp_path: Path) -> None:
+    path, agent = tmp_path / "sessions.sqlite", Keypair()
+    channel = a_channel(agent)
+    await create_sqlite_channel_store(path).set(channel)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE sessions DROP COLUMN signed")
+        db.execute("PRAGMA user_version = 1")
+    store = create_sqlite_channel_store(path)
+    assert await store.find(agent.pubkey(), channel.session_id) == channel
+    await store.set(channel.opened())
+    assert await store.find(agent.pubkey(), channel.session_id) == channel.opened()
+
+
 async def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
     path, channel = tmp_path / "sessions.sqlite", a_channel(Keypair())
     store = create_sqlite_channel_store(path)
     await store.set(channel)
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     with pytest.raises(StoreError, match="another version"):
         await store.set(channel)
 

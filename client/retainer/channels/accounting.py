@@ -19,8 +19,9 @@ def check_receipt(channel: Channel, receipt: Receipt) -> None:
         raise BookError("it is about another challenge")
     if channel.offer.request.retainer and not verify_receipt(receipt, channel.offer.operator):
         raise BookError(f"operator {channel.offer.operator} did not sign it")
-    if max(receipt.spent, receipt.accepted_cumulative) > channel.most:
-        raise BookError(f"it puts the total above the deposit of {channel.deposit} base units")
+    if max(receipt.spent, receipt.accepted_cumulative) > channel.ceiling:
+        what = f"deposit of {channel.deposit}" if channel.ceiling == channel.most else f"{channel.signed} signed for"
+        raise BookError(f"it puts the total above the {what} base units")
 
 
 def enter_receipt(channel: Channel, receipt: Receipt, *, key: str, digest: bytes) -> Channel:

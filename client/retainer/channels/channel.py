@@ -1,21 +1,25 @@
 """One session as the client keeps it: the offer it was opened for, the proof that spends it, and the books."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import httpx
 from solders.pubkey import Pubkey
 
 from retainer.channels.book import Book
 from retainer.flows.offers import Offer, Scope, origin_of
-from retainer.protocol.actions import Action, CloseAction, UseAction
+from retainer.protocol.actions import Action, CloseAction, UseAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof
 from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
+from retainer.protocol.vouchers import SignedVoucher
+
+Authority: TypeAlias = SessionProof | SignedVoucher
+"""What pays requests: the payer's proof (metered mode), or the highest voucher signed so far (voucher mode)."""
 
 _USABLE: Final = frozenset({SessionState.PENDING, SessionState.ACTIVE})
 
@@ -31,12 +35,16 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class PendingTopUp:
-    """A signed top-up whose outcome is open: its ``Authorization`` text, and what tells whether it can still land."""
+    """A signed top-up whose outcome is open: its ``Authorization`` text, and what tells whether it can still land.
+
+    A sponsored one has no ``signature`` yet. It has landed when the account's deposit is ``total``.
+    """
 
     credential: str
-    signature: str
+    signature: str | None
     last_valid_block_height: int
     amount: BaseUnits
+    total: BaseUnits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +53,18 @@ class Channel:
 
     ``opening`` is the ``Authorization`` text that opened it, kept until the service has confirmed the deposit, so that
     an interrupted opening is repeated rather than paid twice; ``transaction`` likewise, where this client sends it.
-    ``top_up`` is one whose outcome is open.
+    ``creation_signature`` is unknown until a sponsored opening has landed. ``top_up`` is one whose outcome is open.
     ``receipt`` is the one with the highest total: what the operator has signed that it may settle. ``dispute`` says why
     nothing may be spent from it. ``extra`` is what a newer version has written down besides, kept for it.
     """
 
     address: Pubkey
     offer: Offer
-    proof: SessionProof
+    payer: Pubkey
+    authority: Authority
     deposit: BaseUnits
-    creation_signature: str
     created_at: int
+    creation_signature: str | None = None
     state: SessionState = SessionState.PENDING
     opening: str | None = None
     transaction: bytes | None = None
@@ -70,11 +79,6 @@ class Channel:
     def session_id(self) -> str:
         """The address in base58: the id everywhere."""
         return str(self.address)
-
-    @property
-    def payer(self) -> Pubkey:
-        """Whose deposit it is."""
-        return self.proof.payer
 
     @property
     def scope(self) -> Scope:
@@ -97,6 +101,16 @@ class Channel:
         return self.deposit - self.book.spent - len(self.book.outstanding) * self.price
 
     @property
+    def signed(self) -> int:
+        """What the payer's vouchers authorize in all, base units; 0 in metered mode, which has none."""
+        return self.authority.voucher.cumulative if isinstance(self.authority, SignedVoucher) else 0
+
+    @property
+    def ceiling(self) -> int:
+        """What the operator may settle at most, base units: what was signed, or in metered mode all of it."""
+        return self.signed if isinstance(self.authority, SignedVoucher) else self.most
+
+    @property
     def usable(self) -> bool:
         """Whether a request may be paid from it, as far as this client knows."""
         return self.state in _USABLE and self.dispute is None
@@ -105,20 +119,25 @@ class Channel:
         """Whether its proof may be shown there: only to the host that it was made for (F29)."""
         return origin_of(url) == self.scope.origin
 
-    def use_header(self) -> str:
-        """The ``Authorization`` text that pays a request: a bearer token."""
-        return self._header(UseAction(self.address, self.proof))
+    def pay_header(self) -> str:
+        """The ``Authorization`` text that pays a request: a bearer token, in voucher mode for what is signed."""
+        if isinstance(self.authority, SignedVoucher):
+            return self._header(VoucherAction(self.address, self.authority))
+        return self._header(UseAction(self.address, self.authority))
 
     def close_header(self) -> str:
         """The ``Authorization`` text that asks for settlement and refund."""
-        return self._header(CloseAction(self.address, authentication=self.proof))
+        if isinstance(self.authority, SignedVoucher):
+            return self._header(CloseAction(self.address, voucher=self.authority))
+        return self._header(CloseAction(self.address, authentication=self.authority))
 
     def _header(self, action: Action) -> str:
         return authorization_header(Credential(self.offer.challenge, action))
 
-    def opened(self) -> "Channel":
-        """The service has confirmed the deposit; a session that has gone on since stays as it is."""
-        return self._moved(SessionState.ACTIVE) if self.state is SessionState.PENDING else self
+    def opened(self, signature: str | None = None) -> "Channel":
+        """The service has confirmed the deposit, by this transaction; one that has gone on since stays as it is."""
+        state = SessionState.ACTIVE if self.state is SessionState.PENDING else self.state
+        return replace(self._moved(state), creation_signature=self.creation_signature or signature)
 
     def closing(self) -> "Channel":
         """Nothing more is spent from it."""
@@ -146,6 +165,17 @@ class Channel:
 
     def _moved(self, state: SessionState) -> "Channel":
         return replace(self, state=state, opening=None, transaction=None)
+
+    def authorized(self, sign: Callable[[BaseUnits], SignedVoucher]) -> "Channel":
+        """In voucher mode, covered for all requests noted in its books: signed anew only where what is signed does not.
+
+        What is signed and not charged, the agent's whole risk, is thus never more than the requests without an answer,
+        and one that was answered free leaves room for the next.
+        """
+        needed = min(self.book.spent + len(self.book.outstanding) * self.price, self.deposit)
+        if not isinstance(self.authority, SignedVoucher) or needed <= self.signed:
+            return self
+        return replace(self, authority=sign(BaseUnits(needed)))
 
     def with_book(self, book: Book) -> "Channel":
         """The same session after an entry in its books."""

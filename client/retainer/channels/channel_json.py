@@ -3,12 +3,14 @@
 import base64
 from typing import Final
 
+from solders.pubkey import Pubkey
+
 from retainer.channels.book import Book, Span
-from retainer.channels.channel import Channel, PendingTopUp, Settlement
+from retainer.channels.channel import Authority, Channel, PendingTopUp, Settlement
 from retainer.errors import StoreError
 from retainer.flows.offers import Offer
 from retainer.protocol import fields
-from retainer.protocol.actions import UseAction
+from retainer.protocol.actions import Action, UseAction, VoucherAction
 from retainer.protocol.constants import MAX_TRANSACTION_BYTES
 from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.encoding import Json
@@ -16,11 +18,23 @@ from retainer.protocol.errors import MessageError
 from retainer.protocol.fields import Fields
 from retainer.protocol.receipts import parse_receipt, receipt_header
 from retainer.protocol.session import SessionState
+from retainer.protocol.vouchers import SignedVoucher
 
 VERSION: Final = "1"
 _KNOWN: Final = frozenset(
     {
-        *("version", "method", "url", "credential", "deposit", "creationSignature", "createdAt", "state", "opening"),
+        *(
+            "version",
+            "method",
+            "url",
+            "credential",
+            "payer",
+            "deposit",
+            "creationSignature",
+            "createdAt",
+            "state",
+            "opening",
+        ),
         *("transaction", "topUp", "book", "receipt", "dispute", "settlement"),
     }
 )
@@ -33,7 +47,8 @@ def channel_to_json(channel: Channel) -> dict[str, Json]:
             "version": VERSION,
             "method": channel.offer.method,
             "url": channel.offer.url,
-            "credential": channel.use_header(),
+            "credential": channel.pay_header(),
+            "payer": str(channel.payer) if isinstance(channel.authority, SignedVoucher) else None,
             "deposit": str(channel.deposit),
             "creationSignature": channel.creation_signature,
             "createdAt": channel.created_at,
@@ -61,8 +76,7 @@ def channel_from_json(value: object) -> Channel:
 def _read(kept: Fields) -> Channel:
     kept.require("version", fields.exactly(VERSION))
     credential = parse_authorization(kept.require("credential", fields.filled_text))
-    if not isinstance(credential.action, UseAction):
-        raise MessageError("session.credential does not pay requests")
+    payer, authority = _authority(credential.action, kept)
     settlement, top_up = kept.inside_optional("settlement"), kept.inside_optional("topUp")
     receipt = kept.optional("receipt", fields.filled_text)
     return Channel(
@@ -73,9 +87,10 @@ def _read(kept: Fields) -> Channel:
             challenge=credential.challenge,
             request=credential.challenge.session_request(),
         ),
-        proof=credential.action.authentication,
+        payer=payer,
+        authority=authority,
         deposit=kept.require("deposit", fields.units),
-        creation_signature=kept.require("creationSignature", fields.filled_text),
+        creation_signature=kept.optional("creationSignature", fields.filled_text),
         created_at=kept.require("createdAt", fields.integer()),
         state=kept.require("state", fields.member(SessionState)),
         opening=kept.optional("opening", fields.filled_text),
@@ -89,21 +104,34 @@ def _read(kept: Fields) -> Channel:
     )
 
 
+def _authority(action: Action, kept: Fields) -> tuple[Pubkey, Authority]:
+    match action:
+        case UseAction():
+            return action.authentication.payer, action.authentication
+        case VoucherAction():
+            return kept.require("payer", fields.pubkey), action.signed
+    raise MessageError("session.credential does not pay requests")
+
+
 def _top_up_to_json(top_up: PendingTopUp) -> dict[str, Json]:
-    return {
-        "credential": top_up.credential,
-        "signature": top_up.signature,
-        "lastValidBlockHeight": str(top_up.last_valid_block_height),
-        "amount": str(top_up.amount),
-    }
+    return fields.present(
+        {
+            "credential": top_up.credential,
+            "signature": top_up.signature,
+            "lastValidBlockHeight": str(top_up.last_valid_block_height),
+            "amount": str(top_up.amount),
+            "total": str(top_up.total),
+        }
+    )
 
 
 def _read_top_up(top_up: Fields) -> PendingTopUp:
     return PendingTopUp(
         credential=top_up.require("credential", fields.filled_text),
-        signature=top_up.require("signature", fields.filled_text),
+        signature=top_up.optional("signature", fields.filled_text),
         last_valid_block_height=top_up.require("lastValidBlockHeight", fields.units),
         amount=top_up.require("amount", fields.units),
+        total=top_up.require("total", fields.units),
     )
 
 

@@ -4,6 +4,7 @@
                                   │ 402, the session is over ──▶ REPLACE ──▶ sent paid
                                   │ 402, another offer's route ──▶ PAY ──▶ sent paid
                                   │ 409, the first try still runs ──▶ WAIT ──▶ sent paid
+                                  │ 402, its voucher came too late ──▶ OUTBID ──▶ sent paid
                                   └ anything else ──▶ DELIVER, and the caller sees the refusal
 
 Every arrow back costs one of a fixed number of tries, so a service that answers 402 for ever is asked only so often.
@@ -18,6 +19,8 @@ from retainer.protocol.problems import ProblemType
 
 _PAID_TRIES: Final = 3
 _WAITS: Final = 5
+# Requests at once sign ever higher vouchers, which may overtake each other on their way; soon all send the highest.
+_OUTBIDS: Final = 10
 # After these the session can never pay again. A depleted one is not among them: whether to fund another one is the
 # caller's decision, not a detail of a retry.
 _OVER: Final = frozenset(
@@ -37,6 +40,7 @@ class Next(Enum):
     PAY = "take or open the session that fits the challenge, and send again"
     REPLACE = "forget the session, open another one, and send again"
     WAIT = "send the same again after a pause"
+    OUTBID = "send the same again with the newest voucher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,16 @@ class Reply:
     ``challenged``   it carries a session challenge, and comes from the host that was asked: money shown to another
                      host than the caller named is lost (F29).
     ``same_scope``   the challenge is for what the session at hand pays.
+    ``outbid``       the voucher was refused, and a later one has been signed meanwhile.
+    ``overdrawn``    the service says that it holds a higher voucher than was ever signed here.
     """
 
     status: int
     problem: ProblemType | None = None
     challenged: bool = False
     same_scope: bool = True
+    outbid: bool = False
+    overdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +70,22 @@ class Exchange:
     pinned: bool = False
     tries_left: int = _PAID_TRIES
     waits_left: int = _WAITS
+    outbids_left: int = _OUTBIDS
     may_replace: bool = True
 
 
 def decide(exchange: Exchange, reply: Reply) -> tuple[Exchange, Next]:
-    """The next step after ``reply``; terminates after at most ``_PAID_TRIES`` + ``_WAITS`` steps."""
+    """The next step after ``reply``; terminates after at most ``_PAID_TRIES`` + ``_WAITS`` + ``_OUTBIDS`` steps."""
     if reply.status == HTTPStatus.CONFLICT and reply.problem is ProblemType.REQUEST_IN_FLIGHT and exchange.waits_left:
         return replace(exchange, waits_left=exchange.waits_left - 1), Next.WAIT
+    if reply.status == HTTPStatus.PAYMENT_REQUIRED and reply.outbid and exchange.outbids_left:
+        return replace(exchange, outbids_left=exchange.outbids_left - 1), Next.OUTBID
     if reply.status != HTTPStatus.PAYMENT_REQUIRED or not reply.challenged or not exchange.tries_left:
         return exchange, Next.DELIVER
     again = replace(exchange, paid=True, tries_left=exchange.tries_left - 1)
     if not exchange.paid or not (reply.same_scope or exchange.pinned):
         return again, Next.PAY
-    if not exchange.pinned and reply.problem in _OVER and exchange.may_replace:
+    over = reply.problem in _OVER or reply.overdrawn
+    if not exchange.pinned and over and exchange.may_replace:
         return replace(again, may_replace=False), Next.REPLACE
     return exchange, Next.DELIVER

@@ -11,6 +11,7 @@ from retainer.protocol.challenges import Challenge, parse_challenge_headers
 from retainer.protocol.constants import HEADER_CHALLENGE, INTENT, METHOD
 from retainer.protocol.errors import MessageError
 from retainer.protocol.offers import SessionRequest
+from retainer.protocol.session import VoucherSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,29 @@ class Offer:
     @property
     def operator(self) -> Pubkey:
         """Who meters and submits; the payee where the offer has no terms."""
-        return self.request.operator or self.request.recipient
+        terms = self.request.retainer
+        return self.request.operator or (terms.operator if terms else self.request.recipient)
+
+    @property
+    def takes_vouchers(self) -> bool:
+        """Whether the agent authorizes each amount itself (voucher mode)."""
+        return self.request.voucher_signer is VoucherSigner.CLIENT
+
+    @property
+    def sponsor(self) -> Pubkey | None:
+        """Who offers to pay fees and rent of a deposit."""
+        return self.request.fee_payer_key if self.request.fee_payer else None
+
+    def agrees_with(self, other: "Offer") -> bool:
+        """Whether a session opened for the one is what the other asks for: same price, terms, operator and mode."""
+        return self.commitments == other.commitments
+
+    @property
+    def commitments(self) -> tuple[object, ...]:
+        """What a session is bound to once it is opened: scope, price, SLA terms, operator and mode."""
+        request = self.request
+        sla_hash = request.retainer.sla_hash if request.retainer else None
+        return self.scope, request.amount, sla_hash, self.operator, request.voucher_signer
 
     @property
     def expires_at(self) -> int:

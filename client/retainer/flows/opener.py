@@ -1,5 +1,6 @@
 """Opening sessions: check, sign, hand over, and take an interrupted opening up again instead of paying twice."""
 
+import contextlib
 import secrets
 from enum import StrEnum
 from http import HTTPStatus
@@ -8,7 +9,7 @@ from typing import Final
 import httpx
 
 from retainer.chain.confirm import ConfirmationOutcome, confirm
-from retainer.chain.errors import SendOutcomeUnknownError, TransactionRefusedError
+from retainer.chain.errors import ChainUnavailableError, SendOutcomeUnknownError, TransactionRefusedError
 from retainer.chain.sessions import session_account
 from retainer.channels.accounting import check_receipt
 from retainer.channels.book import BookError
@@ -64,7 +65,10 @@ class Opener:
         """
         setup = self._setup
         now = setup.now()
-        require_trusted(offer, payer=setup.payer, pins=setup.pins, caps=setup.caps, now=now)
+        voucher_signer = setup.signer_for(offer.scope)
+        require_trusted(
+            offer, payer=setup.payer, voucher_key=voucher_signer.pubkey(), pins=setup.pins, caps=setup.caps, now=now
+        )
         facts = await read_facts(setup.chain, offer.request.currency, setup.payer)
         require_on_chain(offer, facts, setup.caps)
         deposit = self._deposit(offer, amount, facts)
@@ -74,6 +78,7 @@ class Opener:
         channel = build_opening(
             offer,
             setup.signer,
+            voucher_signer=voucher_signer,
             deposit=deposit,
             salt=secrets.randbits(_SALT_BITS),
             token_program=facts.token_program,
@@ -92,7 +97,7 @@ class Opener:
         response = await ask_until(
             self._setup,
             channel.offer,
-            channel.opening or channel.use_header(),
+            channel.opening or channel.pay_header(),
             undecided=is_undecided,
             seconds=_CONFIRMATION_SECONDS,
         )
@@ -114,7 +119,15 @@ class Opener:
             reason = f"the receipt for opening session {channel.session_id} cannot be right: {error}"
             await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
             raise ReceiptError(f"{reason}; nothing is spent from it", channel.session_id, response) from None
-        return await self._setup.update(channel.session_id, Channel.opened)
+        signature = channel.creation_signature or await self._landed_as(channel)
+        return await self._setup.update(channel.session_id, lambda kept: kept.opened(signature))
+
+    async def _landed_as(self, channel: Channel) -> str | None:
+        """The transaction that opened the session: the first that names its address. A sponsor has signed it last."""
+        with contextlib.suppress(ChainUnavailableError):
+            found = await self._setup.chain.signatures_for(channel.address)
+            return found[-1] if found else None
+        return None
 
     async def _refused(self, channel: Channel, response: httpx.Response) -> Channel:
         setup, problem = self._setup, problem_of(response)
@@ -145,7 +158,7 @@ class Opener:
         setup = self._setup
         try:
             await setup.chain.send(transaction)
-            outcome = await confirm(setup.chain, channel.creation_signature, clock=setup.timer)
+            outcome = await confirm(setup.chain, channel.creation_signature or "", clock=setup.timer)
             refusal = f"it failed on chain, transaction {channel.creation_signature}"
         except SendOutcomeUnknownError:
             return  # the service looks for the signature, and this client sends again when asked again

@@ -12,13 +12,14 @@ from retainer.protocol.constants import MAX_TRANSACTION_BYTES
 from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
 from retainer.protocol.pda import derive_ata, derive_session
-from retainer.wallet import Signer, sign_transaction
+from retainer.wallet import Signer, sign_transaction, sign_voucher_as
 
 
 def build_opening(
     offer: Offer,
     signer: Signer,
     *,
+    voucher_signer: Signer | None = None,
     deposit: BaseUnits,
     salt: int,
     token_program: Pubkey,
@@ -27,18 +28,23 @@ def build_opening(
 ) -> Channel:
     """Sign the opening of ``deposit`` base units for an offer that has passed the policy: a session that is PENDING.
 
+    In voucher mode ``voucher_signer``, else the payer, signs its vouchers, the first one over nothing. A sponsor's
+    signature is left for the service to add.
+
     ``salt`` (u64) tells sessions apart that open in the same slot. With ``self_sent`` the credential names the
     transaction's signature instead of carrying it, for a caller that sends it to the chain itself.
     """
     request, payer = offer.request, signer.pubkey()
     if request.recent_blockhash is None or request.recent_slot is None or request.grace_period_seconds is None:
         raise OfferError("the challenge has no blockhash, slot and grace period to open a session with")
+    authorizer = (voucher_signer or signer) if offer.takes_vouchers else None
+    sponsor = None if self_sent else offer.sponsor
     stock = OpenParams(
         payer=payer,
-        rent_payer=payer,
+        rent_payer=sponsor or payer,
         payee=request.recipient,
         mint=request.currency,
-        authorized_signer=offer.operator,
+        authorized_signer=offer.operator if authorizer is None else authorizer.pubkey(),
         salt=salt,
         deposit=deposit,
         grace_period=request.grace_period_seconds,
@@ -52,10 +58,10 @@ def build_opening(
         if request.retainer
         else open_session(stock, request.channel_program)
     )
-    transaction, signature = sign_transaction(signer, [instruction], request.recent_blockhash)
+    transaction, signature = sign_transaction(signer, [instruction], request.recent_blockhash, sponsor=sponsor)
     if len(transaction) > MAX_TRANSACTION_BYTES:
         raise OfferError(f"the opening needs {len(transaction)} bytes; a transaction has {MAX_TRANSACTION_BYTES}")
-    proof = _prove(offer, address, signer)
+    proof = _prove(offer, address, signer) if authorizer is None else None
     action = OpenAction(
         channel_id=address,
         payer=payer,
@@ -73,9 +79,10 @@ def build_opening(
     return Channel(
         address=address,
         offer=offer,
-        proof=proof,
+        payer=payer,
+        authority=proof or sign_voucher_as(authorizer or signer, address, BaseUnits(0)),
         deposit=deposit,
-        creation_signature=str(signature),
+        creation_signature=None if signature is None else str(signature),
         created_at=now,
         opening=authorization_header(Credential(offer.challenge, action)),
         transaction=transaction if self_sent else None,

@@ -64,24 +64,29 @@ class Payments:
         """A session for one of the offers: one that is open, else a new one for the first that may be paid."""
         for offer in offers:
             async with self._alone(offer.scope):
-                channel = await self._setup.store.get(self._setup.payer, offer.scope)
+                channel = await self._agreeing(offer)
                 if channel is not None:
                     return self.remember(await self._live(channel))
         offer = self.acceptable(offers)
         # Requests that meet the same challenge at once wait here, and all but the first find the session open.
         async with self._alone(offer.scope):
-            channel = await self._setup.store.get(self._setup.payer, offer.scope)
+            channel = await self._agreeing(offer)
             opened = await (self._opener.open(offer, None) if channel is None else self._live(channel))
             return self.remember(opened)
 
-    async def replacing(self, stale: Channel, offers: list[Offer], *, unknown: bool) -> Channel:
+    async def _agreeing(self, offer: Offer) -> Channel | None:
+        """The session that pays for the offer's scope, if it was opened on just the terms that are asked for now."""
+        channel = await self._setup.store.get(self._setup.payer, offer.scope)
+        return channel if channel is not None and channel.offer.agrees_with(offer) else None
+
+    async def replacing(self, stale: Channel, offers: list[Offer], *, dispute: str | None) -> Channel:
         """Retire a session that can never pay again, and return the one that pays instead.
 
-        One that is ``unknown`` to its own service will not be settled by it either: that is worth a dispute.
+        ``dispute`` says why its own service will not settle it as this client has it, where that is so.
         """
-        reason = "the service does not know it any more; get its deposit back with request_close and withdraw"
         await self._setup.update(
-            stale.session_id, lambda kept: kept.disputed(reason) if unknown else kept.closing() if kept.usable else kept
+            stale.session_id,
+            lambda kept: kept.disputed(dispute) if dispute else kept.closing() if kept.usable else kept,
         )
         return await self.fitting(offers)
 
@@ -122,16 +127,25 @@ class Payments:
         below = in_base_units(policy.below, channel.offer.request.decimals)
         return channel.state is SessionState.ACTIVE and channel.free < max(below, channel.price)
 
-    async def sent(self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None) -> str:
-        """Note a request before it leaves, under ``lost`` while that is unanswered, else ``key``; returns which."""
+    async def sent(
+        self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None
+    ) -> tuple[Channel, str]:
+        """Note a request before it leaves, under ``lost`` while that is unanswered, else ``key``; returns which.
+
+        The session comes back with what pays the request: a voucher is signed and kept in the same write.
+        """
         digest = _digest(request).hex()
 
         def note(kept: Channel) -> Channel:
             chosen = lost if lost is not None and lost in kept.book.outstanding else key
-            return kept.with_book(kept.book.sent(chosen, digest))
+            return self._setup.authorized(kept.with_book(kept.book.sent(chosen, digest)))
 
-        noted = (await self._setup.update(channel.session_id, note)).book.outstanding
-        return lost if lost is not None and key not in noted else key
+        noted = await self._setup.update(channel.session_id, note)
+        return noted, lost if lost is not None and key not in noted.book.outstanding else key
+
+    async def outbid(self, channel: Channel) -> bool:
+        """Whether a later voucher than this one has been signed: the service may have seen that one first."""
+        return (await self._setup.channel(channel.session_id)).signed > channel.signed
 
     async def answered(self, channel: Channel, key: str, response: httpx.Response) -> Receipt | None:
         """Enter what an answer says about money, and return its receipt.
@@ -187,7 +201,10 @@ class Payments:
         for offer in offers:
             try:
                 setup = self._setup
-                require_trusted(offer, payer=setup.payer, pins=setup.pins, caps=setup.caps, now=setup.now())
+                key = setup.signer_for(offer.scope).pubkey()
+                require_trusted(
+                    offer, payer=setup.payer, voucher_key=key, pins=setup.pins, caps=setup.caps, now=setup.now()
+                )
             except ClientError as refusal:
                 refusals.append(refusal)
             else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import httpx
 from solders.pubkey import Pubkey
@@ -9,18 +10,25 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain
 from retainer.chain.confirm import Timer
 from retainer.channels.channel import Channel
+from retainer.errors import SessionError
+from retainer.flows.offers import Scope
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.vouchers import SignedVoucher
 from retainer.stores.base import ChannelStore, unknown
 from retainer.trust.caps import Amount, Deposited, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
-from retainer.wallet import Signer
+from retainer.wallet import Signer, sign_voucher_as
+
+VoucherSigners: TypeAlias = Callable[[Scope, Channel | None], Signer]
+"""Picks the key for what a session pays: the session is None where one is about to be opened for that key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """``now`` is Unix seconds.
 
-    ``deposit`` is what a session gets that opens by itself, ``topping_up`` when it gets more;
-    ``deposits`` what this client has signed so far.
+    ``voucher_signer`` signs vouchers, ``signer`` where it is None. ``deposit`` is what a session gets that opens by
+    itself, ``topping_up`` when it gets more; ``deposits`` what this client has signed so far.
     """
 
     signer: Signer
@@ -31,6 +39,7 @@ class Setup:
     store: ChannelStore
     now: Callable[[], int]
     timer: Timer
+    voucher_signer: Signer | VoucherSigners | None = None
     deposit: Amount | None = None
     topping_up: TopUpPolicy | None = None
     deposits: list[Deposited] = field(default_factory=list)
@@ -39,6 +48,29 @@ class Setup:
     def payer(self) -> Pubkey:
         """Whose sessions these are."""
         return self.signer.pubkey()
+
+    def signer_for(self, scope: Scope, channel: Channel | None = None) -> Signer:
+        """Whose vouchers pay for ``scope``."""
+        chosen = self.voucher_signer
+        if chosen is None:
+            return self.signer
+        return chosen(scope, channel) if callable(chosen) else chosen
+
+    def authorized(self, channel: Channel) -> Channel:
+        """The session with a voucher that covers the requests noted in it; SessionError for a key that is not its."""
+
+        def sign(cumulative: BaseUnits) -> SignedVoucher:
+            signer = self.signer_for(channel.scope, channel)
+            signed = sign_voucher_as(signer, channel.address, cumulative)
+            if isinstance(channel.authority, SignedVoucher) and signed.signer != channel.authority.signer:
+                raise SessionError(
+                    f"session {channel.session_id} is paid by vouchers of {channel.authority.signer}, and the voucher "
+                    f"signer is {signed.signer}: give the one that it was opened with",
+                    channel.session_id,
+                )
+            return signed
+
+        return channel.authorized(sign)
 
     async def channel(self, session_id: str) -> Channel:
         """A session of this client; UnknownSessionError when it has none of this id."""

@@ -1,8 +1,10 @@
 """Adding to a session's deposit: check, sign, keep, hand over, and believe only the chain about what came of it."""
 
+import contextlib
 from typing import Final
 
 import httpx
+from solders.hash import Hash
 
 from retainer.chain.base import Commitment
 from retainer.chain.confirm import ConfirmationOutcome, confirm, look_up
@@ -36,6 +38,7 @@ class Topper:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
+        self._signed_under: Hash | None = None
 
     async def top_up(self, session_id: str, amount: Amount) -> Channel:
         """Add ``amount`` and return the session with its greater deposit.
@@ -78,16 +81,21 @@ class Topper:
             token_program=facts.token_program,
             program_id=channel.offer.request.channel_program,
         )
+        sponsor = channel.offer.sponsor
         latest = await setup.chain.latest_blockhash()
-        transaction, signature = sign_transaction(setup.signer, [instruction], latest.blockhash)
+        transaction, signature = sign_transaction(setup.signer, [instruction], latest.blockhash, sponsor=sponsor)
         # Two equal top-ups under one blockhash are one transaction, which adds once.
-        while await setup.chain.signature_status(str(signature)) is not None:
+        while latest.blockhash == self._signed_under or (
+            signature is not None and await setup.chain.signature_status(str(signature)) is not None
+        ):
             await setup.timer.sleep(_SLOT_SECONDS)
             latest = await setup.chain.latest_blockhash()
-            transaction, signature = sign_transaction(setup.signer, [instruction], latest.blockhash)
+            transaction, signature = sign_transaction(setup.signer, [instruction], latest.blockhash, sponsor=sponsor)
+        self._signed_under = latest.blockhash
         action = TopUpAction(channel.address, added, transaction)
         credential = authorization_header(Credential(channel.offer.challenge, action))
-        pending = PendingTopUp(credential, str(signature), latest.last_valid_block_height, added)
+        known = None if signature is None else str(signature)
+        pending = PendingTopUp(credential, known, latest.last_valid_block_height, added, total)
         # Kept before it leaves, and only where no other worker has one under way.
         kept = await setup.update(session_id, lambda newest: newest.topping_up(newest.top_up or pending))
         if kept.top_up == pending:
@@ -100,7 +108,7 @@ class Topper:
             setup, channel.offer, pending.credential, undecided=is_undecided, seconds=_CONFIRMATION_SECONDS
         )
         accepted = response is not None and response.is_success
-        outcome = await self._outcome(pending, wait=accepted)
+        outcome = await self._outcome(channel, pending, wait=accepted)
         if outcome in (ConfirmationOutcome.FAILED, ConfirmationOutcome.EXPIRED):
             await setup.update(session_id, lambda kept: kept.topping_up(None))
             said = "" if response is None else f": {words_of(response)}"
@@ -125,15 +133,34 @@ class Topper:
         await self._require_receipt(topped, response)
         return topped
 
-    async def _outcome(self, pending: PendingTopUp, *, wait: bool) -> ConfirmationOutcome:
+    async def _outcome(self, channel: Channel, pending: PendingTopUp, *, wait: bool) -> ConfirmationOutcome:
         """What the caller's own node says; a service that accepts may be ahead of it, so then this waits."""
         chain, last = self._setup.chain, pending.last_valid_block_height
+        if pending.signature is None:
+            return await self._outcome_by_total(channel, pending, wait=wait)
         if wait:
             return await confirm(chain, pending.signature, last_valid_block_height=last, clock=self._setup.timer)
         try:
             return await look_up(chain, pending.signature, Commitment.CONFIRMED, last)
         except ChainUnavailableError:
             return ConfirmationOutcome.UNKNOWN
+
+    async def _outcome_by_total(self, channel: Channel, pending: PendingTopUp, *, wait: bool) -> ConfirmationOutcome:
+        """The same for a sponsored one, by the account: only its payer adds to a deposit, and one top-up at a time."""
+        timer = self._setup.timer
+        give_up_at = timer.monotonic() + (_CONFIRMATION_SECONDS if wait else 0)
+        while True:
+            with contextlib.suppress(ChainUnavailableError):
+                # The height is read first: a top-up landing between the two reads is then still seen.
+                height = await self._setup.chain.block_height(commitment=Commitment.FINALIZED)
+                account = await self._account(channel)
+                if account is not None and account.deposit >= pending.total:
+                    return ConfirmationOutcome.LANDED
+                if height > pending.last_valid_block_height:
+                    return ConfirmationOutcome.EXPIRED
+            if timer.monotonic() >= give_up_at:
+                return ConfirmationOutcome.UNKNOWN
+            await timer.sleep(_SLOT_SECONDS)
 
     async def _require_receipt(self, channel: Channel, response: httpx.Response) -> None:
         try:

@@ -65,9 +65,9 @@ def entry_key(payer: Pubkey, scope: Scope) -> str:
     return hashlib.sha256(parts).hexdigest()
 
 
-def figures(channel: Channel) -> tuple[int, int, int]:
-    """Deposit, spent and charged in base units: what never goes down."""
-    return channel.deposit, channel.book.spent, channel.book.charged
+def figures(channel: Channel) -> tuple[int, int, int, int]:
+    """Deposit, spent, charged and signed in base units: what never goes down."""
+    return channel.deposit, channel.book.spent, channel.book.charged, channel.signed
 
 
 def require_growing(kept: Channel, new: Channel) -> None:

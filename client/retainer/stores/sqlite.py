@@ -23,7 +23,7 @@ from retainer.stores.records import channel_from_text, channel_to_text
 T = TypeVar("T")
 
 _PRIVATE: Final = 0o600
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LOCK_SECONDS: Final = 30.0
 # Amounts are u64, and SQLite's integers i64: as text of one width they compare as numbers do.
 _SCHEMA: Final = """
@@ -36,18 +36,22 @@ CREATE TABLE IF NOT EXISTS sessions (
     deposit TEXT NOT NULL,
     spent TEXT NOT NULL,
     charged TEXT NOT NULL,
+    signed TEXT NOT NULL,
     record TEXT NOT NULL,
     UNIQUE (payer, session_id)
 ) STRICT
 """
+# The first form knew no vouchers.
+_FROM_VERSION_1: Final = "ALTER TABLE sessions ADD COLUMN signed TEXT NOT NULL DEFAULT '00000000000000000000'"
 # The guard stands in the write itself: whoever writes, no figure goes down.
 _WRITE: Final = """
-INSERT INTO sessions (payer, session_id, entry_key, usable, deposit, spent, charged, record)
-VALUES (:payer, :session_id, :entry_key, :usable, :deposit, :spent, :charged, :record)
+INSERT INTO sessions (payer, session_id, entry_key, usable, deposit, spent, charged, signed, record)
+VALUES (:payer, :session_id, :entry_key, :usable, :deposit, :spent, :charged, :signed, :record)
 ON CONFLICT (payer, session_id) DO UPDATE
 SET usable = excluded.usable, deposit = excluded.deposit, spent = excluded.spent, charged = excluded.charged,
-    record = excluded.record
+    signed = excluded.signed, record = excluded.record
 WHERE excluded.deposit >= deposit AND excluded.spent >= spent AND excluded.charged >= charged
+    AND excluded.signed >= signed
 """
 _FIND: Final = "SELECT session_id, record FROM sessions WHERE payer = ? AND session_id = ?"
 _GET: Final = """
@@ -121,11 +125,16 @@ class SqliteChannelStore:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            db.execute(_SCHEMA)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
-        elif version != _VERSION:
-            raise StoreError(f"{self._path} was written by another version of retainer (its form is {version})")
+        if version == _VERSION:
+            return
+        with _transaction(db):
+            # Again under the lock: another process may have made the file meanwhile.
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version not in (0, 1, _VERSION):
+                raise StoreError(f"{self._path} was written by another version of retainer (its form is {version})")
+            if version != _VERSION:
+                db.execute(_FROM_VERSION_1 if version else _SCHEMA)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 @contextmanager
@@ -141,7 +150,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _write(db: sqlite3.Connection, channel: Channel) -> None:
-    deposit, spent, charged = (f"{figure:020d}" for figure in figures(channel))
+    deposit, spent, charged, signed = (f"{figure:020d}" for figure in figures(channel))
     row = {
         "payer": str(channel.payer),
         "session_id": channel.session_id,
@@ -150,6 +159,7 @@ def _write(db: sqlite3.Connection, channel: Channel) -> None:
         "deposit": deposit,
         "spent": spent,
         "charged": charged,
+        "signed": signed,
         "record": channel_to_text(channel),
     }
     if db.execute(_WRITE, row).rowcount != 1:

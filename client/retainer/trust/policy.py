@@ -18,7 +18,6 @@ from retainer.protocol.constants import (
     TOKEN_PROGRAM_ID,
     Network,
 )
-from retainer.protocol.session import VoucherSigner
 from retainer.protocol.tokens import token_symbol
 from retainer.trust.caps import SpendingCaps
 from retainer.trust.pins import Pins
@@ -38,16 +37,18 @@ class ChainFacts:
     balance: BaseUnits
 
 
-def require_trusted(offer: Offer, *, payer: Pubkey, pins: Pins, caps: SpendingCaps, now: int) -> None:
+def require_trusted(
+    offer: Offer, *, payer: Pubkey, voucher_key: Pubkey, pins: Pins, caps: SpendingCaps, now: int
+) -> None:
     """What can be judged without a chain: PinError, CapError or OfferError where the offer must not be paid.
 
-    ``now`` in Unix seconds.
+    ``voucher_key`` would sign the vouchers; ``now`` in Unix seconds.
     """
     request = offer.request
     _require_private(offer.url)
     pins.require(request.network, request.channel_program)
     _require_token(request.currency, request.network, caps)
-    _require_payable(offer, payer)
+    _require_payable(offer, payer, voucher_key)
     caps.require_times(request.grace_period_seconds or 0, offer.expires_at - now if offer.expires_at else 0)
     if offer.expires_at and offer.expires_at <= now:
         raise OfferError("the offer's sessions have expired already; ask the service for a new offer")
@@ -121,15 +122,21 @@ def _require_token(mint: Pubkey, network: Network, caps: SpendingCaps) -> None:
         )
 
 
-def _require_payable(offer: Offer, payer: Pubkey) -> None:
-    request = offer.request
-    if request.voucher_signer is not VoucherSigner.OPERATOR:
-        raise OfferError("the service asks for vouchers signed by the agent; this version pays metered offers only")
-    if request.fee_payer:
-        raise OfferError("the service wants to pay the fees itself; this version pays its own fees only")
+def _require_payable(offer: Offer, payer: Pubkey, voucher_key: Pubkey) -> None:
+    request, services = offer.request, (offer.request.recipient, offer.operator)
+    if offer.takes_vouchers and voucher_key in services:
+        raise OfferError("the service names your voucher signer as payee or operator; it could authorize itself")
+    if (request.min_voucher_delta or 0) > request.amount:
+        raise OfferError(
+            f"the service wants vouchers to grow by {request.min_voucher_delta} base units where a request costs "
+            f"{request.amount}: that signs more than is asked for; nothing was signed"
+        )
+    # A sponsor signs what agents build: one that is also payee or operator would sign settlements with it.
+    if offer.sponsor in (payer, *services):
+        raise OfferError("the service's sponsor is its payee, its operator, or you; nothing was signed")
     if request.channel_id is not None:
         raise OfferError(f"the service wants session {request.channel_id} resumed, which this client does not have")
-    if payer in (request.recipient, offer.operator):
+    if payer in services:
         raise OfferError("the service names your own key as payee or operator; the program refuses such sessions")
     if not MIN_GRACE_PERIOD <= (request.grace_period_seconds or 0) <= MAX_GRACE_PERIOD:
         raise OfferError(

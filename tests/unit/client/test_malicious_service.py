@@ -72,8 +72,18 @@ LIES: dict[str, tuple[Callable[[SessionRequest], SessionRequest], type[ClientErr
     "expired already": (terms(expires_at=NOW), OfferError, "expired already"),
     "terms with another price": (terms(price=base_units(1)), OfferError, "another price or operator"),
     "terms with another operator": (terms(operator=STRANGER), OfferError, "another price or operator"),
-    "vouchers": (lambda r: replace(r, voucher_signer=VoucherSigner.CLIENT), OfferError, "vouchers signed by the agent"),
-    "sponsored fees": (lambda r: replace(r, fee_payer=True, fee_payer_key=STRANGER), OfferError, "pay the fees"),
+    "vouchers that must grow by more than a request costs": (
+        lambda r: replace(
+            r, voucher_signer=VoucherSigner.CLIENT, operator=None, min_voucher_delta=base_units(r.amount + 1)
+        ),
+        OfferError,
+        "signs more than is asked for",
+    ),
+    "a sponsor that is the payee": (
+        lambda r: replace(r, fee_payer=True, fee_payer_key=r.recipient),
+        OfferError,
+        "sponsor is its payee",
+    ),
 }
 
 

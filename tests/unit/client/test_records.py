@@ -22,6 +22,7 @@ from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.transactions import inspect_open
 from retainer.stores import entry_key
+from retainer.wallet import sign_voucher_as
 from tests.unit.client.conftest import Stage
 from tests.unit.client.service import NOW, URL
 
@@ -66,11 +67,14 @@ async def test_sessions_survive_being_written_and_read(stage: Stage) -> None:
         channel.opened(),
         book=channel.book.sent("lost").sent("key").totalled("key", base_units(8), 8),
         dispute="it lied",
-        top_up=PendingTopUp("Payment abc", "5" * 64, 2**53 + 1, base_units(2**64 - 1)),
+        top_up=PendingTopUp("Payment abc", "5" * 64, 2**53 + 1, base_units(2**64 - 2), base_units(2**64 - 1)),
         settlement=Settlement("5" * 64, base_units(8), base_units(999_992)),
         receipt=await last_receipt(stage),
     )
-    for kept in (channel, used):
+    voucher = sign_voucher_as(Keypair.from_seed(b"v" * 32), channel.address, base_units(2**64 - 1))
+    unsigned = PendingTopUp("Payment abc", None, 1, base_units(1), base_units(2))
+    sponsored = replace(channel, authority=voucher, creation_signature=None, top_up=unsigned)
+    for kept in (channel, used, sponsored):
         assert channel_from_json(json.loads(json.dumps(channel_to_json(kept)))) == kept
 
 

@@ -23,7 +23,7 @@ from retainer.channels.channel import Channel
 from retainer.flows.answers import problem_of
 from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opening import build_opening
-from retainer.protocol.actions import OpenAction, UseAction
+from retainer.protocol.actions import OpenAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import sign_proof
 from retainer.protocol.challenges import Challenge, issue_challenge
@@ -92,8 +92,7 @@ class Teller:
 
     async def use(self, channel: Channel) -> ProblemType | None:
         """What the provider says to a request on that session."""
-        credential = Credential(channel.offer.challenge, UseAction(channel.address, channel.proof))
-        return _answer(await self.http.get(self.stood.url, headers={"Authorization": authorization_header(credential)}))
+        return _answer(await self.http.get(self.stood.url, headers={"Authorization": channel.pay_header()}))
 
     async def land(self, channel: Channel) -> None:
         """Send a transaction past the node's own checks, so that even a failing one lands."""
@@ -103,7 +102,7 @@ class Teller:
         answer = (await self.http.post(self.stood.rpc_url, json=call)).json()
         if "error" in answer:
             raise RuntimeError(answer["error"])
-        await confirm(self.stood.chain, channel.creation_signature)
+        await confirm(self.stood.chain, channel.creation_signature or "")
 
 
 async def run(report: Report) -> None:

@@ -177,7 +177,7 @@ async def _originals(stood: Stage, http: httpx.AsyncClient, channel: Channel, re
         challenge=challenge_header(offer.challenge),
         receipt=receipt,
         credentials=(
-            channel.use_header(),
+            channel.pay_header(),
             opening.opening,
             authorization_header(Credential(offer.challenge, TopUpAction(channel.address, DEPOSIT, added))),
             channel.close_header(),
