@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.localnet"]
+pytest_plugins = ["tests.localnet", "tests.postgres"]
 
 # The one folder for the environment of requirements/anchorpy.txt; `scripts/test` runs it there.
 collect_ignore = [] if find_spec("anchorpy") else ["anchorpy"]

@@ -8,6 +8,7 @@ import pytest
 
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import AnswerLimits
+from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.books.stores.sqlite import SqliteLedger
 
 OpenLedger: TypeAlias = Callable[[], Awaitable[Ledger]]
@@ -15,7 +16,7 @@ OpenLedger: TypeAlias = Callable[[], Awaitable[Ledger]]
 LIMITS = AnswerLimits(answer_bytes=100, session_bytes=250)
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 async def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenLedger]:
     """Opens the same books each time, closing the one opened before: what a restart does."""
     opened: list[Ledger] = []
@@ -23,7 +24,10 @@ async def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
     async def open_() -> Ledger:
         if opened:
             await opened.pop().aclose()
-        opened.append(await SqliteLedger.open(tmp_path / "ledger.db", LIMITS))
+        if request.param == "sqlite":
+            opened.append(await SqliteLedger.open(tmp_path / "ledger.db", LIMITS))
+        else:
+            opened.append(await PostgresLedger.open(request.getfixturevalue("postgres_url"), LIMITS))
         return opened[-1]
 
     yield open_

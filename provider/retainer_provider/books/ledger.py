@@ -6,7 +6,7 @@ Times are unix seconds; amounts are base units below 2**63, which ``NewSession``
 """
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from retainer.protocol.errors import RetainerError
 from retainer.protocol.session import SessionAccount, SessionState
@@ -15,6 +15,7 @@ from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    ClaimOutcome,
     CloseBegin,
     CommitResult,
     DepositOutcome,
@@ -34,6 +35,8 @@ from retainer_provider.books.records import (
     SettlementPlan,
 )
 
+CLOSED: Final = "the ledger is closed; open it again to go on"
+
 
 class LedgerError(RetainerError):
     """The ledger could not be opened, or used as it was; the text says what to do."""
@@ -43,8 +46,15 @@ class LedgerUnavailableError(LedgerError):
     """The ledger takes no more money: it is closed, or its disk failed. Restart after looking at the disk."""
 
 
+class LedgerInterruptedError(LedgerUnavailableError):
+    """The ledger did not answer this time: nothing is known about the call, and it may be made again."""
+
+
 class Ledger(Protocol):
-    """Durable books of one service. Any method may raise LedgerUnavailableError."""
+    """Durable books of one service. Any method may raise LedgerUnavailableError.
+
+    Several processes may share one ledger: every outcome is then about what all of them did.
+    """
 
     async def admit(self, new: NewSession) -> AdmitResult:
         """Write down a session that is about to be opened, as PENDING. An id once known stays known (F01)."""
@@ -117,6 +127,10 @@ class Ledger(Protocol):
         """Ids of the CLOSING sessions, which all need settling, earliest deadline first (F16)."""
         ...
 
+    async def claim_settlement(self, session_id: str) -> ClaimOutcome:
+        """Take a CLOSING session's settlement for this process, which keeps it for as long as it lives (F14)."""
+        ...
+
     async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
         """Store what ``close`` will say, once: CLOSING and drained only. An unsigned plan is replaced."""
         ...
@@ -124,7 +138,10 @@ class Ledger(Protocol):
     async def store_signed(
         self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int
     ) -> SignedOutcome:
-        """Keep the signed transaction before it is sent (F13); replaces one that is known to be dead."""
+        """Keep the signed transaction before it is sent (F13); replaces one that is known to be dead.
+
+        NO_PLAN, also when another process has claimed the settlement, means that it must not be sent.
+        """
         ...
 
     async def settlement(self, session_id: str) -> Settlement | None:

@@ -109,6 +109,13 @@ class DepositOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ClaimOutcome(StrEnum):
+    """Of taking a session's settlement for one process."""
+
+    CLAIMED = "claimed"
+    ELSEWHERE = "elsewhere"  # another process that lives is at it
+
+
 class PlanOutcome(StrEnum):
     """Of fixing what the settlement says."""
 

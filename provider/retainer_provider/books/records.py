@@ -17,6 +17,9 @@ LEDGER_MAX = 2**63 - 1
 """Largest amount that every SQL database's integer holds; a deposit above it is refused at the door."""
 
 
+PAYER_ASKED = "the payer asked for it on chain"
+"""Closing reason of a session whose payer sent ``request_close``."""
+
 NOTHING = BaseUnits(0)
 
 
@@ -179,7 +182,10 @@ class ReserveRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A price held for one running request. It lives as long as the process: a crash releases it."""
+    """A price held for one running request. It lives as long as the process: a crash releases it.
+
+    Where several processes share the books, ``epoch`` is the turn of the one that holds it, and fences off the others.
+    """
 
     id: int
     session_id: str
@@ -187,6 +193,7 @@ class Reservation:
     fingerprint: bytes
     amount: BaseUnits
     units: int
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

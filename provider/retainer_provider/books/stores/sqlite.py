@@ -6,17 +6,18 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import apsw
 
 from retainer.protocol.session import SessionAccount, SessionState
 from retainer.protocol.usage import UsageEntry
-from retainer_provider.books.ledger import LedgerUnavailableError
+from retainer_provider.books.ledger import CLOSED, LedgerUnavailableError
 from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    ClaimOutcome,
     CloseBegin,
     CommitResult,
     DepositOutcome,
@@ -27,6 +28,7 @@ from retainer_provider.books.outcomes import (
     SignedOutcome,
 )
 from retainer_provider.books.records import (
+    PAYER_ASKED,
     AnswerLimits,
     Commit,
     NewSession,
@@ -39,13 +41,10 @@ from retainer_provider.books.records import (
 from retainer_provider.books.stores import sqlite_requests, sqlite_sessions, sqlite_settlements
 from retainer_provider.books.stores.sqlite_file import DatabaseFile, open_database
 from retainer_provider.books.stores.sqlite_holds import Holds
-from retainer_provider.books.stores.sqlite_writer import CLOSED, GroupWriter
+from retainer_provider.books.stores.sqlite_writer import GroupWriter
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-PAYER_ASKED: Final = "the payer asked for it on chain"
-"""Closing reason of a session whose payer sent ``request_close``."""
 
 
 class SqliteLedger:
@@ -130,6 +129,9 @@ class SqliteLedger:
 
     async def closing(self) -> Sequence[str]:
         return await self._read(sqlite_sessions.closing)
+
+    async def claim_settlement(self, session_id: str) -> ClaimOutcome:
+        return ClaimOutcome.CLAIMED  # a file has one process
 
     async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
         return await self._write(sqlite_settlements.plan_settlement, session_id, plan, now)

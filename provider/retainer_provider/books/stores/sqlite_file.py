@@ -122,7 +122,9 @@ def _configure_writer(connection: apsw.Connection) -> None:
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
-    scripts = sorted(item.name for item in files(__package__).joinpath("schema").iterdir() if item.name[:4].isdigit())
+    scripts = sorted(
+        item.name for item in files(__package__).joinpath("sqlite_schema").iterdir() if item.name[:4].isdigit()
+    )
     version = connection.pragma("user_version")
     if version > len(scripts):
         raise LedgerError(
@@ -143,4 +145,4 @@ def _check(connection: apsw.Connection, path: Path) -> None:
 
 
 def _script(name: str) -> str:
-    return files(__package__).joinpath("schema", name).read_text("utf-8")
+    return files(__package__).joinpath("sqlite_schema", name).read_text("utf-8")

@@ -7,9 +7,9 @@ from typing import Final
 import apsw
 
 from retainer.protocol.errors import AmountError
-from retainer.protocol.session import SessionState
 from retainer.protocol.usage import UsageEntry, chain_hash
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
+from retainer_provider.books.admission import barred, voucher_refusal
 from retainer_provider.books.outcomes import (
     CommitOutcome,
     CommitResult,
@@ -27,8 +27,9 @@ from retainer_provider.books.records import (
     StoredAnswer,
     ledger_amount,
 )
+from retainer_provider.books.stores.rows import SESSION_COLUMNS, session_record
 from retainer_provider.books.stores.sqlite_holds import Hold, Holds
-from retainer_provider.books.stores.sqlite_rows import SESSION_COLUMNS, first_row, session_record
+from retainer_provider.books.stores.sqlite_rows import first_row
 from retainer_provider.books.stores.sqlite_sessions import load
 from retainer_provider.books.usage import usage_entry
 
@@ -72,14 +73,6 @@ _PURGE: Final = """
     WHERE session.state = 'refunded' AND session.closed_at < ? LIMIT ?
   )"""
 
-_BARRED: Final = {
-    SessionState.PENDING: ReserveOutcome.PENDING,
-    SessionState.EXPIRED: ReserveOutcome.EXPIRED,
-    SessionState.CLOSING: ReserveOutcome.CLOSING,
-    SessionState.REFUNDED: ReserveOutcome.CLOSED,
-    SessionState.ABANDONED: ReserveOutcome.CLOSED,
-}
-
 
 def reserve(connection: apsw.Connection, holds: Holds, request: ReserveRequest) -> ReserveResult:
     """See ``Ledger.reserve``."""
@@ -91,11 +84,11 @@ def reserve(connection: apsw.Connection, holds: Holds, request: ReserveRequest) 
         if repeated is not None:
             return repeated
     amount = ledger_amount(request.amount)
-    barred = _barred(session, request.now)
-    if barred is None and request.voucher is not None:
-        barred = _accept(connection, session, request.voucher, amount)
-    if barred is not None:
-        return ReserveResult(barred, session=session)
+    refusal = barred(session, request.now)
+    if refusal is None and request.voucher is not None:
+        refusal = _accept(connection, session, request.voucher, amount)
+    if refusal is not None:
+        return ReserveResult(refusal, session=session)
     held = first_row(connection, _HOLD, {"number": session.number, "amount": amount})
     if held is None:
         return ReserveResult(ReserveOutcome.DEPLETED, session=session)
@@ -167,29 +160,20 @@ def usage(connection: apsw.Connection, session_id: str, after: int, limit: int) 
     return [UsageEntry.from_json(json.loads(str(entry))) for (entry,) in rows]
 
 
-def _barred(session: SessionRecord, now: int) -> ReserveOutcome | None:
-    barred = _BARRED.get(session.state_at(now))
-    if barred is None and session.max_free_answers is not None and session.free_answers >= session.max_free_answers:
-        return ReserveOutcome.FREE_EXHAUSTED
-    return barred
-
-
 def _accept(
     connection: apsw.Connection, session: SessionRecord, signed: SignedVoucher, amount: int
 ) -> ReserveOutcome | None:
-    """Keep a voucher that pays for ``amount`` before anything is served for it; None once it is kept.
-
-    The one that is kept already may come again, for what it still authorizes: its request may have been lost.
-    """
-    cumulative = signed.voucher.cumulative
-    if session.remaining < amount:
-        return ReserveOutcome.DEPLETED
-    if cumulative > session.deposit:
-        return ReserveOutcome.VOUCHER_HIGH
-    if signed == session.voucher:
-        return None if cumulative - session.spent >= amount else ReserveOutcome.VOUCHER_LOW
+    """Keep a voucher that pays for ``amount`` before anything is served for it; None once it is kept."""
+    refusal = voucher_refusal(session, signed, amount)
+    if refusal is not None or signed == session.voucher:
+        return refusal
     text = json.dumps(voucher_to_json(signed))
-    bindings = {"number": session.number, "cumulative": cumulative, "voucher": text, "amount": amount}
+    bindings = {
+        "number": session.number,
+        "cumulative": signed.voucher.cumulative,
+        "voucher": text,
+        "amount": amount,
+    }
     return None if first_row(connection, _ACCEPT, bindings) else ReserveOutcome.VOUCHER_LOW
 
 

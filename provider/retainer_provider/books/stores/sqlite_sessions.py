@@ -19,14 +19,9 @@ from retainer_provider.books.outcomes import (
     DepositOutcome,
 )
 from retainer_provider.books.records import NewSession, SessionRecord, ledger_amount
+from retainer_provider.books.stores.rows import NEW_FIELDS, SESSION_COLUMNS, session_bindings, session_record
 from retainer_provider.books.stores.sqlite_holds import Holds
-from retainer_provider.books.stores.sqlite_rows import (
-    NEW_FIELDS,
-    SESSION_COLUMNS,
-    first_row,
-    session_bindings,
-    session_record,
-)
+from retainer_provider.books.stores.sqlite_rows import first_row
 
 _SESSION_ID: Final = SESSION_COLUMNS.split(", ").index("session_id")
 _LOAD: Final = f"SELECT {SESSION_COLUMNS} FROM session WHERE session_id = ?"

@@ -14,11 +14,9 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from retainer_provider.books.ledger import LedgerUnavailableError
+from retainer_provider.books.ledger import CLOSED, LedgerUnavailableError
 
 T = TypeVar("T")
-
-CLOSED: Final = "the ledger is closed; open it again to go on"
 
 # Bounds how long the first of a batch waits for the last.
 _MAX_BATCH: Final = 512

@@ -1,0 +1,205 @@
+"""The ledger on PostgreSQL: any number of processes on one database, each for itself, none bound to a session."""
+
+import asyncio
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, Final, Self, TypeVar
+
+from retainer.protocol.session import SessionAccount, SessionState
+from retainer.protocol.usage import UsageEntry
+from retainer_provider.books.ledger import CLOSED
+from retainer_provider.books.outcomes import (
+    AbandonOutcome,
+    ActivateOutcome,
+    AdmitResult,
+    ClaimOutcome,
+    CloseBegin,
+    CommitResult,
+    DepositOutcome,
+    PlanOutcome,
+    RecordOutcome,
+    ReleaseOutcome,
+    ReserveResult,
+    SignedOutcome,
+)
+from retainer_provider.books.records import (
+    PAYER_ASKED,
+    AnswerLimits,
+    Commit,
+    NewSession,
+    Reservation,
+    ReserveRequest,
+    SessionRecord,
+    Settlement,
+    SettlementPlan,
+)
+from retainer_provider.books.stores import postgres_requests, postgres_sessions, postgres_settlements
+from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
+from retainer_provider.books.stores.postgres_pool import Transactions
+from retainer_provider.books.stores.postgres_turn import Turn
+
+T = TypeVar("T")
+
+_DRAIN_POLL_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25)
+
+
+class PostgresLedger:
+    """``Ledger`` in one database. Made by ``open``; used from the event loop that opened it."""
+
+    def __init__(self, transactions: Transactions, turn: Turn, limits: AnswerLimits) -> None:
+        self._books = transactions
+        self._turn = turn
+        self._limits = limits
+        self._closed = False
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    async def open(
+        cls, url: str, limits: AnswerLimits | None = None, *, lease_seconds: float = 30, connections: int = 8
+    ) -> Self:
+        """Open or create the books at a libpq URL; LedgerError says why not and what to do.
+
+        What this process holds outlives its death by ``lease_seconds`` at most.
+        """
+        await check_database(url)
+        await asyncio.to_thread(migrate, url)
+        pool = pool_of(url, connections)
+        await pool.open()
+        transactions = Transactions(pool)
+        turn = Turn(transactions, lease_seconds)
+        try:
+            await turn.begin()
+        except BaseException:
+            await transactions.aclose()
+            raise
+        return cls(transactions, turn, limits or AnswerLimits())
+
+    async def admit(self, new: NewSession) -> AdmitResult:
+        return await self._books.write(postgres_sessions.admit, new)
+
+    async def activate(
+        self, session_id: str, account: SessionAccount, signature: str | None, now: int
+    ) -> ActivateOutcome:
+        return await self._books.write(postgres_sessions.activate, session_id, account, signature, now)
+
+    async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
+        return await self._books.write(postgres_sessions.abandon, session_id, reason, now)
+
+    async def session(self, session_id: str) -> SessionRecord | None:
+        return await self._books.read(postgres_sessions.load, session_id)
+
+    async def sessions(
+        self, *, states: Collection[SessionState] | None = None, limit: int = 100, after: int = 0
+    ) -> Sequence[SessionRecord]:
+        return await self._books.read(postgres_sessions.page, states, limit, after)
+
+    async def due(self, now: int, limit: int = 100) -> Sequence[SessionRecord]:
+        return await self._books.read(postgres_sessions.due, now, limit)
+
+    async def reserve(self, request: ReserveRequest) -> ReserveResult:
+        # A crash of the server may forget a reservation, whose commit then finds nothing; a voucher it may not.
+        write = self._books.write_soon if request.voucher is None else self._books.write
+        pending = self._start(write(postgres_requests.reserve, self._turn.epoch, request))
+        try:
+            return await asyncio.shield(pending)
+        except asyncio.CancelledError:
+            # Nobody is left to commit or release what the database may still hand out.
+            pending.add_done_callback(self._release_unclaimed)
+            raise
+
+    async def commit(self, commit: Commit) -> CommitResult:
+        # To its end, though the caller be cancelled: half-way, nobody could tell whether it was charged.
+        return await asyncio.shield(self._start(self._books.write(postgres_requests.commit, self._limits, commit)))
+
+    async def release(self, reservation: Reservation) -> ReleaseOutcome:
+        return await asyncio.shield(self._start(self._books.write_soon(postgres_requests.release, reservation)))
+
+    async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
+        return await self._books.write(postgres_sessions.begin_close, session_id, reason, now)
+
+    async def drained(self, session_id: str) -> None:
+        # Polled: the last request may run in another process, or die with it.
+        pauses = iter(_DRAIN_POLL_SECONDS)
+        pause = 0.0
+        while await self._books.read(postgres_sessions.in_flight, session_id):
+            pause = next(pauses, pause)
+            await asyncio.sleep(pause)
+
+    async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
+        return await self._books.write(postgres_sessions.update_deposit, session_id, deposit, now)
+
+    async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
+        return await self._books.write(
+            postgres_sessions.mark_closing_on_chain, session_id, PAYER_ASKED, started_at, now
+        )
+
+    async def closing(self) -> Sequence[str]:
+        return await self._books.read(postgres_sessions.closing)
+
+    async def claim_settlement(self, session_id: str) -> ClaimOutcome:
+        return await self._books.write(postgres_settlements.claim_settlement, self._turn.epoch, session_id)
+
+    async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
+        return await self._books.write(postgres_settlements.plan_settlement, session_id, plan, now)
+
+    async def store_signed(
+        self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int
+    ) -> SignedOutcome:
+        return await self._books.write(
+            postgres_settlements.store_signed,
+            self._turn.epoch,
+            session_id,
+            raw=raw,
+            signature=signature,
+            height=last_valid_block_height,
+        )
+
+    async def settlement(self, session_id: str) -> Settlement | None:
+        return await self._books.read(postgres_settlements.settlement, session_id)
+
+    async def record_settled(
+        self, session_id: str, signature: str, settled: int, refunded: int, now: int
+    ) -> RecordOutcome:
+        return await self._books.write(
+            postgres_settlements.record_settled, session_id, signature, settled=settled, refunded=refunded, now=now
+        )
+
+    async def left_behind(self, limit: int = 100) -> Sequence[SessionRecord]:
+        return await self._books.read(postgres_sessions.left_behind, limit)
+
+    async def account_gone(self, session_id: str) -> None:
+        await self._books.write(postgres_sessions.account_gone, session_id)
+
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        return await self._books.read(postgres_requests.usage, session_id, after, limit)
+
+    async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
+        return await self._books.write(postgres_requests.purge_answers, closed_before, limit)
+
+    @property
+    def failure(self) -> str | None:
+        return CLOSED if self._closed else self._turn.failure
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            while self._running:
+                await asyncio.gather(*self._running, return_exceptions=True)
+            await self._turn.end()
+            await self._books.aclose()
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen here, should nobody wait any more
+
+    def _release_unclaimed(self, reserved: asyncio.Task[ReserveResult]) -> None:
+        if not reserved.cancelled() and reserved.exception() is None:
+            reservation = reserved.result().reservation
+            if reservation is not None:
+                self._start(self._books.write_soon(postgres_requests.release, reservation))

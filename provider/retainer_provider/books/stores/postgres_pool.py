@@ -1,0 +1,65 @@
+"""Transactions on a pool of connections. Whatever the database does to one, its caller hears that nothing is known."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from retainer_provider.books.ledger import CLOSED, LedgerInterruptedError, LedgerUnavailableError
+from retainer_provider.books.stores.postgres_rows import Connection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# For a free connection, of which a burst of requests shares few.
+_CONNECTION_SECONDS: Final = 60.0
+# This transaction alone is not waited for: what it wrote may be lost with a crash of the server, never changed.
+_FORGETFUL: Final = "SET LOCAL synchronous_commit = off"
+
+
+class Transactions:
+    """Runs operations, each on a connection of its own. Any of them may raise LedgerInterruptedError."""
+
+    def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
+        self._pool = pool
+
+    async def read(
+        self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One statement, outside of any transaction."""
+        async with self._connection() as connection:
+            return await operation(connection, *args, **kwargs)
+
+    async def write(
+        self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One transaction, durable when this returns; what the operation raises undoes it."""
+        async with self._connection() as connection, connection.transaction():
+            return await operation(connection, *args, **kwargs)
+
+    async def write_soon(
+        self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One transaction, which a crash of the server in the next second may undo."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(_FORGETFUL)
+            return await operation(connection, *args, **kwargs)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            async with self._pool.connection(timeout=_CONNECTION_SECONDS) as connection:
+                yield connection
+        except PoolClosed as error:
+            raise LedgerUnavailableError(CLOSED) from error
+        except (psycopg.Error, PoolTimeout) as error:
+            reason = " ".join(str(error).split())
+            raise LedgerInterruptedError(
+                f"the database did not do it ({type(error).__name__}: {reason}); look at PostgreSQL and its log"
+            ) from error

@@ -1,0 +1,1 @@
+"""The schema of the ledger on PostgreSQL, for Alembic."""

@@ -1,0 +1,1 @@
+"""Changes of the schema, in order. What has been released is never edited."""

@@ -1,0 +1,51 @@
+"""Rows of the session table as records, and back, in every store. The only place that knows how a field is written."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from solders.pubkey import Pubkey
+
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.fields import Fields
+from retainer.protocol.session import SessionState, VoucherSigner
+from retainer.protocol.vouchers import SignedVoucher, voucher_from_json
+from retainer_provider.books.records import NewSession, SessionRecord
+
+
+def _voucher(text: str | None) -> SignedVoucher | None:
+    return None if text is None else voucher_from_json(Fields(json.loads(text), "voucher"))
+
+
+# What is not written as it is: how to read it back. Written by ``str``, which base58 and decimal text are.
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **dict.fromkeys(
+        ("payer", "payee", "operator", "authorized_signer", "rent_payer", "mint", "token_program", "escrow"),
+        Pubkey.from_string,
+    ),
+    "salt": int,
+    "open_slot": int,
+    "voucher_signer": VoucherSigner,
+    "state": SessionState,
+    "voucher": _voucher,
+}
+_FIELDS: Final = tuple(name for name in SessionRecord.__dataclass_fields__ if name != "reserved")
+NEW_FIELDS: Final = tuple(NewSession.__dataclass_fields__)
+_READERS: Final = tuple((_FIELDS.index(name), read) for name, read in _READ.items())
+
+SESSION_COLUMNS: Final = ", ".join(_FIELDS)
+"""Select list for ``session_record``."""
+
+
+def session_record(row: Sequence[Any], reserved: BaseUnits, **newer: object) -> SessionRecord:
+    """The record of a row selected by SESSION_COLUMNS, with what running requests hold, and fields that are newer."""
+    values: list[Any] = list(row)
+    for index, read in _READERS:
+        values[index] = read(values[index])
+    return SessionRecord(**(dict(zip(_FIELDS, values, strict=True)) | newer), reserved=reserved)
+
+
+def session_bindings(new: NewSession) -> dict[str, Any]:
+    """A new session's fields by name, as they are written."""
+    fields = ((name, getattr(new, name)) for name in NEW_FIELDS)
+    return {name: str(value) if name in _READ else value for name, value in fields}

@@ -1,0 +1,26 @@
+"""The test run's own PostgreSQL: started by the first test that asks for it, emptied for each, gone with the run."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tools.postgres import postgres
+
+_TABLES = "process, session, reservation, usage, answer, settlement"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of the run's database."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """URL of a database that holds no books, or empty ones."""
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        if connection.execute("SELECT to_regclass('session')").fetchone() != (None,):
+            connection.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")
+    return postgres_server

@@ -1,0 +1,81 @@
+"""A PostgreSQL server of one's own: private directory, Unix socket only, durable as a real one, gone with the block."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_UNPRIVILEGED: Final = ("postgres", "nobody")
+_WAIT_SECONDS: Final = 60
+# Several services with a pool each, and a few people looking.
+_CONNECTIONS: Final = 100
+
+
+class PostgresError(Exception):
+    """The server could not be started; the text says what to do."""
+
+
+def _programs() -> Path:
+    """Where Debian (outside of PATH, by version), or else PATH, has the server's programs."""
+    versioned = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = str(versioned[-1]) if versioned else shutil.which("initdb")
+    if found is None:
+        raise PostgresError("there is no PostgreSQL server: on Debian or Ubuntu, sudo apt-get install postgresql")
+    return Path(found).resolve().parent
+
+
+def _server_user() -> pwd.struct_passwd:
+    """Who runs the server: whoever we are, but root, whom PostgreSQL refuses."""
+    if os.geteuid():
+        return pwd.getpwuid(os.geteuid())
+    for name in _UNPRIVILEGED:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise PostgresError(f"PostgreSQL refuses to run as root, and there is no user {' or '.join(_UNPRIVILEGED)}")
+
+
+def _run(user: pwd.struct_passwd, command: Sequence[str], folder: Path) -> None:
+    as_user = {} if user.pw_uid == os.geteuid() else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    with (folder / "server.log").open("ab") as log:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, **as_user
+        )
+    if done.returncode:
+        tail = (folder / "server.log").read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise PostgresError(f"{Path(command[0]).name} failed:\n{tail}")
+
+
+@contextmanager
+def postgres(*, settings: Sequence[str] = ()) -> Iterator[str]:
+    """Run a server while the block lasts; gives the URL of its empty database. ``settings`` are ``name=value``."""
+    programs, user = _programs(), _server_user()
+    # The system's temporary directory, whose paths are short enough for a Unix socket.
+    folder = Path(tempfile.mkdtemp(prefix="retainer-pg-"))
+    try:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        data = folder / "data"
+        options = ("-U", "retainer", "-A", "trust", "-E", "UTF8", "--locale=C")
+        _run(user, (str(programs / "initdb"), "-D", str(data), *options), folder)
+        given = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": str(_CONNECTIONS)}
+        given |= dict(setting.split("=", 1) for setting in settings)
+        arguments = " ".join(f"-c {name}='{value}'" for name, value in given.items())
+        control = (str(programs / "pg_ctl"), "-D", str(data), "-w", "-t", str(_WAIT_SECONDS))
+        _run(user, (*control, "-o", arguments, "start"), folder)
+        try:
+            yield f"postgresql://retainer@/postgres?host={quote(str(folder), safe='')}"
+        finally:
+            _run(user, (*control, "-m", "immediate", "stop"), folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
