@@ -38,7 +38,7 @@ TOKENS = 10_000_000
 PRICE = 8_000
 DEPOSIT = 10 * PRICE
 ADDED = 10 * PRICE
-VOUCHERS = ("routes = [", 'voucher_signer = "client"\nroutes = [')
+METERED = ('voucher_signer = "client"', 'voucher_signer = "operator"')
 SPONSORED = ("upstream = ", 'sponsor_keypair = "sponsor.json"\nupstream = ')
 
 
@@ -192,7 +192,7 @@ async def sponsor(localnet: LocalValidator, market: Market) -> Keypair:
 
 async def test_a_stock_client_lives_a_metered_session(stock: ModuleType, market: Market) -> None:
     """Opened, used, refused once, one answer lost, depleted, topped up, closed: 13 requests paid, the rest refunded."""
-    async with market.served() as http:
+    async with market.served(METERED) as http:
         await metered_life(Customer(stock, http, market.payer), market)
     assert await market.tokens() == (TOKENS - 13 * PRICE, 13 * PRICE)
 
@@ -240,10 +240,10 @@ async def metered_life(customer: Customer, market: Market) -> None:
 async def test_a_stock_client_is_sponsored(stock: ModuleType, market: Market, sponsor: Keypair) -> None:
     """Both lives again: the payer's SOL stays what it was, the sponsor pays for eight signatures."""
     before, lent = await market.lamports(market.payer.pubkey()), await market.lamports(sponsor.pubkey())
-    async with market.served(SPONSORED) as http:
+    async with market.served(SPONSORED, METERED) as http:
         await metered_life(Customer(stock, http, market.payer), market)
     assert await market.lamports(sponsor.pubkey()) == lent - 2 * 2 * 5000
-    async with market.served(VOUCHERS) as http:
+    async with market.served(METERED[::-1]) as http:
         customer = Customer(stock, http, market.payer)
         await voucher_life(customer, market)
     # The empty account of a session of vouchers holds its rent until nobody can open its address again.
@@ -255,7 +255,7 @@ async def test_a_stock_client_is_sponsored(stock: ModuleType, market: Market, sp
 
 async def test_a_stock_client_lives_a_session_of_vouchers(stock: ModuleType, market: Market) -> None:
     """The same by vouchers: 12 requests paid although 15 were authorized, since a refused one jumps the next ahead."""
-    async with market.served(VOUCHERS) as http:
+    async with market.served() as http:
         await voucher_life(Customer(stock, http, market.payer), market)
     assert await market.tokens() == (TOKENS - 12 * PRICE, 12 * PRICE)
 
