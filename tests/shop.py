@@ -56,6 +56,7 @@ def table(mint: Pubkey, **service: object) -> dict[str, Any]:
                 "minimum_deposit": "0.08",
                 "maximum_deposit": "100",
                 "grace_period": GRACE,
+                "voucher_signer": "operator",
                 "routes": ["/paid/*"],
                 "sla": {"max_latency_ms": 2000, "min_body_bytes": 1},
             }

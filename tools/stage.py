@@ -41,6 +41,7 @@ decimals = 6
 suggested_deposit = "1.0"
 minimum_deposit = "0.1"
 grace_period = 900
+voucher_signer = "operator"
 routes = ["/v1/*"]
 
 [offers.demo.sla]

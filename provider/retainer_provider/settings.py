@@ -153,7 +153,7 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     idle_timeout: IdleSeconds = 3_600
     idle_timeout_options: tuple[IdleSeconds, ...] = ()
     max_free_answers: Annotated[int, Meta(ge=0)] = 100
-    voucher_signer: VoucherSigner = VoucherSigner.OPERATOR
+    voucher_signer: VoucherSigner = VoucherSigner.CLIENT
     description: str | None = None
     sla: SlaSettings | None = None
 

@@ -5,7 +5,8 @@ Nothing of retainer's own client takes part; only the top-up's transaction, whic
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,9 @@ TOKENS = 10_000_000
 PRICE = 8_000
 DEPOSIT = 10 * PRICE
 ADDED = 10 * PRICE
-VOUCHERS = ("routes = [", 'voucher_signer = "client"\nroutes = [')
+Record = Callable[[str, object], None]
+METERED = ('voucher_signer = "client"', 'voucher_signer = "operator"')
+
 SPONSORED = ("upstream = ", 'sponsor_keypair = "sponsor.json"\nupstream = ')
 
 
@@ -148,7 +151,9 @@ class Market:
     async def served(self, *changes: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
         """The service with such changes to the settings that `init` wrote."""
         text = self.config.read_text()
-        for old, new in changes:
+        # What `scripts/evidence stock-client --sabotage` sets: a service that charges another price than expected here.
+        planted = os.environ.get("RETAINER_PLANTED_PRICE")
+        for old, new in (*changes, *([('price = "0.008"', f'price = "{planted}"')] if planted else [])):
             assert old in text
             text = text.replace(old, new)
         self.config.write_text(text)
@@ -190,11 +195,17 @@ async def sponsor(localnet: LocalValidator, market: Market) -> Keypair:
     return sponsor
 
 
-async def test_a_stock_client_lives_a_metered_session(stock: ModuleType, market: Market) -> None:
+async def test_a_stock_client_lives_a_metered_session(
+    stock: ModuleType, market: Market, record_property: Record
+) -> None:
     """Opened, used, refused once, one answer lost, depleted, topped up, closed: 13 requests paid, the rest refunded."""
-    async with market.served() as http:
+    before = await market.lamports(market.payer.pubkey())
+    async with market.served(METERED) as http:
         await metered_life(Customer(stock, http, market.payer), market)
     assert await market.tokens() == (TOKENS - 13 * PRICE, 13 * PRICE)
+    # Two transactions; all rent came back.
+    assert before - await market.lamports(market.payer.pubkey()) == 2 * 5000
+    record_property("metered, self-paid", "13 requests: 0.104 settled, 0.056 refunded; payer -10000 lamports")
 
 
 async def metered_life(customer: Customer, market: Market) -> None:
@@ -237,13 +248,15 @@ async def metered_life(customer: Customer, market: Market) -> None:
     assert await market.chain.account(customer.session) is None
 
 
-async def test_a_stock_client_is_sponsored(stock: ModuleType, market: Market, sponsor: Keypair) -> None:
+async def test_a_stock_client_is_sponsored(
+    stock: ModuleType, market: Market, sponsor: Keypair, record_property: Record
+) -> None:
     """Both lives again: the payer's SOL stays what it was, the sponsor pays for eight signatures."""
     before, lent = await market.lamports(market.payer.pubkey()), await market.lamports(sponsor.pubkey())
-    async with market.served(SPONSORED) as http:
+    async with market.served(SPONSORED, METERED) as http:
         await metered_life(Customer(stock, http, market.payer), market)
     assert await market.lamports(sponsor.pubkey()) == lent - 2 * 2 * 5000
-    async with market.served(VOUCHERS) as http:
+    async with market.served(METERED[::-1]) as http:
         customer = Customer(stock, http, market.payer)
         await voucher_life(customer, market)
     # The empty account of a session of vouchers holds its rent until nobody can open its address again.
@@ -251,13 +264,24 @@ async def test_a_stock_client_is_sponsored(stock: ModuleType, market: Market, sp
     assert await market.lamports(sponsor.pubkey()) == lent - 4 * 2 * 5000 - rent
     assert await market.lamports(market.payer.pubkey()) == before
     assert await market.tokens() == (TOKENS - 25 * PRICE, 25 * PRICE)
+    paid = "payer 0 lamports, sponsor -20000"
+    record_property("metered, sponsored", f"13 requests: 0.104 settled, 0.056 refunded; {paid}")
+    record_property("voucher, sponsored", f"12 requests: 0.096 settled, 0.064 refunded; {paid} and {rent} of rent lent")
 
 
-async def test_a_stock_client_lives_a_session_of_vouchers(stock: ModuleType, market: Market) -> None:
+async def test_a_stock_client_lives_a_session_of_vouchers(
+    stock: ModuleType, market: Market, record_property: Record
+) -> None:
     """The same by vouchers: 12 requests paid although 15 were authorized, since a refused one jumps the next ahead."""
-    async with market.served(VOUCHERS) as http:
-        await voucher_life(Customer(stock, http, market.payer), market)
+    before = await market.lamports(market.payer.pubkey())
+    async with market.served() as http:
+        customer = Customer(stock, http, market.payer)
+        await voucher_life(customer, market)
     assert await market.tokens() == (TOKENS - 12 * PRICE, 12 * PRICE)
+    rent = await market.lamports(customer.session)
+    assert before - await market.lamports(market.payer.pubkey()) == 2 * 5000 + rent
+    told = f"12 requests: 0.096 settled, 0.064 refunded; payer -10000 lamports and {rent} of rent lent"
+    record_property("voucher, self-paid", told)
 
 
 async def voucher_life(customer: Customer, market: Market) -> None:

@@ -108,8 +108,9 @@ async def town(localnet: LocalValidator, chain: RpcChain, tmp_path: Path) -> Asy
         assert written.status == 0, written.err
         operator = load_keypair(tmp_path / "operator.json")
         assert str(operator.pubkey()) in written.out
-        with (tmp_path / "retainer.toml").open("a") as settings:
-            settings.write("\n[limits]\ndeposit_wait_seconds = 3\n")
+        settings = tmp_path / "retainer.toml"
+        metered = settings.read_text().replace('voucher_signer = "client"', 'voucher_signer = "operator"')
+        settings.write_text(f"{metered}\n[limits]\ndeposit_wait_seconds = 3\n")
         await airdrop(localnet.rpc_url, chain, operator.pubkey(), 10_000_000_000)
         yield Town(localnet, chain, tmp_path, mint, operator, agent)
 

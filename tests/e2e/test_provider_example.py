@@ -11,7 +11,7 @@ from retainer.protocol.receipts import parse_receipt
 from retainer_provider.keys import load_keypair
 from tests.localnet import LocalValidator
 from tests.serving import client, run
-from tests.shop import Agent
+from tests.shop import PRICE, Agent
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -38,10 +38,10 @@ async def test_the_readmes_provider_is_paid_for_its_answers(
                 unpaid = await http.get("/answer")
                 opening = agent.open(unpaid.headers["www-authenticate"])
                 assert (await http.get("/answer", headers={"Authorization": opening.header})).status_code == 200
-                paid = await http.get("/answer", headers={"Authorization": opening.use()})
+                paid = await http.get("/answer", headers={"Authorization": opening.paying(PRICE)})
                 assert paid.json() == {"session": str(opening.action.channel_id), "answer": 42}
-                assert parse_receipt(paid.headers["payment-receipt"]).spent == 8_000
-                closed = await http.get("/answer", headers={"Authorization": opening.close()})
+                assert parse_receipt(paid.headers["payment-receipt"]).spent == PRICE
+                closed = await http.get("/answer", headers={"Authorization": opening.closing(PRICE)})
                 assert closed.json()["refund"] == "992000"
         finally:
             process.terminate()

@@ -226,3 +226,15 @@ async def test_the_rent_comes_back_once_the_address_is_safe(shop: Shop) -> None:
     assert [record.session_id for record in await shop.ledger.left_behind()] == [str(address)]
     await shop.pace.tick()
     assert await shop.ledger.left_behind() == []
+
+
+async def test_a_voucher_shows_its_session_and_is_not_taken_for_that(shop: Shop) -> None:
+    opening = await shop.opened()
+    path = f"/api/sessions/{opening.action.channel_id}"
+    shown = await shop.send(opening.paying(PRICE), path=path)
+    assert (shown.status_code, shown.json()["spent"]) == (200, "0")
+    record = await shop.ledger.session(str(opening.action.channel_id))
+    assert record is not None
+    assert record.accepted == 0
+    stranger = await shop.send(opening.paying(PRICE, signer=STRANGER), path=path)
+    assert problem(stranger).type == ProblemType.VERIFICATION_FAILED

@@ -25,6 +25,14 @@ CHECKS = {
     "deposit": ("deposit", "every bad deposit is refused by its own problem type; its honest twin activates"),
     "compute-units": ("compute_units", "compute units, signatures and rent of open and close over random keys"),
     "kill-resume": ("kill_resume", "the provider killed again and again: charged once and delivered, or neither"),
+    "stock-client": (
+        "stock_client",
+        "a stock client of the standard: both modes, self-paid and sponsored, exact balances on chain",
+    ),
+    "agent-kill": (
+        "agent_kill",
+        "the agent killed again and again: same session, each question charged once and answered",
+    ),
     "concurrent": (
         "concurrent",
         "50 requests at once on one client: all answered, each charged once, one open on chain",

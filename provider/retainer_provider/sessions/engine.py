@@ -24,7 +24,7 @@ from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, 
 from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.topping_up import Topper
-from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_voucher
+from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_signer, check_voucher
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.problems import needs_challenge, problem_answer
@@ -122,9 +122,13 @@ class Engine:
             _require(check_metered(record))
         return self._statement(await self._closer.close(record))
 
-    async def show(self, challenge: Challenge, action: UseAction) -> SessionView:
-        """A session as its payer may see it, at any time, for nothing."""
-        record = await self._authenticate(challenge, action.channel_id, action.authentication)
+    async def show(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionView:
+        """A session as whoever can pay from it may see it, at any time, for nothing: no voucher is taken for it."""
+        if isinstance(action, VoucherAction):
+            record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
+            _require(check_signer(action.signed, record))
+        else:
+            record = await self._authenticate(challenge, action.channel_id, action.authentication)
         return session_view(record, self._clock.now())
 
     async def refusal(self, refusal: Refusal, offer: Offer | None, hint: str | None = None) -> Answer:

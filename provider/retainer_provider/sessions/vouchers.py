@@ -28,6 +28,11 @@ def check_signature(signed: SignedVoucher) -> Refusal | None:
     )
 
 
+def check_signer(signed: SignedVoucher, record: SessionRecord) -> Refusal | None:
+    """Whether a voucher is one of this session's, whatever it is worth."""
+    return first_broken(_authority(signed, record))
+
+
 def check_voucher(signed: SignedVoucher, record: SessionRecord, now: int) -> Refusal | None:
     """Whether a voucher can pay in this session: its mode, its signer, its life."""
     horizon = settlement_horizon(record, now)

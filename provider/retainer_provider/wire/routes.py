@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from retainer.protocol.actions import UseAction
+from retainer.protocol.actions import UseAction, VoucherAction
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.fields import present
@@ -67,11 +67,12 @@ class Api:
 
     async def _session(self, scope: Scope, session_id: str) -> Answer:
         credential = read_credential(scope)
-        action = None if credential is None else credential.action
-        if credential is None or not isinstance(action, UseAction) or str(action.channel_id) != session_id:
+        action = None if credential is None or str(credential.action.channel_id) != session_id else credential.action
+        if credential is None or not isinstance(action, UseAction | VoucherAction):
             raise refuse(
                 ProblemType.VERIFICATION_FAILED,
-                "A session is shown to its payer only: send its `use` credential in the Authorization header.",
+                "A session is shown to its payer only: send the credential that pays its requests in the Authorization "
+                "header. A voucher is only looked at.",
             )
         view = await self._engine.show(credential.challenge, action)
         return json_answer(STATUS_OK, view.to_json())
