@@ -47,10 +47,18 @@ def _server_user() -> pwd.struct_passwd:
 
 
 def _run(user: pwd.struct_passwd, command: Sequence[str], folder: Path) -> None:
-    as_user = {} if user.pw_uid == os.geteuid() else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    as_root = not os.geteuid()
     with (folder / "server.log").open("ab") as log:
         done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, **as_user
+            command,
+            cwd=folder,
+            user=user.pw_uid if as_root else None,
+            group=user.pw_gid if as_root else None,
+            extra_groups=[] if as_root else None,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
         )
     if done.returncode:
         tail = (folder / "server.log").read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -58,8 +66,11 @@ def _run(user: pwd.struct_passwd, command: Sequence[str], folder: Path) -> None:
 
 
 @contextmanager
-def postgres(*, settings: Sequence[str] = ()) -> Iterator[str]:
-    """Run a server while the block lasts; gives the URL of its empty database. ``settings`` are ``name=value``."""
+def postgres(*, settings: Sequence[str] = (), standby: bool = False) -> Iterator[str]:
+    """Run a server while the block lasts; gives the URL of its empty database. ``settings`` are ``name=value``.
+
+    A ``standby`` follows a primary that never comes: it can be read and not written.
+    """
     programs, user = _programs(), _server_user()
     # The system's temporary directory, whose paths are short enough for a Unix socket.
     folder = Path(tempfile.mkdtemp(prefix="retainer-pg-"))
@@ -68,6 +79,8 @@ def postgres(*, settings: Sequence[str] = ()) -> Iterator[str]:
         data = folder / "data"
         options = ("-U", "retainer", "-A", "trust", "-E", "UTF8", "--locale=C")
         _run(user, (str(programs / "initdb"), "-D", str(data), *options), folder)
+        if standby:
+            (data / "standby.signal").touch()
         given = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": str(_CONNECTIONS)}
         given |= dict(setting.split("=", 1) for setting in settings)
         arguments = " ".join(f"-c {name}='{value}'" for name, value in given.items())

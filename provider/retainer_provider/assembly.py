@@ -1,7 +1,6 @@
 """Putting the parts of a service together and taking them apart again, in the one order that loses nothing."""
 
 import contextlib
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,8 +13,7 @@ from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.several import connect
 from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import Ledger
-from retainer_provider.books.records import AnswerLimits
-from retainer_provider.books.stores.sqlite import SqliteLedger
+from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.clock import Clock, SystemClock
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
@@ -91,12 +89,6 @@ def service_identity(settings: Settings, keys: Keys) -> Identity:
         sponsor=None if keys.sponsor is None else keys.sponsor.pubkey(),
         sponsor_fee=service.sponsor_fee,
     )
-
-
-async def open_ledger(settings: Settings) -> SqliteLedger:
-    """The books that the settings name; LedgerError says what is wrong with them."""
-    limits = AnswerLimits(settings.limits.replay_body_bytes, settings.limits.replay_session_bytes)
-    return await SqliteLedger.open(os.fspath(settings.service.database), limits)
 
 
 @asynccontextmanager

@@ -102,6 +102,23 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return f"ServiceSettings(realm={self.realm!r}, network={self.network.value!r})"  # never the secret (F27)
 
 
+class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[ledger]: books that several processes share. Without it they are the file that `database` names."""
+
+    url: str | None = None
+    lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 30
+    connections: Annotated[int, Meta(ge=2, le=100)] = 8
+
+    def __post_init__(self) -> None:
+        if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ValueError(
+                "`url` is that of a PostgreSQL database, such as postgresql://retainer@db.internal/retainer"
+            )
+
+    def __repr__(self) -> str:
+        return f"LedgerSettings(lease_seconds={self.lease_seconds})"  # the URL may hold a password (F27)
+
+
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[limits]: bytes held in memory or kept, and seconds waited."""
 
@@ -172,6 +189,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     service: ServiceSettings
     offers: dict[str, OfferSettings]
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
 

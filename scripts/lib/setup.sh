@@ -110,6 +110,13 @@ ensure_localnet() {
   when_changed "$root/tools/localnet/node_modules/.locked" tools/localnet/package-lock.json install_localnet
 }
 
+has_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
+
+ensure_postgres() {
+  has_postgres >/dev/null 2>&1 || apt_install "Tests of books that processes share need a PostgreSQL server" postgresql
+  has_postgres >/dev/null 2>&1 || die "PostgreSQL was installed, but initdb is neither on PATH nor under /usr/lib/postgresql"
+}
+
 has_rust_tools() { cargo fmt --version && cargo clippy --version; }
 
 ensure_rust_tools() {
@@ -123,4 +130,5 @@ ensure_rust_tools() {
 setup_python() { locked ensure_venv "$root/.venv" requirements/dev.txt; }
 setup_anchorpy() { locked ensure_venv "$root/.venv-anchorpy" requirements/anchorpy.txt requirements/stock.txt; }
 setup_localnet() { locked ensure_localnet; }
+setup_postgres() { locked ensure_postgres; }
 setup_rust_tools() { locked ensure_rust_tools; }

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import FieldInfo
 
 from retainer_provider.settings import (
+    LedgerSettings,
     LimitSettings,
     OfferSettings,
     RouteSettings,
@@ -23,6 +24,7 @@ from tests.books import key
 ROOT = Path(__file__).parents[2]
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[service]": ServiceSettings,
+    "[ledger]": LedgerSettings,
     "[routes]": RouteSettings,
     "[offers.NAME]": OfferSettings,
     "[offers.NAME.sla]": SlaSettings,

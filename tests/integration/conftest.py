@@ -20,8 +20,9 @@ from retainer.protocol.problems import Problem, parse_problem
 from retainer.protocol.receipts import Receipt, parse_receipt, verify_receipt
 from retainer.protocol.views import SessionView
 from retainer_provider.app import RetainerApp, create_app
-from retainer_provider.assembly import Surroundings, open_ledger
-from retainer_provider.books.stores.sqlite import SqliteLedger
+from retainer_provider.assembly import Surroundings
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.settings import Settings, settings_from
 from tests.shop import Agent, Opening, table
@@ -100,7 +101,7 @@ class Shop:
     agent: Agent
     mint: Pubkey
     settings: Settings
-    ledger: SqliteLedger
+    ledger: Ledger
     upstream: Upstream
     pace: Pace
     clock: ChainClock

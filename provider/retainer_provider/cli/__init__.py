@@ -2,6 +2,7 @@
 
 import click
 
+from retainer_provider.cli.backup import backup
 from retainer_provider.cli.books import sessions, settle, show
 from retainer_provider.cli.check import check
 from retainer_provider.cli.init import init
@@ -25,5 +26,5 @@ def main() -> None:
     """Run the command line."""
 
 
-for command in (init, check, serve, sessions, show, settle):
+for command in (init, check, serve, sessions, show, settle, backup):
     main.add_command(command)

@@ -10,11 +10,11 @@ from retainer.chain.confirm import SystemTimer
 from retainer.chain.several import connect
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.session import SessionState
-from retainer_provider.assembly import open_ledger, service_identity
+from retainer_provider.assembly import service_identity
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import CloseBegin
-from retainer_provider.books.records import SessionRecord
-from retainer_provider.books.stores.sqlite_reader import reading
+from retainer_provider.books.records import SessionRecord, Settlement
+from retainer_provider.books.stores.chosen import open_ledger, reading
 from retainer_provider.cli.common import (
     ExitStatus,
     NotFoundError,
@@ -42,10 +42,7 @@ _PAGE = 100
 def sessions(config: Path, as_json: bool, state: str | None) -> None:  # noqa: FBT001 - click passes flags by position
     """List the sessions in the books, also while the service runs."""
     now = SystemClock().now()
-    with reading(settings_of(config).service.database) as ledger:
-        found: list[SessionRecord] = []
-        while page := ledger.sessions(limit=_PAGE, after=found[-1].number if found else 0):
-            found += page
+    found = asyncio.run(_all(settings_of(config)))
     chosen = [record for record in found if state is None or record.state_at(now) == state]
     if as_json:
         print_json({"sessions": [session_view(record, now).to_json() for record in chosen]})
@@ -63,8 +60,7 @@ def sessions(config: Path, as_json: bool, state: str | None) -> None:  # noqa: F
 def show(config: Path, as_json: bool, session_id: str) -> None:  # noqa: FBT001 - click passes flags by position
     """Show one session, and how far its settlement is."""
     now = SystemClock().now()
-    with reading(settings_of(config).service.database) as ledger:
-        record, settlement = ledger.session(session_id), ledger.settlement(session_id)
+    record, settlement = asyncio.run(_one(settings_of(config), session_id))
     if record is None:
         raise NotFoundError(f"there is no session {session_id} in the books: see `retainer-provider sessions`")
     stage = None if settlement is None else str(settlement.stage)
@@ -98,7 +94,10 @@ def show(config: Path, as_json: bool, session_id: str) -> None:  # noqa: FBT001 
 @click.option("--all", "everything", is_flag=True, help="All sessions that are not settled yet.")
 @told
 def settle(config: Path, as_json: bool, session_ids: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001 - click
-    """Close sessions and settle them to finality. Only while the service is stopped: it settles by itself."""
+    """Close sessions and settle them to finality.
+
+    On a ledger in a file only while the service is stopped, which settles by itself.
+    """
     if bool(session_ids) == everything:
         raise click.UsageError("name the sessions to settle, or --all")
     settings = settings_of(config)
@@ -108,6 +107,19 @@ def settle(config: Path, as_json: bool, session_ids: tuple[str, ...], everything
         print_json({"settlements": {session_id: str(outcome) for session_id, outcome in outcomes.items()}})
     ended = all(outcome.is_end for outcome in outcomes.values())
     sys.exit(ExitStatus.DONE if ended else ExitStatus.NOT_RIGHT)
+
+
+async def _all(settings: Settings) -> list[SessionRecord]:
+    found: list[SessionRecord] = []
+    async with reading(settings) as ledger:
+        while page := await ledger.sessions(limit=_PAGE, after=found[-1].number if found else 0):
+            found += page
+    return found
+
+
+async def _one(settings: Settings, session_id: str) -> tuple[SessionRecord | None, Settlement | None]:
+    async with reading(settings) as ledger:
+        return await ledger.session(session_id), await ledger.settlement(session_id)
 
 
 async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: bool) -> dict[str, SettlementOutcome]:

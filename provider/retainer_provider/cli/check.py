@@ -9,6 +9,8 @@ import click
 
 from retainer.chain.several import connect
 from retainer_provider.assembly import service_identity
+from retainer_provider.books.ledger import LedgerError
+from retainer_provider.books.stores.chosen import check_ledger
 from retainer_provider.catalog import load_offers
 from retainer_provider.checks import Finding, check_node, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
@@ -22,7 +24,7 @@ from retainer_provider.wire.routing import RouteTable
 @json_option
 @told
 def check(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    """See whether the service can run: settings, keys, node, program, tokens, balances."""
+    """See whether the service can run: settings, keys, ledger, node, program, tokens, balances."""
     settings = settings_of(config)
     findings = asyncio.run(_findings(settings, as_json=as_json))
     if as_json:
@@ -37,6 +39,8 @@ async def _findings(settings: Settings, *, as_json: bool) -> list[Finding]:
         Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")
     ]
     _show(found[0], as_json=as_json)
+    found.append(await _ledger(settings))
+    _show(found[-1], as_json=as_json)
     identity, urls = service_identity(settings, keys), settings.service.rpc_urls
     for url in urls:
         # Each by itself: together they would hide the one that is down.
@@ -48,6 +52,13 @@ async def _findings(settings: Settings, *, as_json: bool) -> list[Finding]:
             found.append(finding)
             _show(finding, as_json=as_json)
     return found
+
+
+async def _ledger(settings: Settings) -> Finding:
+    try:
+        return Finding("ledger", ok=True, sentence=await check_ledger(settings))
+    except LedgerError as error:
+        return Finding("ledger", ok=False, sentence=str(error))
 
 
 def _show(finding: Finding, *, as_json: bool) -> None:

@@ -41,6 +41,9 @@ from retainer_provider.wire.views import request_receipt, session_terms
 
 _log = structlog.get_logger(__name__)
 
+# How often a process looks whether another one has finished the first run of a repeated request.
+_LOOK_AGAIN_SECONDS: Final = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class MeteredRequest:
@@ -118,8 +121,11 @@ class Metering:
                 return result
             left = give_up_at - self._clock.monotonic()
             first = self._running.get((record.session_id, request.key or ""))
-            if first is None or left <= 0:
+            if left <= 0:
                 return result
+            if first is None:  # it runs in another process, whose end shows in the books
+                await asyncio.sleep(min(left, _LOOK_AGAIN_SECONDS))
+                continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(first.wait(), left)
 

@@ -29,7 +29,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
 from retainer_provider.books.ledger import Ledger
-from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
+from retainer_provider.books.outcomes import ClaimOutcome, PlanOutcome, RecordOutcome, SignedOutcome
 from retainer_provider.books.records import SessionRecord, Settlement, SettlementPlan, SettlementStage
 from retainer_provider.clock import Clock
 from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused
@@ -78,7 +78,10 @@ class SettlerOptions:
 
 
 class Settler:
-    """Brings CLOSING sessions to REFUNDED. One per process; any number of calls at a time."""
+    """Brings CLOSING sessions to REFUNDED. One per process; any number of calls at a time.
+
+    Where processes share the books, each session is settled by the one that claimed it; the others wait for the end.
+    """
 
     def __init__(
         self,
@@ -118,6 +121,10 @@ class Settler:
                 return SettlementOutcome.NOT_CLOSING
             if record.state is SessionState.REFUNDED:
                 return SettlementOutcome.SETTLED
+            if await self._ledger.claim_settlement(session_id) is ClaimOutcome.ELSEWHERE:
+                # Another process is at it: what it does shows in the books, and if it dies, its claim does.
+                await self._timer.sleep(self._options.poll_seconds)
+                continue
             self._warn_of_deadline(record)
             try:
                 async with self._slots:

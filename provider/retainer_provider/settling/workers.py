@@ -16,7 +16,7 @@ from retainer.chain.errors import ChainUnavailableError, ForeignAccountError
 from retainer.chain.sessions import session_account
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
-from retainer_provider.books.ledger import Ledger, LedgerUnavailableError
+from retainer_provider.books.ledger import Ledger, LedgerInterruptedError, LedgerUnavailableError
 from retainer_provider.books.outcomes import ActivateOutcome
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
@@ -174,6 +174,8 @@ class Workers:
             return done(await work())
         except ChainUnavailableError as error:
             _log.warning("chain_unavailable", reason=str(error))
+        except LedgerInterruptedError as error:
+            _log.error("ledger_interrupted", reason=str(error))
         except LedgerUnavailableError as error:
             _log.critical("ledger_unavailable", reason=str(error))
             return True

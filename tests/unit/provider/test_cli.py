@@ -1,5 +1,6 @@
 """The command line where no validator is needed: init, the books, and how failures are told."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -60,12 +61,12 @@ async def ledger_with(folder: Path, sessions: int) -> list[str]:
     return ids
 
 
-async def test_the_books_are_shown_in_pages_and_as_json(tmp_path: Path) -> None:
+def test_the_books_are_shown_in_pages_and_as_json(tmp_path: Path) -> None:
     init(tmp_path)
     config = ("--config", str(tmp_path / "retainer.toml"))
     empty = run("sessions", *config)
     assert (empty.exit_code, "no ledger" in empty.output) == (5, True)
-    ids = await ledger_with(tmp_path, 103)
+    ids = asyncio.run(ledger_with(tmp_path, 103))
     listed = run("sessions", *config)
     assert listed.output.splitlines()[-1] == "103 sessions"
     assert all(session_id in listed.output for session_id in ids)
@@ -77,7 +78,7 @@ async def test_the_books_are_shown_in_pages_and_as_json(tmp_path: Path) -> None:
     assert (unknown.exit_code, "sessions`" in unknown.output) == (6, True)
 
 
-async def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
     init(tmp_path)
     (tmp_path / "retainer.sqlite").write_bytes(b"not a database, but longer than one line of text" * 100)
     listed = run("sessions", "--config", str(tmp_path / "retainer.toml"))
@@ -96,3 +97,49 @@ def test_wrong_keys_are_told_with_their_own_status(tmp_path: Path) -> None:
     (tmp_path / "operator.json").write_text(str([*bytes(Keypair())][:-1]))
     told = run("check", "--config", str(tmp_path / "retainer.toml"))
     assert (told.exit_code, "is not a Solana keypair" in told.output) == (3, True)
+
+
+def test_a_backup_is_the_books_as_of_now_and_overwrites_nothing(tmp_path: Path) -> None:
+    """Made while a service has the file open."""
+    init(tmp_path)
+    config = ("--config", str(tmp_path / "retainer.toml"))
+    copy = tmp_path / "backup" / "ledger.sqlite"
+    copy.parent.mkdir()
+    none = run("backup", *config, str(copy))
+    assert (none.exit_code, "there is no ledger" in none.output, list(copy.parent.iterdir())) == (5, True, [])
+
+    async def back_up_beside_a_service() -> list[str]:
+        ledger = await SqliteLedger.open(tmp_path / "retainer.sqlite")
+        kept = [await open_session(ledger, salt) for salt in range(3)]
+        made = await asyncio.to_thread(run, "backup", *config, str(copy))
+        assert (made.exit_code, "checked" in made.output) == (0, True)
+        await open_session(ledger, 3)
+        await ledger.aclose()
+        return kept
+
+    kept = asyncio.run(back_up_beside_a_service())
+    assert [*copy.parent.iterdir()] == [copy]
+    assert copy.stat().st_mode & 0o077 == 0
+    again = run("backup", *config, str(copy))
+    assert (again.exit_code, "is there already" in again.output) == (5, True)
+
+    async def restored() -> list[str]:
+        ledger = await SqliteLedger.open(copy)
+        found = [session.session_id for session in await ledger.sessions()]
+        await ledger.aclose()
+        return found
+
+    assert asyncio.run(restored()) == kept
+
+
+def test_a_damaged_ledger_leaves_no_backup(tmp_path: Path) -> None:
+    init(tmp_path)
+    config = ("--config", str(tmp_path / "retainer.toml"))
+    path, copy = tmp_path / "retainer.sqlite", tmp_path / "copy.sqlite"
+    asyncio.run(ledger_with(tmp_path, 50))
+    content = bytearray(path.read_bytes())
+    content[3 * 4096 : 5 * 4096] = b"\xff" * (2 * 4096)
+    path.write_bytes(content)
+    refused = run("backup", *config, str(copy))
+    assert (refused.exit_code, copy.exists()) == (5, False)
+    assert not list(tmp_path.glob("*.partial"))

@@ -6,7 +6,7 @@ from typing import Any, Final, Self, TypeVar
 
 from retainer.protocol.session import SessionAccount, SessionState
 from retainer.protocol.usage import UsageEntry
-from retainer_provider.books.ledger import CLOSED
+from retainer_provider.books.ledger import CLOSED, LedgerInterruptedError
 from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
@@ -111,7 +111,11 @@ class PostgresLedger:
         return await asyncio.shield(self._start(self._books.write(postgres_requests.commit, self._limits, commit)))
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
-        return await asyncio.shield(self._start(self._books.write_soon(postgres_requests.release, reservation)))
+        try:
+            return await asyncio.shield(self._start(self._books.write_soon(postgres_requests.release, reservation)))
+        except LedgerInterruptedError:
+            self._turn.owe(reservation)
+            raise
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
         return await self._books.write(postgres_sessions.begin_close, session_id, reason, now)

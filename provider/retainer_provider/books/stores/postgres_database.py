@@ -1,6 +1,7 @@
 """Opening a PostgreSQL database as a ledger: durable settings, one known schema; or a sentence why not."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from importlib.resources import as_file, files
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,7 +12,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from psycopg import IsolationLevel
+from psycopg import AsyncConnection, IsolationLevel
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -76,15 +77,37 @@ def pool_of(url: str, connections: int) -> AsyncConnectionPool[Connection]:
     )
 
 
-async def check_database(url: str) -> None:
-    """Connect once and look at the server; LedgerError says what is wrong."""
+@asynccontextmanager
+async def looking_at(url: str) -> AsyncIterator[Connection]:
+    """One connection to a sound server; LedgerError says what is wrong."""
     try:
-        async with await psycopg.AsyncConnection[Row].connect(
-            url, autocommit=True, connect_timeout=_CONNECT_SECONDS
-        ) as connection:
+        connecting = AsyncConnection[Row].connect(
+            url, autocommit=True, prepare_threshold=None, connect_timeout=_CONNECT_SECONDS
+        )
+        async with await connecting as connection:
             await require_sound(connection)
+            yield connection
     except psycopg.Error as error:
         raise LedgerError(_unreachable(url, error)) from None
+
+
+async def require_books(connection: Connection) -> None:
+    """Refuse a database that holds no ledger."""
+    if not await _has_books(connection):
+        raise LedgerError("the database holds no ledger yet: the service makes it at its first start")
+
+
+async def check_database(url: str) -> str:
+    """Look at the server and for the books; a sentence, or LedgerError with what to mend."""
+    async with looking_at(url) as connection:
+        version = connection.info.server_version // 10_000
+        books = "holds the books" if await _has_books(connection) else "gets its tables at the first start"
+        return f"PostgreSQL {version} keeps what it acknowledges; its database {connection.info.dbname} {books}"
+
+
+async def _has_books(connection: Connection) -> bool:
+    cursor = await connection.execute("SELECT to_regclass(%s)", (_VERSION_TABLE,))
+    return await cursor.fetchone() != (None,)
 
 
 def migrate(url: str) -> None:

@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from retainer_provider.books.ledger import LedgerInterruptedError
-from retainer_provider.books.stores import postgres_leases
+from retainer_provider.books.records import Reservation
+from retainer_provider.books.stores import postgres_leases, postgres_requests
 from retainer_provider.books.stores.postgres_pool import Transactions
 
 _log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ class Turn:
         self._seconds = seconds
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._keeper: asyncio.Task[None] | None = None
+        self._owed: set[Reservation] = set()
         self.epoch = 0
         self.failure: str | None = None
 
@@ -33,6 +35,10 @@ class Turn:
         self.epoch = await self._transactions.write(postgres_leases.begin, self._owner, self._seconds)
         await self._clear_up()
         self._keeper = asyncio.create_task(self._keep())
+
+    def owe(self, reservation: Reservation) -> None:
+        """Release this one once the database answers again: until then it holds its session's money and its end."""
+        self._owed.add(reservation)
 
     async def end(self) -> None:
         """Give back what is held still. Should the database not answer, the lease runs out by itself."""
@@ -63,7 +69,10 @@ class Turn:
         _log.error("ledger_lease_lost", epoch=lost, next=self.epoch)
 
     async def _clear_up(self) -> None:
-        """Give back what processes hold whose lease has passed, whoever they were."""
+        """Give back what we owe, and what processes hold whose lease has passed, whoever they were."""
+        for reservation in tuple(self._owed):
+            await self._transactions.write_soon(postgres_requests.release, reservation)
+            self._owed.discard(reservation)
         for number in await self._transactions.read(postgres_leases.holding):
             released = await self._transactions.write_soon(postgres_leases.give_back, number)
             if released:

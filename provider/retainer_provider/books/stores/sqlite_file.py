@@ -43,7 +43,7 @@ def open_database(path: Path) -> DatabaseFile:
             _refuse_foreign(writer, path)
             _configure_writer(writer)
             _migrate(writer, path)
-            _check(writer, path)
+            check_file(writer, path)
             writer.execute(_script("reservations.sql"))
             # A reservation of an earlier opening must never name one of this.
             writer.execute("INSERT INTO temp.sqlite_sequence VALUES ('reservation', ?)", (secrets.randbits(48) << 14,))
@@ -121,27 +121,42 @@ def _configure_writer(connection: apsw.Connection) -> None:
     connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
 
 
-def _migrate(connection: apsw.Connection, path: Path) -> None:
-    scripts = sorted(
-        item.name for item in files(__package__).joinpath("sqlite_schema").iterdir() if item.name[:4].isdigit()
-    )
-    version = connection.pragma("user_version")
-    if version > len(scripts):
+def require_known_schema(connection: apsw.Connection, path: Path) -> int:
+    """Refuse a schema newer than this release's; returns which one the file has."""
+    version = int(connection.pragma("user_version"))
+    if version > len(_scripts()):
         raise LedgerError(
-            f"{path} was written by a newer retainer (schema {version}, this one knows {len(scripts)}): "
+            f"{path} was written by a newer retainer (schema {version}, this one knows {len(_scripts())}): "
             "upgrade retainer, or restore the backup made before the upgrade."
         )
-    for number, name in enumerate(scripts[version:], start=version + 1):
+    return version
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    version = require_known_schema(connection, path)
+    for number, name in enumerate(_scripts()[version:], start=version + 1):
         with connection:
             connection.execute(_script(name))
             connection.pragma("application_id", APPLICATION_ID)
             connection.pragma("user_version", number)
 
 
-def _check(connection: apsw.Connection, path: Path) -> None:
+def require_ledger(connection: apsw.Connection, path: Path) -> None:
+    """Refuse a file that is something else."""
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise LedgerError(f"{path} is not a retainer ledger: look at `database` in the settings")
+
+
+def check_file(connection: apsw.Connection, path: Path) -> None:
+    """Refuse a damaged file."""
     found = connection.execute("PRAGMA quick_check(1)").get
     if found != "ok":
         raise LedgerError(f"{path} is damaged ({found}): restore a backup, and look at the disk before serving again.")
+
+
+def _scripts() -> list[str]:
+    folder = files(__package__).joinpath("sqlite_schema")
+    return sorted(item.name for item in folder.iterdir() if item.name[:4].isdigit())
 
 
 def _script(name: str) -> str:

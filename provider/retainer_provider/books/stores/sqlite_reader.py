@@ -11,36 +11,43 @@ from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.records import SessionRecord, Settlement
 from retainer_provider.books.stores import sqlite_sessions, sqlite_settlements
-from retainer_provider.books.stores.sqlite_file import APPLICATION_ID
+from retainer_provider.books.stores.sqlite_file import check_file, require_known_schema, require_ledger, require_sqlite
 from retainer_provider.books.stores.sqlite_holds import Holds
 
 _WAIT_MS: Final = 5000
 
 
-class LedgerReader:
+class SqliteReader:
     """A read-only view. What running requests hold is known to the serving process only, and shown as nothing."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
         self._holds = Holds()
 
-    def session(self, session_id: str) -> SessionRecord | None:
+    async def session(self, session_id: str) -> SessionRecord | None:
         """One session as last committed."""
         return sqlite_sessions.load(self._connection, self._holds, session_id)
 
-    def sessions(
+    async def sessions(
         self, *, states: Collection[SessionState] | None = None, limit: int = 100, after: int = 0
     ) -> Sequence[SessionRecord]:
         """Sessions in order of admission."""
         return sqlite_sessions.page(self._connection, self._holds, states, limit, after)
 
-    def settlement(self, session_id: str) -> Settlement | None:
+    async def settlement(self, session_id: str) -> Settlement | None:
         """A session's settlement, live or done."""
         return sqlite_settlements.settlement(self._connection, session_id)
 
+    def check(self) -> None:
+        """LedgerError for an SQLite, a schema or a file that a service would refuse."""
+        require_sqlite(apsw.sqlite_lib_version())
+        require_known_schema(self._connection, self._path)
+        check_file(self._connection, self._path)
+
 
 @contextmanager
-def reading(path: Path) -> Iterator[LedgerReader]:
+def reading(path: Path) -> Iterator[SqliteReader]:
     """Read the ledger at `path` while the block runs; LedgerError says why not."""
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path} yet: the service writes it at its first start")
@@ -50,9 +57,8 @@ def reading(path: Path) -> Iterator[LedgerReader]:
         raise LedgerError(f"{path} could not be read: {error}. Check its rights and the disk.") from error
     try:
         connection.set_busy_timeout(_WAIT_MS)
-        if connection.pragma("application_id") != APPLICATION_ID:
-            raise LedgerError(f"{path} is not a retainer ledger: look at `database` in the settings")
-        yield LedgerReader(connection)
+        require_ledger(connection, path)
+        yield SqliteReader(connection, path)
     except apsw.Error as error:
         raise LedgerError(f"{path} could not be read: {error}. Check its rights and the disk.") from error
     finally:

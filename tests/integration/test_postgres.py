@@ -1,0 +1,256 @@
+"""What is PostgreSQL's own: processes that share the books, leases that run out, servers that are refused."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from retainer_provider.books.ledger import LedgerError, LedgerInterruptedError
+from retainer_provider.books.outcomes import (
+    ClaimOutcome,
+    CommitOutcome,
+    PlanOutcome,
+    RecordOutcome,
+    ReleaseOutcome,
+    ReserveOutcome,
+    SignedOutcome,
+)
+from retainer_provider.books.records import CommitFacts, ReserveRequest, SettlementPlan, StoredAnswer
+from retainer_provider.books.stores.postgres import PostgresLedger
+from retainer_provider.books.stores.postgres_database import check_database
+from retainer_provider.books.stores.postgres_reader import reading
+from tests.books import DEPOSIT, NOW, PRICE, SIGNATURE, ask, commit_of, fingerprint, held, open_session, reserve
+from tools.postgres import postgres
+
+Process = Callable[[], Awaitable[PostgresLedger]]
+
+
+@pytest.fixture
+async def process(postgres_url: str) -> AsyncIterator[Process]:
+    """Opens the shared books as one more process would."""
+    opened: list[PostgresLedger] = []
+
+    async def open_() -> PostgresLedger:
+        opened.append(await PostgresLedger.open(postgres_url, connections=4))
+        return opened[-1]
+
+    yield open_
+    for ledger in opened:
+        await ledger.aclose()
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def stall(url: str) -> None:
+    """Let the leases of all processes so far run out: what happens when they stall, without the waiting."""
+    execute(url, "UPDATE process SET lease_until = '-infinity'")
+
+
+async def plan_of(ledger: PostgresLedger, session_id: str) -> SettlementPlan:
+    session = await ledger.session(session_id)
+    assert session is not None
+    return SettlementPlan(
+        session.spent, session.units_charged, session.remaining, session.usage_root, session.opened_at
+    )
+
+
+async def test_processes_share_sessions_keys_and_answers(process: Process) -> None:
+    here, there = await process(), await process()
+    session_id = await open_session(here)
+    running = held(await reserve(here, session_id, "a"))
+    assert (await reserve(there, session_id, "a")).outcome is ReserveOutcome.IN_FLIGHT
+    assert (await reserve(there, session_id, "a", text="other")).outcome is ReserveOutcome.CONFLICT
+    done = await here.commit(commit_of(running))
+    again = await reserve(there, session_id, "a")
+    assert (again.outcome, again.answer) == (ReserveOutcome.REPLAY, done.answer)
+    assert await there.release(running) is ReleaseOutcome.GONE
+
+
+async def test_processes_that_race_for_the_last_units_spend_exactly_them(process: Process) -> None:
+    """F09, with the racers in several processes."""
+    ledgers = [await process() for _ in range(3)]
+    session_id = await open_session(ledgers[0])
+
+    async def race(number: int) -> ReserveOutcome:
+        ledger = ledgers[number % len(ledgers)]
+        result = await reserve(ledger, session_id, f"racer {number}")
+        if result.reservation is not None:
+            assert (await ledger.commit(commit_of(result.reservation))).outcome is CommitOutcome.COMMITTED
+        return result.outcome
+
+    outcomes = Counter(await asyncio.gather(*(race(number) for number in range(600))))
+    assert outcomes == {ReserveOutcome.RESERVED: 125, ReserveOutcome.DEPLETED: 475}
+    session = await ledgers[1].session(session_id)
+    assert session is not None
+    assert (session.spent, session.reserved, session.sequence) == (DEPOSIT, 0, 125)
+
+
+async def test_a_process_that_stalled_past_its_lease_charges_nothing(process: Process, postgres_url: str) -> None:
+    stalled = await process()
+    session_id = await open_session(stalled)
+    running = held(await reserve(stalled, session_id, "a", amount=DEPOSIT))
+    stall(postgres_url)
+    assert (await stalled.commit(commit_of(running))).outcome is CommitOutcome.LOST
+    other = await process()  # which gives back what the stalled one held
+    session = await other.session(session_id)
+    assert session is not None
+    assert (session.spent, session.reserved) == (0, 0)
+    retried = held(await reserve(other, session_id, "a", amount=DEPOSIT))
+    assert (await stalled.commit(commit_of(running))).outcome is CommitOutcome.LOST
+    assert await stalled.release(running) is ReleaseOutcome.GONE
+    assert (await other.commit(commit_of(retried))).outcome is CommitOutcome.COMMITTED
+
+
+async def test_what_a_process_holds_is_its_own_while_it_lives(process: Process) -> None:
+    living = await process()
+    session_id = await open_session(living)
+    running = held(await reserve(living, session_id, "a", amount=DEPOSIT))
+    other = await process()
+    assert (await reserve(other, session_id, "b")).outcome is ReserveOutcome.DEPLETED
+    assert (await living.commit(commit_of(running))).outcome is CommitOutcome.COMMITTED
+
+
+async def test_a_process_that_ends_gives_back_what_it_held(process: Process) -> None:
+    ending, other = await process(), await process()
+    session_id = await open_session(other)
+    held(await reserve(ending, session_id, "a", amount=DEPOSIT))
+    await ending.aclose()
+    assert (await reserve(other, session_id, "a", amount=DEPOSIT)).outcome is ReserveOutcome.RESERVED
+
+
+async def test_draining_waits_for_requests_of_every_process(process: Process) -> None:
+    here, there = await process(), await process()
+    session_id = await open_session(here)
+    running = held(await reserve(there, session_id, "a"))
+    await here.begin_close(session_id, "asked", NOW)
+    assert await here.plan_settlement(session_id, await plan_of(here, session_id), NOW) is PlanOutcome.IN_FLIGHT
+    draining = asyncio.create_task(here.drained(session_id))
+    await there.commit(commit_of(running))
+    await draining
+    assert (await plan_of(here, session_id)).amount == PRICE
+
+
+async def test_one_living_process_settles_a_session(process: Process, postgres_url: str) -> None:
+    """F14: two signatures for one session cannot both be kept, so they cannot both be sent."""
+    here, there = await process(), await process()
+    session_id = await open_session(here)
+    await ask(here, session_id, "a")
+    await here.begin_close(session_id, "asked", NOW)
+    claims = await asyncio.gather(here.claim_settlement(session_id), there.claim_settlement(session_id))
+    assert Counter(claims) == {ClaimOutcome.CLAIMED: 1, ClaimOutcome.ELSEWHERE: 1}
+    mine, other = (here, there) if claims[0] is ClaimOutcome.CLAIMED else (there, here)
+    assert await mine.plan_settlement(session_id, await plan_of(mine, session_id), NOW) is PlanOutcome.PLANNED
+    assert await other.store_signed(session_id, b"theirs", SIGNATURE, 1) is SignedOutcome.NO_PLAN
+    assert await mine.store_signed(session_id, b"mine", SIGNATURE, 1) is SignedOutcome.STORED
+    stall(postgres_url)
+    assert await mine.store_signed(session_id, b"late", SIGNATURE, 1) is SignedOutcome.NO_PLAN
+    heir = await process()
+    assert await heir.claim_settlement(session_id) is ClaimOutcome.CLAIMED
+    kept = await heir.settlement(session_id)
+    assert kept is not None
+    assert kept.raw == b"mine", "the heir goes on with what may be on its way"
+    recorded = await heir.record_settled(session_id, SIGNATURE, PRICE, DEPOSIT - PRICE, NOW)
+    assert recorded is RecordOutcome.RECORDED
+
+
+async def test_lost_connections_are_an_unknown_outcome_and_then_made_anew(process: Process, postgres_url: str) -> None:
+    ledger = await process()
+    session_id = await open_session(ledger)
+    reservation = held(await reserve(ledger, session_id, "a"))
+    end = commit_of(reservation)
+
+    def cut(facts: CommitFacts) -> StoredAnswer:
+        execute(
+            postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'retainer'"
+        )
+        return end.finish(facts)
+
+    with pytest.raises(LedgerInterruptedError, match="look at PostgreSQL"):
+        await ledger.commit(replace(end, finish=cut))
+    for _ in range(10):  # as many as there are broken connections at most
+        try:
+            assert (await ledger.commit(end)).outcome is CommitOutcome.COMMITTED
+            break
+        except LedgerInterruptedError:
+            continue
+    session = await ledger.session(session_id)
+    assert session is not None
+    assert (session.spent, session.sequence) == (PRICE, 1)
+
+
+async def test_a_caller_that_leaves_while_it_reserves_holds_nothing(process: Process) -> None:
+    ledger = await process()
+    session_id = await open_session(ledger)
+    request = ReserveRequest(session_id, "a", fingerprint("a"), DEPOSIT, units=1, now=NOW)
+    leaving = asyncio.create_task(ledger.reserve(request))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await ledger.aclose()  # which waits for what is still under way
+    other = await process()
+    session = await other.session(session_id)
+    assert session is not None
+    assert session.reserved == 0
+
+
+async def test_processes_that_start_together_make_one_schema(postgres_url: str) -> None:
+    execute(postgres_url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    ledgers = await asyncio.gather(*(PostgresLedger.open(postgres_url, connections=2) for _ in range(4)))
+    session_id = await open_session(ledgers[0])
+    assert all([await ledger.session(session_id) for ledger in ledgers])
+    for ledger in ledgers:
+        await ledger.aclose()
+
+
+async def test_a_newer_schema_is_refused(process: Process, postgres_url: str) -> None:
+    await process()
+    execute(postgres_url, "UPDATE retainer_schema SET version_num = '9999'")
+    try:
+        with pytest.raises(LedgerError, match="written by a newer retainer"):
+            await PostgresLedger.open(postgres_url)
+    finally:
+        execute(postgres_url, "UPDATE retainer_schema SET version_num = '0001'")
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
+async def test_a_server_that_may_forget_is_refused(setting: str) -> None:
+    with postgres(settings=[f"{setting}=off"]) as url, pytest.raises(LedgerError, match=f"{setting} = off"):
+        await PostgresLedger.open(url)
+
+
+async def test_a_sound_server_is_told_as_one(process: Process, postgres_url: str) -> None:
+    await process()
+    assert "holds the books" in await check_database(postgres_url)
+
+
+async def test_a_server_that_takes_no_writes_is_refused() -> None:
+    with postgres(standby=True) as url, pytest.raises(LedgerError, match="replica"):
+        await PostgresLedger.open(url)
+    with (
+        postgres(settings=["default_transaction_read_only=on"]) as url,
+        pytest.raises(LedgerError, match="read-only"),
+    ):
+        await PostgresLedger.open(url)
+
+
+async def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+    with pytest.raises(LedgerError, match="could not be used") as refused:
+        await PostgresLedger.open("postgresql://someone:hunter2@127.0.0.1:1/books")
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_the_books_are_read_without_taking_part(process: Process, postgres_url: str) -> None:
+    ledger = await process()
+    session_id = await open_session(ledger)
+    async with reading(postgres_url) as books:
+        assert [session.session_id for session in await books.sessions()] == [session_id]
+        assert await books.session(session_id) == await ledger.session(session_id)
+        assert await books.settlement(session_id) is None
