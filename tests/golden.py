@@ -1,10 +1,12 @@
 """The language-neutral vectors under ``tests/vectors``: values that every implementation of the wire must reproduce."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-_FOLDER = Path(__file__).parent / "vectors"
+# `scripts/evidence vectors --sabotage` has the tests read a spoiled copy.
+_FOLDER = Path(os.environ.get("RETAINER_VECTORS", Path(__file__).parent / "vectors"))
 
 
 def golden(name: str) -> Any:  # noqa: ANN401 - JSON as it is, checked by the tests that read it

@@ -29,6 +29,7 @@ CHECKS = {
         "stock_client",
         "a stock client of the standard: both modes, self-paid and sponsored, exact balances on chain",
     ),
+    "vectors": ("vectors", "the published vectors, derived again by Python and by Rust that shares no code with it"),
     "agent-kill": (
         "agent_kill",
         "the agent killed again and again: same session, each question charged once and answered",

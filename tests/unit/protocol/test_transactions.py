@@ -1,7 +1,9 @@
 """What a sponsor would sign: each way to slip something else into a deposit's transaction, beside its honest twin."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from solders.address_lookup_table_account import AddressLookupTableAccount
@@ -35,7 +37,7 @@ from retainer.protocol.instructions import (
 )
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
 from retainer.protocol.sla import NO_TERMS_HASH
-from retainer.protocol.transactions import decode_transaction, inspect_open
+from retainer.protocol.transactions import decode_transaction, inspect_open, inspect_top_up
 from tests.golden import golden
 from tests.unit.protocol.examples import (
     ACCOUNT,
@@ -362,3 +364,33 @@ def test_bytes_after_the_transaction_and_oversize_are_refused() -> None:
     assert bytes(decode_transaction(with_memo(room))) == with_memo(room)
     with pytest.raises(TransactionError, match="1232"):
         decode_transaction(with_memo(room + 1))
+
+
+@pytest.mark.parametrize("case", golden("transactions"), ids=lambda case: str(case["name"]))
+def test_the_published_transactions_are_read_as_what_they_are(case: dict[str, Any]) -> None:
+    raw = base64.b64decode(case["transaction"])
+    missing = () if case["feePayer"] == case["payer"] else (Pubkey.from_string(case["feePayer"]),)
+    if "amount" in case:
+        added = inspect_top_up(raw, session=Pubkey.from_string(case["session"]))
+        assert (str(added.session), str(added.mint), str(added.amount)) == (
+            case["session"],
+            case["mint"],
+            case["amount"],
+        )
+        assert added.missing == missing
+        return
+    opening = inspect_open(raw, program_id=PROGRAM_ID)
+    assert (str(opening.session), str(opening.deposit), opening.grace_period, str(opening.blockhash)) == (
+        case["session"],
+        case["deposit"],
+        case["gracePeriod"],
+        case["blockhash"],
+    )
+    assert (opening.missing, str(opening.fee_payer)) == (missing, case["feePayer"])
+    if opening.with_terms:
+        assert (str(opening.operator), str(opening.price_per_unit), opening.expires_at, opening.sla_hash.hex()) == (
+            case["operator"],
+            case["pricePerUnit"],
+            case["expiresAt"],
+            case["slaHash"],
+        )
