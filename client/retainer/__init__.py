@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         create_sqlite_channel_store,
         entry_key,
     )
+    from retainer.sync_client import SyncSessionAuth, SyncSessionClient
     from retainer.trust.caps import SpendingCaps, TopUpPolicy
     from retainer.trust.pins import Pins
     from retainer.wallet import Signer, create_keypair, load_keypair
@@ -54,6 +55,8 @@ __all__ = [
     "SpendingCaps",
     "StringKv",
     "Submit",
+    "SyncSessionAuth",
+    "SyncSessionClient",
     "TopUpPolicy",
     "create_channel_store",
     "create_json_channel_store",
@@ -83,6 +86,8 @@ _HOMES: Final = {
     "SpendingCaps": "trust.caps",
     "StringKv": "stores",
     "Submit": "flows.opener",
+    "SyncSessionAuth": "sync_client",
+    "SyncSessionClient": "sync_client",
     "TopUpPolicy": "trust.caps",
     "create_channel_store": "stores",
     "create_json_channel_store": "stores",

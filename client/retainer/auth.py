@@ -50,7 +50,7 @@ class SessionAuth(httpx.Auth):
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, Never]:
         """Not offered: opening a session waits for the chain, which is asynchronous here."""
-        raise ClientError("sessions are paid with httpx.AsyncClient; this is a synchronous client")
+        raise ClientError("this pays for httpx.AsyncClient; for httpx.Client take the auth of a SyncSessionClient")
         yield request  # type: ignore[unreachable]  # what makes it a generator, as httpx asks
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:

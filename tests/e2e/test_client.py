@@ -11,7 +11,15 @@ import pytest
 import pytest_asyncio
 from solders.keypair import Keypair
 
-from retainer import SessionClient, SessionState, SpendingCaps, Submit, create_sqlite_channel_store, problem_of
+from retainer import (
+    SessionClient,
+    SessionState,
+    SpendingCaps,
+    Submit,
+    SyncSessionClient,
+    create_sqlite_channel_store,
+    problem_of,
+)
 from retainer.channels.channel import Channel
 from retainer.protocol.problems import ProblemType
 from tools.demo import upstream_service
@@ -67,6 +75,22 @@ async def test_an_httpx_client_pays_by_itself_and_shares_one_session(stood: Stag
         closed = await client.close_session(session.session_id)
     assert closed.settled == 12 * 8_000
     assert await stood.balance(agent.pubkey()) == 5_000_000 - closed.settled
+
+
+async def test_a_synchronous_program_pays_as_well(stood: Stage, agent: Keypair) -> None:
+    def work() -> int:
+        caps = SpendingCaps(per_session="1.0")
+        with (
+            SyncSessionClient(agent, rpc_url=stood.rpc_url, caps=caps) as client,
+            httpx.Client(auth=client.auth, timeout=60) as http,
+        ):
+            for number in range(3):
+                assert http.get(stood.url, params={"q": number}).status_code == 200
+            (session,) = client.sessions()
+            return client.close_session(session.session_id).settled
+
+    assert await asyncio.to_thread(work) == 3 * 8_000
+    assert await stood.balance(agent.pubkey()) == 5_000_000 - 3 * 8_000
 
 
 async def test_a_deposit_that_the_agent_sent_itself_opens_a_session(stood: Stage, agent: Keypair) -> None:
