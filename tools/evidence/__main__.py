@@ -58,6 +58,10 @@ CHECKS = {
         "rpc_chaos",
         "nodes that fail and lie, a chain that forks: one settlement for each session, no wrong credit",
     ),
+    "four-providers": (
+        "four_providers",
+        "four processes on one PostgreSQL, one of them killed: spent is what was delivered, nothing above a deposit",
+    ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }
