@@ -42,7 +42,10 @@ CHECKS = {
         "replay",
         "one key ten times, at once and in turn, over one and two connections: one charge and answer",
     ),
-    "refill": ("refill", "a depleted session goes on after a top-up; 300 requests topped up without anybody noticing"),
+    "refill": (
+        "refill",
+        "a depleted session goes on after a top-up; 300 requests, then a burst, topped up without anybody noticing",
+    ),
     "exit": (
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
