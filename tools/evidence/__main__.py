@@ -62,6 +62,10 @@ CHECKS = {
         "four_providers",
         "four processes on one PostgreSQL, one of them killed: spent is what was delivered, nothing above a deposit",
     ),
+    "stateful": (
+        "stateful",
+        "random calls and restarts on both stores: the books agree with a simple model after every step",
+    ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }
