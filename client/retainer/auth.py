@@ -57,14 +57,15 @@ class SessionAuth(httpx.Auth):
         """Send, pay what is asked within the caller's rules, and enter the receipt."""
         fresh = HEADER_IDEMPOTENCY_KEY not in request.headers
         key = request.headers.setdefault(HEADER_IDEMPOTENCY_KEY, new_key())
-        exchange = Exchange(pinned=self._session_id is not None)
+        exchange = Exchange(pinned=self._session_id is not None, may_fund=self._payments.tops_up)
+        fund = fresh
         with ExitStack() as hand:
             hand.enter_context(self._payments.holding(key))
             channel = await self._first(request.url)
             while True:
                 if channel is not None:
                     exchange = replace(exchange, paid=True)
-                    channel, key = await self._noted(channel, request, hand, fresh=fresh)
+                    channel, key = await self._noted(channel, request, hand, fresh=fresh, fund=fund)
                     fresh = False
                     self.paid = True
                 response = yield request
@@ -82,6 +83,7 @@ class SessionAuth(httpx.Auth):
                 exchange, step = decide(exchange, reply)
                 if step is Next.DELIVER:
                     return
+                fund = fund or step is Next.FUND
                 channel = await self._next(step, channel, reply, response, offers)
 
     async def _next(
@@ -92,23 +94,26 @@ class SessionAuth(httpx.Auth):
             case Next.WAIT:
                 await self._payments.pause(pause_asked(response))
                 return channel
-            case Next.OUTBID:
+            case Next.OUTBID | Next.FUND:
                 return channel
             case Next.REPLACE if channel is not None:
                 return await self._payments.replacing(channel, offers, dispute=_dispute(reply))
         return await self._payments.fitting(offers)
 
     async def _noted(
-        self, channel: Channel, request: httpx.Request, hand: ExitStack, *, fresh: bool
+        self, channel: Channel, request: httpx.Request, hand: ExitStack, *, fresh: bool, fund: bool
     ) -> tuple[Channel, str]:
-        """What pays the request, and the key that it now leaves under; a ``fresh`` one gives way to a lost answer's."""
+        """What pays the request, and the key that it now leaves under; a ``fresh`` one gives way to a lost answer's.
+
+        The session is topped up first where ``fund`` says so. A key of the caller's may have been answered already, and
+        what is replayed costs nothing: it is asked once before money moves for it.
+        """
         lost = self._payments.lost(channel, request) if fresh else None
         if lost is not None:
             hand.enter_context(self._payments.holding(lost))
         key = request.headers[HEADER_IDEMPOTENCY_KEY]
-        if lost is None and key not in channel.book.outstanding:
-            await self._payments.funded(channel)
-        channel, key = await self._payments.sent(channel, key, request, lost)
+        note = self._payments.funded if fund else self._payments.sent
+        channel, key = await note(channel, key, request, lost)
         request.headers[HEADER_IDEMPOTENCY_KEY] = key
         request.headers[HEADER_CREDENTIAL] = channel.pay_header()
         # Only ever the session at hand: others are taken up again after the first 402.

@@ -42,7 +42,10 @@ CHECKS = {
         "replay",
         "one key ten times, at once and in turn, over one and two connections: one charge and answer",
     ),
-    "refill": ("refill", "a depleted session goes on after a top-up; 300 requests topped up without anybody noticing"),
+    "refill": (
+        "refill",
+        "a depleted session goes on after a top-up; 300 requests, then a burst, topped up without anybody noticing",
+    ),
     "exit": (
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
@@ -54,6 +57,10 @@ CHECKS = {
     "rpc-chaos": (
         "rpc_chaos",
         "nodes that fail and lie, a chain that forks: one settlement for each session, no wrong credit",
+    ),
+    "four-providers": (
+        "four_providers",
+        "four processes on one PostgreSQL, one of them killed: spent is what was delivered, nothing above a deposit",
     ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),

@@ -5,6 +5,7 @@
                                   │ 402, another offer's route ──▶ PAY ──▶ sent paid
                                   │ 409, the first try still runs ──▶ WAIT ──▶ sent paid
                                   │ 402, its voucher came too late ──▶ OUTBID ──▶ sent paid
+                                  │ 402, the deposit is spent ──▶ FUND ──▶ sent paid
                                   └ anything else ──▶ DELIVER, and the caller sees the refusal
 
 Every arrow back costs one of a fixed number of tries, so a service that answers 402 for ever is asked only so often.
@@ -21,8 +22,8 @@ _PAID_TRIES: Final = 3
 _WAITS: Final = 5
 # Requests at once sign ever higher vouchers, which may overtake each other on their way; soon all send the highest.
 _OUTBIDS: Final = 10
-# After these the session can never pay again. A depleted one is not among them: whether to fund another one is the
-# caller's decision, not a detail of a retry.
+# After these the session can never pay again. A depleted one is not among them: it is topped up where the caller's
+# policy says so, and whether to fund another one is the caller's decision, not a detail of a retry.
 _OVER: Final = frozenset(
     {
         ProblemType.SESSION_UNKNOWN,
@@ -41,6 +42,7 @@ class Next(Enum):
     REPLACE = "forget the session, open another one, and send again"
     WAIT = "send the same again after a pause"
     OUTBID = "send the same again with the newest voucher"
+    FUND = "top the session up where its books agree that it is spent, and send the same again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request on its way. ``pinned``: the caller named the session, so no other one may pay."""
+    """One request on its way.
+
+    ``pinned``: the caller named the session, so no other one may pay. ``may_fund``: a policy says how to top it up.
+    """
 
     paid: bool = False
     pinned: bool = False
@@ -72,6 +77,7 @@ class Exchange:
     waits_left: int = _WAITS
     outbids_left: int = _OUTBIDS
     may_replace: bool = True
+    may_fund: bool = False
 
 
 def decide(exchange: Exchange, reply: Reply) -> tuple[Exchange, Next]:
@@ -85,7 +91,13 @@ def decide(exchange: Exchange, reply: Reply) -> tuple[Exchange, Next]:
     again = replace(exchange, paid=True, tries_left=exchange.tries_left - 1)
     if not exchange.paid or not (reply.same_scope or exchange.pinned):
         return again, Next.PAY
+    return _paid_in_vain(exchange, again, reply)
+
+
+def _paid_in_vain(exchange: Exchange, again: Exchange, reply: Reply) -> tuple[Exchange, Next]:
+    if reply.problem is ProblemType.SESSION_DEPLETED and exchange.may_fund:
+        return replace(again, may_fund=False), Next.FUND
     over = reply.problem in _OVER or reply.overdrawn
-    if not exchange.pinned and over and exchange.may_replace:
+    if over and not exchange.pinned and exchange.may_replace:
         return replace(again, may_replace=False), Next.REPLACE
     return exchange, Next.DELIVER

@@ -104,7 +104,12 @@ class Payments:
         """The key under which this same request left before and was never answered, perhaps by an earlier process."""
         return channel.book.lost(_digest(request).hex(), self._in_hand)
 
-    async def funded(self, channel: Channel) -> None:
+    @property
+    def tops_up(self) -> bool:
+        """Whether sessions get more by themselves."""
+        return self._setup.topping_up is not None
+
+    async def _fund(self, channel: Channel) -> None:
         """Put more into the session where the caller's policy asks for that.
 
         While it can pay one more request, a top-up that is not possible is no reason not to send that.
@@ -119,6 +124,8 @@ class Payments:
             try:
                 await self._topper.top_up(channel.session_id, policy.amount)
             except (RefusedError, SessionError):
+                # Looked at again: another process may have topped up the same session meanwhile.
+                channel = await self._setup.channel(channel.session_id)
                 if channel.free < channel.price:
                     raise
 
@@ -127,17 +134,37 @@ class Payments:
         below = in_base_units(policy.below, channel.offer.request.decimals)
         return channel.state is SessionState.ACTIVE and channel.free < max(below, channel.price)
 
-    async def sent(
+    async def funded(
         self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None
+    ) -> tuple[Channel, str]:
+        """As `sent`, after topping up by the caller's policy for as long as the deposit does not cover the request.
+
+        Whether it does is decided in the write that notes it, so however many requests come at once, none leaves that
+        those before it have left nothing for.
+        """
+        while True:
+            if self.tops_up and not {key, lost} & channel.book.outstanding.keys():
+                await self._fund(channel)
+            try:
+                return await self.sent(channel, key, request, lost, covered=self.tops_up)
+            except _UncoveredError:
+                channel = await self._setup.channel(channel.session_id)
+
+    async def sent(
+        self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None, *, covered: bool = False
     ) -> tuple[Channel, str]:
         """Note a request before it leaves, under ``lost`` while that is unanswered, else ``key``; returns which.
 
-        The session comes back with what pays the request: a voucher is signed and kept in the same write.
+        The session comes back with what pays the request: a voucher is signed and kept in the same write. When it has
+        to be ``covered`` by what is free, and is not, nothing is noted.
         """
         digest = _digest(request).hex()
 
         def note(kept: Channel) -> Channel:
             chosen = lost if lost is not None and lost in kept.book.outstanding else key
+            new, live = chosen not in kept.book.outstanding, kept.state is SessionState.ACTIVE
+            if covered and new and live and kept.free < kept.price:
+                raise _UncoveredError
             return self._setup.authorized(kept.with_book(kept.book.sent(chosen, digest)))
 
         noted = await self._setup.update(channel.session_id, note)
@@ -210,6 +237,10 @@ class Payments:
             else:
                 return offer
         raise refusals[0]
+
+
+class _UncoveredError(Exception):
+    """Requests at once have reserved what was left in the session."""
 
 
 def _digest(request: httpx.Request) -> bytes:

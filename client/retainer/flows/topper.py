@@ -97,7 +97,12 @@ class Topper:
         known = None if signature is None else str(signature)
         pending = PendingTopUp(credential, known, latest.last_valid_block_height, added, total)
         # Kept before it leaves, and only where no other worker has one under way.
-        kept = await setup.update(session_id, lambda newest: newest.topping_up(newest.top_up or pending))
+        # A deposit that has grown since it was looked at means that another one is done with it: the caps were held
+        # against the old one.
+        kept = await setup.update(
+            session_id,
+            lambda newest: newest if newest.top_up or newest.deposit != channel.deposit else newest.topping_up(pending),
+        )
         if kept.top_up == pending:
             setup.deposits.append(signing)
         return kept

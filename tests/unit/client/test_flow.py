@@ -51,6 +51,13 @@ def test_a_depleted_session_is_the_callers_decision() -> None:
     assert decide(Exchange(paid=True), over(ProblemType.SESSION_DEPLETED))[1] is Next.DELIVER
 
 
+def test_with_a_policy_a_depleted_session_is_funded_once() -> None:
+    depleted = over(ProblemType.SESSION_DEPLETED)
+    exchange, step = decide(Exchange(paid=True, pinned=True, may_fund=True), depleted)
+    assert step is Next.FUND
+    assert decide(exchange, depleted)[1] is Next.DELIVER
+
+
 @pytest.mark.parametrize("problem", list(ProblemType))
 def test_a_session_that_the_caller_named_is_never_replaced(problem: ProblemType) -> None:
     reply = Reply(402, problem, challenged=True, same_scope=False)
@@ -73,17 +80,19 @@ def test_another_offers_route_is_paid_from_its_own_session() -> None:
         ),
         min_size=9,
         max_size=9,
-    )
+    ),
+    st.builds(Exchange, may_fund=st.booleans()),
 )
-def test_no_service_can_keep_it_going(replies: list[Reply]) -> None:
-    """Whatever is answered: at most three payments, one replacement, five pauses, and then the caller hears of it."""
-    exchange, steps = Exchange(), list[Next]()
+def test_no_service_can_keep_it_going(replies: list[Reply], exchange: Exchange) -> None:
+    """At most three payments, one replacement, one top-up and five pauses, and then the caller hears of it."""
+    steps = list[Next]()
     for reply in replies:
         exchange, step = decide(exchange, reply)
         steps.append(step)
         if step is Next.DELIVER:
             break
     assert steps[-1] is Next.DELIVER
-    assert steps.count(Next.PAY) + steps.count(Next.REPLACE) <= 3
+    assert steps.count(Next.PAY) + steps.count(Next.REPLACE) + steps.count(Next.FUND) <= 3
     assert steps.count(Next.REPLACE) <= 1
+    assert steps.count(Next.FUND) <= 1
     assert steps.count(Next.WAIT) <= 5

@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from retainer.errors import CapError, SessionError, TopUpRefusedError, TopUpUnconfirmedError
+from retainer.protocol.actions import UseAction
+from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.errors import AmountError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
@@ -130,6 +132,58 @@ async def test_requests_at_once_share_a_top_up(stage: Stage) -> None:
         await client.create_session(URL, 9 * PRICE)
         responses = await asyncio.gather(*(client.request("GET", URL) for _ in range(8)))
         assert {response.status_code for response in responses} == {200}
+    assert stage.service.topped_up == 1
+
+
+async def test_a_burst_cannot_outrun_the_top_ups(stage: Stage) -> None:
+    """Four times what the deposit holds, and more than any one top-up adds: nobody sees a 402."""
+    policy = TopUpPolicy(below=2 * PRICE, amount=10 * PRICE)
+    async with stage.another(top_up=policy) as client:
+        await client.create_session(URL, 10 * PRICE)
+        responses = await asyncio.gather(*(client.request("GET", URL) for _ in range(40)))
+        assert {response.status_code for response in responses} == {200}
+        [session] = await client.sessions()
+        assert session.spent == 40 * PRICE
+    assert (stage.service.opened, stage.service.topped_up) == (1, 4)
+
+
+async def test_a_service_that_calls_an_unspent_deposit_spent_gets_no_more(stage: Stage) -> None:
+    """The client's own books say when more is due, not the one who would hold it."""
+
+    async def deplete(request: httpx.Request) -> httpx.Response | None:
+        used = isinstance(parse_authorization(request.headers["Authorization"]).action, UseAction)
+        return await stage.service.refuse(ProblemType.SESSION_DEPLETED) if used else None
+
+    policy = TopUpPolicy(below=PRICE, amount=PRICE)
+    async with stage.another(top_up=policy) as client:
+        await client.create_session(URL, 2 * PRICE)
+        stage.service.before = deplete
+        assert (await client.request("GET", URL)).status_code == 402
+    assert stage.service.topped_up == 0
+
+
+async def test_an_answered_key_is_replayed_from_a_spent_session_whatever_the_caps_say(stage: Stage) -> None:
+    policy = TopUpPolicy(below=PRICE, amount=PRICE)
+    async with stage.another(SpendingCaps(per_session=PRICE), top_up=policy) as client:
+        await client.create_session(URL, PRICE)
+        first = await client.request("GET", URL, idempotency_key="mine")
+        again = await client.request("GET", URL, idempotency_key="mine")
+        assert (again.status_code, again.content) == (200, first.content)
+        with pytest.raises(CapError, match="per session"):
+            await client.request("GET", URL, idempotency_key="another")
+        [session] = await client.sessions()
+        assert session.spent == PRICE
+    assert stage.service.topped_up == 0
+
+
+async def test_a_replay_moves_no_money_where_a_top_up_would_be_allowed(stage: Stage) -> None:
+    policy = TopUpPolicy(below=PRICE, amount=PRICE)
+    async with stage.another(top_up=policy) as client:
+        await client.create_session(URL, PRICE)
+        for _ in range(2):
+            assert (await client.request("GET", URL, idempotency_key="mine")).status_code == 200
+        assert stage.service.topped_up == 0
+        assert (await client.request("GET", URL, idempotency_key="another")).status_code == 200
     assert stage.service.topped_up == 1
 
 

@@ -1,5 +1,6 @@
-"""refill: DEPLETED, top-up, ACTIVE in one session; and 300 requests whose caller never notices the top-ups."""
+"""refill: DEPLETED, top-up, ACTIVE in one session; and 300 requests, then a burst, that never notice top-ups."""
 
+import asyncio
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tools.stage import Stage, stage
 PRICE = 8_000
 FIRST, ADDED = 13, 37
 REQUESTS, REQUESTS_IN_CI = 300, 60
+# At once: more than the deposit and one top-up together hold.
+BURST, BURST_IN_CI = 150, 110
 # Opened for 50 requests, and 50 more whenever fewer than 10 are left.
 POLICY = TopUpPolicy(below=10 * PRICE, amount=50 * PRICE)
 
@@ -54,7 +57,7 @@ async def _by_hand(report: Report, stood: Stage) -> None:
 
 
 async def _by_policy(report: Report, stood: Stage) -> None:
-    requests = report.count(REQUESTS, REQUESTS_IN_CI)
+    requests, burst = report.count(REQUESTS, REQUESTS_IN_CI), report.count(BURST, BURST_IN_CI)
     if report.sabotage:
         report.plant("the client has no policy for topping up")
     policy = None if report.sabotage else POLICY
@@ -65,10 +68,12 @@ async def _by_policy(report: Report, stood: Stage) -> None:
         before = await stood.balance(stood.agent.pubkey())
         answers = [await client.request("GET", stood.url) for _ in range(requests)]
         report.equal("answered by policy", sum(answer.is_success for answer in answers), requests)
+        at_once = await asyncio.gather(*(client.request("GET", stood.url) for _ in range(burst)))
+        report.equal("answered of a burst", sum(answer.is_success for answer in at_once), burst)
         sessions = await client.sessions()
         report.equal("sessions opened for them", len(sessions), 1)
         report.told("deposit in the end, in base units", sessions[0].deposit)
         closed = await client.close_session(sessions[0].session_id)
         report.fact("settlement of the session topped up by policy", closed.signature)
         paid = before - await stood.balance(stood.agent.pubkey())
-        report.equal("paid for them, from the chain", paid, requests * PRICE)
+        report.equal("paid for them, from the chain", paid, (requests + burst) * PRICE)
