@@ -20,7 +20,12 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> str:
     """URL of a database that holds no books, or empty ones."""
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
+    empty(postgres_server)
+    return postgres_server
+
+
+def empty(url: str) -> None:
+    """Drop what is in the books."""
+    with psycopg.connect(url, autocommit=True) as connection:
         if connection.execute("SELECT to_regclass('session')").fetchone() != (None,):
             connection.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")
-    return postgres_server

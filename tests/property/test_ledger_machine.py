@@ -12,11 +12,21 @@ from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
 from retainer.protocol.usage import usage_root
+from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.meter import Charge
 from retainer_provider.books.outcomes import (
     CloseBegin,
@@ -28,8 +38,10 @@ from retainer_provider.books.outcomes import (
     ReserveOutcome,
 )
 from retainer_provider.books.records import Reservation, ReserveRequest, SettlementPlan, StoredAnswer
+from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import NOW, SIGNATURE, commit_of, fingerprint, open_session
+from tests.postgres import empty
 
 T = TypeVar("T")
 
@@ -64,7 +76,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.models: dict[str, Model] = {}
-        self.ledger = self.run(SqliteLedger.open(Path(self.folder.name) / "ledger.db"))
+        self.ledger = self.run(self.open_books())
+
+    async def open_books(self) -> Ledger:
+        return await SqliteLedger.open(Path(self.folder.name) / "ledger.db")
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -195,7 +210,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.run(self.ledger.aclose())
-        self.ledger = self.run(SqliteLedger.open(Path(self.folder.name) / "ledger.db"))
+        self.ledger = self.run(self.open_books())
         for model in self.models.values():
             model.running.clear()
 
@@ -220,5 +235,19 @@ class LedgerMachine(RuleBasedStateMachine):
             assert len(set(digests)) == len(digests), "a key was charged twice"
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-test_the_ledger_agrees_with_its_model = LedgerMachine.TestCase
+def test_the_ledger_in_a_file_agrees_with_its_model() -> None:
+    run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+
+
+def test_the_ledger_on_postgres_agrees_with_its_model(postgres_server: str) -> None:
+    """``restart`` is a process that ends; what it held is given back."""
+
+    class PostgresMachine(LedgerMachine):
+        async def open_books(self) -> Ledger:
+            if not self.models:
+                empty(postgres_server)
+            return await PostgresLedger.open(postgres_server, connections=2)
+
+    run_state_machine_as_test(
+        PostgresMachine, settings=settings(max_examples=25, stateful_step_count=40, deadline=None)
+    )
