@@ -11,6 +11,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain
 from retainer.chain.sessions import read_session
 from retainer.cli.ask import Question, ask_times
+from retainer.cli.audit import audit
 from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
@@ -228,3 +229,6 @@ def _client(options: Options) -> SessionClient:
 
 def _print_json(value: Json) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+main.add_command(audit)
