@@ -213,6 +213,14 @@ async def test_the_command_line_from_the_first_ask_to_the_end(stood: Stage, agen
     status, out, err = await retainer("show", session_id, "--json", *rpc)
     assert (status, json.loads(out)["status"], json.loads(out)["refunded"]) == (0, "gone", "1468000"), err
 
+    bounds = ("--deposit", "0.104", "--top-up", "0.016", "--max-deposit", "0.12")
+    status, out, err = await retainer("ask", stood.url, "--times", "14", *bounds, *spending)
+    assert status == 0, err
+    assert "spent 0.112 of 0.12 · 1 requests left" in err
+    status, out, err = await retainer("ask", stood.url, "--times", "2", *bounds, *spending)
+    assert (status, len(out.splitlines())) == (3, 1), "the second one would need more than --max-deposit"
+    assert "per session" in err
+
     status, out, err = await retainer("sessions", "--json", *spending)
     assert (status, json.loads(out)[0]["state"]) == (0, "refunded"), err
 

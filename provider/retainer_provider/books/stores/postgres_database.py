@@ -126,7 +126,9 @@ async def _has_books(connection: Connection) -> bool:
 def migrate(url: str) -> None:
     """Bring the schema to what this release knows, one process at a time; blocks. LedgerError for a newer one."""
     # libpq reads the URL, as it does for the pool.
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url, prepare_threshold=None), poolclass=NullPool
+    )
     try:
         # The steps and the note that they were done are one transaction: a crash leaves neither.
         with as_file(files(__package__).joinpath("postgres_schema")) as folder, engine.begin() as connection:
