@@ -24,16 +24,16 @@ _BARRED: Final[Mapping[SessionState, ReserveOutcome]] = MappingProxyType(
 def barred(session: SessionRecord, now: int) -> ReserveOutcome | None:
     """What bars any request of the session, or None."""
     found = _BARRED.get(session.state_at(now))
-    return (
-        ReserveOutcome.FREE_EXHAUSTED
-        if found is None and _has_had_all_free(session) and session.free_answers
-        else found
-    )
+    if found is None and session.free_answers and _has_had_all_free(session):
+        return ReserveOutcome.FREE_EXHAUSTED
+    return found
 
 
 def uncharged(session: SessionRecord | None, charge: Charge) -> CommitResult:
-    """What it means that the write took no charge: as many free answers were given as there are, also to requests that
-    ran at the same time; or the session was settled meanwhile, by a withdrawal on chain.
+    """What it means that the write took no charge.
+
+    Either as many free answers were given as there are, some to requests that ran at the same time; or the session was
+    settled meanwhile, by a withdrawal on chain.
     """
     if session is not None and not charge.charged and _has_had_all_free(session):
         return CommitResult(CommitOutcome.FREE_EXHAUSTED, session)

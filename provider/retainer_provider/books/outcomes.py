@@ -75,7 +75,7 @@ class CommitOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """With COMMITTED, ``answer`` is what ``finish`` made; ``session`` is the record after it, or with FREE_EXHAUSTED as it is."""
+    """With COMMITTED, ``answer`` is what ``finish`` made and ``session`` the record after it."""
 
     outcome: CommitOutcome
     session: SessionRecord | None = None
