@@ -140,7 +140,12 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
                 discovery=blueprint.find(_DISCOVERY) is Unpriced.UNKNOWN,
             ),
             gate=RetainerGate(
-                target, engine, blueprint.find, upstream=upstream, request_limit=limits.request_body_bytes
+                target,
+                engine,
+                blueprint.find,
+                upstream=upstream,
+                request_limit=limits.request_body_bytes,
+                request_seconds=limits.request_body_seconds,
             ),
         )
 

@@ -126,6 +126,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     response_body_bytes: Bytes = 16_777_216
     replay_body_bytes: Bytes = 262_144
     replay_session_bytes: Bytes = 8_388_608
+    request_body_seconds: Seconds = 30
     upstream_seconds: Seconds = 30
     deposit_wait_seconds: Seconds = 20
     close_wait_seconds: Seconds = 45

@@ -1,5 +1,6 @@
 """The gate: ASGI in front of any ASGI app. Parse, call the engine once, serialize; it decides nothing about money."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -50,12 +51,22 @@ LEDGER_UNAVAILABLE: Final = Refusal(
 class RetainerGate:
     """Meters the requests that `find` prices, passes on those that are free, and refuses the rest."""
 
-    def __init__(self, app: ASGIApp, engine: Engine, find: Finder, *, upstream: Upstream, request_limit: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        engine: Engine,
+        find: Finder,
+        *,
+        upstream: Upstream,
+        request_limit: int,
+        request_seconds: float,
+    ) -> None:
         self._app = app
         self._engine = engine
         self._find = find
         self._upstream = upstream
         self._request_limit = request_limit
+        self._request_seconds = request_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection. Websockets cannot be metered and are refused."""
@@ -107,7 +118,15 @@ class RetainerGate:
         target = raw_path(scope) + (b"?" + query if query else b"")
 
         async def read() -> MeteredRequest:
-            body = await _read_body(scope, receive, self._request_limit)
+            try:
+                async with asyncio.timeout(self._request_seconds):
+                    body = await _read_body(scope, receive, self._request_limit)
+            except TimeoutError:
+                raise refuse(
+                    ProblemType.BODY_TOO_SLOW,
+                    f"The request body did not arrive within {self._request_seconds:g} s: send it faster. "
+                    "Nothing was charged.",
+                ) from None
             return MeteredRequest(scope["method"], target.decode("latin-1"), body, key, voucher)
 
         async def call(request: MeteredRequest) -> UpstreamResult:
