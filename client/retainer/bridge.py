@@ -17,6 +17,11 @@ class Bridge:
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one loop, for libraries that bring work of their own to it."""
+        return self._loop
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What the coroutine returns or raises; interrupted (Ctrl-C), it is cancelled. From any thread but its own."""
         if threading.current_thread() is self._thread or self._loop.is_closed():

@@ -12,19 +12,28 @@ from retainer_provider.keys import load_keys
 from retainer_provider.lifespan import serve_lifespan
 from retainer_provider.logs import redact_by_default
 from retainer_provider.settings import Settings, SettingsError
-from retainer_provider.wire.routing import RouteTable
+from retainer_provider.wire.routing import Finder, RouteTable
 
 _log = structlog.get_logger(__name__)
 
 
 def create_app(
-    settings: Settings, *, upstream: ASGIApp | None = None, surroundings: Surroundings | None = None
+    settings: Settings,
+    *,
+    upstream: ASGIApp | None = None,
+    find: Finder | None = None,
+    surroundings: Surroundings | None = None,
 ) -> "RetainerApp":
     """The service as an ASGI app: before `upstream`, an app in this process, or else before the settings' URL.
 
-    Nothing is opened before the server starts it. SettingsError where settings or keys cannot be served.
+    `find` says what a request costs, where that is not the offers' `routes` to say. Nothing is opened before the server
+    starts it. SettingsError where settings or keys cannot be served.
     """
     offers = load_offers(settings.offers)
+    if find is None:
+        for offer in offers.values():
+            if not offer.routes:
+                raise SettingsError(f'[offers.{offer.id}]: `routes` names the paths that it prices, such as ["/v1/*"]')
     if upstream is None and settings.service.upstream is None:
         raise SettingsError("there is nothing to meter: set `upstream` to the URL of the service, or pass an ASGI app")
     return RetainerApp(
@@ -32,7 +41,7 @@ def create_app(
             settings=settings,
             keys=load_keys(settings.service),
             offers=offers,
-            routes=RouteTable(offers, settings.routes.free),
+            find=find or RouteTable(offers, settings.routes.free).of,
             upstream=upstream,
             around=surroundings or Surroundings(),
         )

@@ -32,11 +32,13 @@ from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.gate import RetainerGate
+from retainer_provider.wire.openapi import DISCOVERY_PATH
 from retainer_provider.wire.proxy import ReverseProxy
 from retainer_provider.wire.routes import Api
-from retainer_provider.wire.routing import RouteTable
+from retainer_provider.wire.routing import Finder, Unpriced
 from retainer_provider.wire.upstream import Upstream
 
+_DISCOVERY = {"type": "http", "method": "GET", "path": DISCOVERY_PATH}
 _OPEN_STATES = (SessionState.PENDING, SessionState.ACTIVE, SessionState.CLOSING)
 
 
@@ -58,7 +60,7 @@ class Blueprint:
     settings: Settings
     keys: Keys
     offers: Mapping[str, Offer]
-    routes: RouteTable
+    find: Finder
     upstream: ASGIApp | None
     around: Surroundings
 
@@ -134,9 +136,16 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
                 offers=blueprint.offers,
                 prefix=settings.service.api_prefix,
                 health=lambda: _health(blueprint, ledger, view),
+                # An upstream that is priced or free at this path describes itself.
+                discovery=blueprint.find(_DISCOVERY) is Unpriced.UNKNOWN,
             ),
             gate=RetainerGate(
-                target, engine, blueprint.routes, upstream=upstream, request_limit=limits.request_body_bytes
+                target,
+                engine,
+                blueprint.find,
+                upstream=upstream,
+                request_limit=limits.request_body_bytes,
+                request_seconds=limits.request_body_seconds,
             ),
         )
 

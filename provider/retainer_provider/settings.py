@@ -126,6 +126,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     response_body_bytes: Bytes = 16_777_216
     replay_body_bytes: Bytes = 262_144
     replay_session_bytes: Bytes = 8_388_608
+    request_body_seconds: Seconds = 30
     upstream_seconds: Seconds = 30
     deposit_wait_seconds: Seconds = 20
     close_wait_seconds: Seconds = 45
@@ -162,7 +163,7 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     decimals: Annotated[int, Meta(ge=0, le=9)]
     suggested_deposit: str
     minimum_deposit: str
-    routes: tuple[str, ...]
+    routes: tuple[str, ...] = ()
     maximum_deposit: str | None = None
     token_program: Pubkey = TOKEN_PROGRAM_ID
     duration: Annotated[int, Meta(ge=60, le=_LONGEST_DURATION)] = 86_400
@@ -177,8 +178,6 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if self.token_program not in {TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID}:
             raise ValueError("`token_program` is the SPL Token program or Token-2022; remove the line for SPL Token")
-        if not self.routes:
-            raise ValueError('`routes` names the paths that this offer prices, such as ["/v1/*"]')
         _require_patterns("routes", self.routes)
         if list(self.idle_timeout_options) != sorted(set(self.idle_timeout_options)):
             raise ValueError("`idle_timeout_options` are seconds in increasing order, each once, such as [600, 86400]")

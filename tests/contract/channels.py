@@ -21,8 +21,9 @@ MINT = Keypair.from_seed(b"m" * 32).pubkey()
 _salts = iter(range(2**32))
 
 
-def a_channel(agent: Keypair, *, deposit: int = 1_000_000) -> Channel:
-    """A session of ``agent``, PENDING, always for the same scope and never at the same address."""
+def a_channel(agent: Keypair, *, deposit: int = 1_000_000, salt: int | None = None) -> Channel:
+    """A session of ``agent``, PENDING, always for the same scope; without ``salt`` at another address each time."""
+    salt = next(_salts) if salt is None else salt
     request = SessionRequest(
         amount=base_units(8_000),
         currency=MINT,
@@ -45,9 +46,7 @@ def a_channel(agent: Keypair, *, deposit: int = 1_000_000) -> Channel:
         ),
     )
     offer = Offer("GET", "http://localhost:8402/ask", issue_challenge(b"s" * 32, "test", request), request)
-    return build_opening(
-        offer, agent, deposit=base_units(deposit), salt=next(_salts), token_program=TOKEN_PROGRAM_ID, now=NOW
-    )
+    return build_opening(offer, agent, deposit=base_units(deposit), salt=salt, token_program=TOKEN_PROGRAM_ID, now=NOW)
 
 
 @dataclass

@@ -9,16 +9,30 @@ from retainer.cli import main
 from retainer.cli.failures import MEANINGS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
-COMMANDS = sorted(main.commands)
+
+
+def leaves(group: click.Group, before: str = "") -> dict[str, click.Command]:
+    """Commands by their whole name, those of groups included."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        inner = (
+            leaves(command, f"{before}{name} ") if isinstance(command, click.Group) else {f"{before}{name}": command}
+        )
+        found.update(inner)
+    return found
+
+
+LEAVES = leaves(main)
+COMMANDS = sorted(LEAVES)
 
 
 def options_of(name: str) -> list[click.Option]:
-    return [parameter for parameter in main.commands[name].params if isinstance(parameter, click.Option)]
+    return [parameter for parameter in LEAVES[name].params if isinstance(parameter, click.Option)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_documented_and_helps_with_an_example(name: str) -> None:
-    command = main.commands[name]
+    command = LEAVES[name]
     assert f"`retainer {name} " in DOCUMENT or f"`retainer {name}`" in DOCUMENT
     assert command.help
     assert f"retainer {name}" in (command.epilog or "")

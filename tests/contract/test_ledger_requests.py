@@ -219,6 +219,28 @@ async def test_free_answers_are_counted_and_capped(ledger: Ledger) -> None:
     assert (await reserve(ledger, session_id, "a")).outcome is ReserveOutcome.REPLAY
 
 
+async def test_free_answers_are_capped_among_requests_that_run_at_once(ledger: Ledger) -> None:
+    """F31: let in together, they are not all free; what is charged is not concerned."""
+    session_id = await open_session(ledger, max_free_answers=1)
+    first, second, third = [held(await reserve(ledger, session_id, name)) for name in "abc"]
+    assert (await ledger.commit(commit_of(first, charged=False))).outcome is CommitOutcome.COMMITTED
+    refused = await ledger.commit(commit_of(second, charged=False))
+    assert refused.outcome is CommitOutcome.FREE_EXHAUSTED
+    assert refused.session is not None
+    assert (refused.session.free_answers, refused.session.sequence, refused.answer) == (1, 1, None)
+    assert (await ledger.commit(commit_of(third))).outcome is CommitOutcome.COMMITTED
+    record = await ledger.session(session_id)
+    assert record is not None
+    assert (record.reserved, record.spent, record.free_answers) == (0, PRICE, 1)
+    assert len(await ledger.usage(session_id)) == 2
+
+
+async def test_where_nothing_is_free_a_breach_is_withheld_and_the_rest_is_served(ledger: Ledger) -> None:
+    session_id = await open_session(ledger, max_free_answers=0)
+    assert (await ask(ledger, session_id, "a", charged=False)).outcome is CommitOutcome.FREE_EXHAUSTED
+    assert (await ask(ledger, session_id, "b")).outcome is CommitOutcome.COMMITTED
+
+
 async def test_an_answer_that_cannot_be_made_costs_nothing(ledger: Ledger) -> None:
     session_id = await open_session(ledger)
     reservation = held(await reserve(ledger, session_id, "a"))

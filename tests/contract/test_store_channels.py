@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 
 from retainer.channels.channel import Channel, Settlement
 from retainer.channels.channel_json import channel_from_json, channel_to_json
-from retainer.errors import StoreError, UnknownSessionError
+from retainer.errors import CapError, StoreError, UnknownSessionError
 from retainer.protocol.amounts import base_units
 from retainer.stores import (
     ChannelStore,
@@ -61,6 +61,34 @@ async def test_the_next_process_finds_what_was_kept(open_store: OpenStore, agent
     assert await open_store().find(agent.pubkey(), channel.session_id) == channel
     assert await open_store().get(agent.pubkey(), channel.scope) == channel
     assert await open_store().channels(agent.pubkey()) == [channel]
+
+
+async def test_a_choice_sees_all_sessions_of_the_payer_and_is_kept(open_store: OpenStore, agent: Keypair) -> None:
+    store, first, second = open_store(), a_channel(agent), a_channel(agent)
+    await store.set(a_channel(Keypair()))
+    seen: list[list[Channel]] = []
+
+    def choice(kept: list[Channel]) -> Channel:
+        seen.append(kept)
+        return kept[0].opened() if kept else first
+
+    assert await store.choose(agent.pubkey(), choice) == first
+    assert await store.choose(agent.pubkey(), choice) == first.opened()
+    assert seen == [[], [first]]
+    assert await open_store().channels(agent.pubkey()) == [first.opened()]
+    await store.set(second)
+    with pytest.raises(StoreError, match="would go down"):
+        await store.choose(agent.pubkey(), lambda kept: replace(kept[1], deposit=base_units(1)))
+    assert await open_store().channels(agent.pubkey()) == [first.opened(), second]
+
+
+async def test_a_choice_that_refuses_keeps_nothing(open_store: OpenStore, agent: Keypair) -> None:
+    def refuse(_kept: list[Channel]) -> Channel:
+        raise CapError("too much")
+
+    with pytest.raises(CapError, match="too much"):
+        await open_store().choose(agent.pubkey(), refuse)
+    assert await open_store().channels(agent.pubkey()) == []
 
 
 async def test_the_latest_usable_session_of_a_scope_pays(open_store: OpenStore, agent: Keypair) -> None:

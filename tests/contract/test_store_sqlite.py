@@ -3,15 +3,18 @@
 import asyncio
 import multiprocessing
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from solders.keypair import Keypair
 
+from retainer.channels.channel import Channel
 from retainer.channels.channel_json import channel_from_json, channel_to_json
-from retainer.errors import StoreError
+from retainer.errors import CapError, StoreError
+from retainer.flows.history import history
 from retainer.stores import create_sqlite_channel_store
+from retainer.trust.caps import SpendingCaps
 from tests.contract.channels import a_channel
 
 WRITERS, KEYS = 3, 10
@@ -98,3 +101,43 @@ async def test_workers_that_share_a_session_lose_nothing_of_each_other(tmp_path:
     kept = await create_sqlite_channel_store(path).find(channel.payer, channel.session_id)
     assert kept is not None
     assert set(kept.book.outstanding) == {f"{writer}-{number}" for writer in range(WRITERS) for number in range(KEYS)}
+
+
+def open_many(path: Path, seed: bytes, worker: int, *, sole: bool) -> None:
+    """Try to open five sessions of one token each, within a cap of four a day, or only where there is none."""
+    agent, caps = Keypair.from_seed(seed), SpendingCaps(per_day="4.0")
+    store = create_sqlite_channel_store(path)
+
+    async def open_five() -> None:
+        for number in range(5):
+            channel = a_channel(agent, salt=100 * worker + number)
+            [deposit] = history([channel])
+
+            def choice(kept: list[Channel]) -> Channel:
+                if sole and kept:
+                    return kept[0]
+                caps.require_deposit(deposit, 6, history(kept))  # noqa: B023  called at once
+                return channel  # noqa: B023  called at once
+
+            with suppress(CapError):
+                await store.choose(agent.pubkey(), choice)
+
+    asyncio.run(open_five())
+
+
+@pytest.mark.parametrize(("sole", "opened"), [(False, 4), (True, 1)], ids=["within a cap", "one session"])
+async def test_processes_on_one_file_keep_together_to_what_one_may_do(
+    tmp_path: Path, opened: int, *, sole: bool
+) -> None:
+    path, seed = tmp_path / "sessions.sqlite", b"a" * 32
+    spawn = multiprocessing.get_context("spawn")
+    workers = [
+        spawn.Process(target=open_many, args=(path, seed, worker), kwargs={"sole": sole}) for worker in range(WRITERS)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * WRITERS
+    channels = await create_sqlite_channel_store(path).channels(Keypair.from_seed(seed).pubkey())
+    assert len(channels) == opened

@@ -213,5 +213,49 @@ async def test_the_command_line_from_the_first_ask_to_the_end(stood: Stage, agen
     status, out, err = await retainer("show", session_id, "--json", *rpc)
     assert (status, json.loads(out)["status"], json.loads(out)["refunded"]) == (0, "gone", "1468000"), err
 
+    bounds = ("--deposit", "0.104", "--top-up", "0.016", "--max-deposit", "0.12")
+    status, out, err = await retainer("ask", stood.url, "--times", "14", *bounds, *spending)
+    assert status == 0, err
+    assert "spent 0.112 of 0.12 · 1 requests left" in err
+    status, out, err = await retainer("ask", stood.url, "--times", "2", *bounds, *spending)
+    assert (status, len(out.splitlines())) == (3, 1), "the second one would need more than --max-deposit"
+    assert "per session" in err
+
     status, out, err = await retainer("sessions", "--json", *spending)
     assert (status, json.loads(out)[0]["state"]) == (0, "refunded"), err
+
+
+async def test_an_auditor_checks_a_settlement_from_the_command_line(
+    stood: Stage, agent: Keypair, tmp_path: Path
+) -> None:
+    receipts = tmp_path / "receipts"
+    receipts.mkdir()
+    async with SessionClient(agent, rpc_url=stood.rpc_url) as client:
+        session = await client.create_session(stood.url, "1.0")
+        for number in range(5):
+            answer = await client.request("GET", stood.url, params={"q": number})
+            (receipts / f"{number}.txt").write_text(answer.headers["payment-receipt"])
+        closed = await client.close_session(session.session_id)
+    arguments = ("-m", "retainer_provider", "export", "--config", str(stood.service.settings), session.session_id)
+    status, log = await ended(*arguments)
+    assert (status, len(log.splitlines())) == (0, 6)
+    path = tmp_path / "usage.jsonl"
+    path.write_text(log)
+    audit = ("-m", "retainer.cli", "audit", "settlement", closed.signature, "--rpc-url", stood.rpc_url)
+    status, told = await ended(*audit, "--log", str(path), "--receipts", str(receipts))
+    assert status == 0, told
+    assert "1.0 = 0.04 settled + 0.96 refunded" in told
+    assert "5 matched with their lines" in told
+    path.write_text(log.replace('"amount":"8000"', '"amount":"9000"', 1))
+    status, told = await ended(*audit, "--log", str(path), "--json")
+    assert status == 8
+    assert {found["kind"] for found in json.loads(told)["findings"]} == {"charge", "usage_root"}
+
+
+async def ended(*arguments: str) -> tuple[int | None, str]:
+    """Exit status and output of a command."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    out, _ = await process.communicate()
+    return process.returncode, out.decode()

@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.system_program import TransferParams, transfer
 
-from retainer.chain.base import TransactionInfo
+from retainer.chain.base import SimulationResult, TransactionInfo
 from retainer.chain.fake import FakeChain, Fate
 from retainer.chain.testing import create_mint, mint_to
 from retainer.protocol.challenges import parse_challenge_headers
@@ -249,6 +249,22 @@ async def test_one_deposit_opens_one_session_however_many_ask_at_once(shop: Shop
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["deposit"] for answer in answers} == {str(DEPOSIT)}
     assert len(await shop.ledger.sessions()) == 1
+
+
+async def test_a_transaction_that_lands_while_it_is_simulated_opens_its_session(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same credential on two connections: what the slower one simulates has happened by then."""
+    opening = shop.agent.open(await shop.challenge())
+    simulate = shop.chain.simulate
+
+    async def landed_meanwhile(raw: bytes) -> SimulationResult:
+        await shop.chain.send(raw)
+        return await simulate(raw)
+
+    monkeypatch.setattr(shop.chain, "simulate", landed_meanwhile)
+    assert (await shop.send(opening.header)).status_code == 200
+    assert (await shop.view(opening)).deposit == DEPOSIT
 
 
 async def test_a_deposit_is_not_accepted_again_for_another_challenge(shop: Shop) -> None:

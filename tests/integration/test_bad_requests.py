@@ -206,6 +206,24 @@ async def test_a_body_that_is_too_large_is_refused_and_costs_nothing(shop: Shop)
     assert (await shop.use(opening, content=b"x" * 1000)).status_code == 200
 
 
+async def test_a_body_that_never_ends_is_given_up_and_costs_nothing(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """F21: whoever drips holds a connection, and no money or memory beyond the limit."""
+    raw_settings["limits"]["request_body_seconds"] = 1
+
+    async def dripping() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.05)
+
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        opening = await shop.opened()
+        answer = await shop.use(opening, content=dripping())
+        assert (problem(answer).type, answer.status_code) == (ProblemType.BODY_TOO_SLOW, 408)
+        await uncharged(shop, opening)
+
+
 async def test_the_body_of_a_stranger_is_not_even_read(shop: Shop) -> None:
     """F21: cheap checks first."""
     read = []

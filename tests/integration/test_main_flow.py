@@ -135,3 +135,20 @@ async def test_head_is_metered_and_answered_without_a_body(shop: Shop) -> None:
     unpaid = await shop.http.head("/paid/x")
     assert (unpaid.status_code, unpaid.content) == (402, b"")
     assert "www-authenticate" in unpaid.headers
+
+
+async def test_prices_can_be_discovered(shop: Shop) -> None:
+    document = (await shop.http.get("/openapi.json")).json()
+    assert document["info"]["title"] == "shop.test"
+    for method in ("get", "post"):
+        priced = document["paths"]["/paid/{path}"][method]
+        assert priced["x-payment-info"]["offers"] == [
+            {
+                "intent": "session",
+                "method": "solana",
+                "amount": str(PRICE),
+                "currency": str(shop.mint),
+                "description": f"0.008 {shop.mint} a request, from a session",
+            }
+        ]
+        assert "402" in priced["responses"]

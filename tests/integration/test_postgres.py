@@ -1,6 +1,7 @@
 """What is PostgreSQL's own: processes that share the books, leases that run out, servers that are refused."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -183,6 +184,44 @@ async def test_lost_connections_are_an_unknown_outcome_and_then_made_anew(proces
     session = await ledger.session(session_id)
     assert session is not None
     assert (session.spent, session.sequence) == (PRICE, 1)
+
+
+async def test_a_process_that_stops_in_a_transaction_does_not_hold_its_session(postgres_url: str) -> None:
+    """The server undoes it within a lease; else one stopped process would stop a session for all."""
+    stopped = await PostgresLedger.open(postgres_url, lease_seconds=1)
+    other = await PostgresLedger.open(postgres_url)
+    session_id = await open_session(other)
+    running, beside = [held(await reserve(other, session_id, name)) for name in "ab"]
+    end = commit_of(running)
+    mine = held(await reserve(stopped, session_id, "c"))
+
+    def stop(facts: CommitFacts) -> StoredAnswer:
+        time.sleep(1.5)  # with the row locked, and the event loop with it
+        return end.finish(facts)
+
+    stopping = asyncio.create_task(stopped.commit(replace(commit_of(mine), finish=stop)))
+    assert (await other.commit(commit_of(beside))).outcome is CommitOutcome.COMMITTED
+    with pytest.raises(LedgerInterruptedError):
+        await stopping
+    assert (await other.commit(end)).outcome is CommitOutcome.COMMITTED
+    session = await other.session(session_id)
+    assert session is not None
+    assert (session.spent, session.sequence) == (2 * PRICE, 2)
+    await stopped.aclose()
+    await other.aclose()
+
+
+async def test_what_could_not_be_released_is_released_later(process: Process, postgres_url: str) -> None:
+    ledger = await process()
+    session_id = await open_session(ledger)
+    reservation = held(await reserve(ledger, session_id, "a", amount=DEPOSIT))
+    execute(postgres_url, "ALTER TABLE reservation RENAME TO away")
+    with pytest.raises(LedgerInterruptedError):
+        await ledger.release(reservation)
+    execute(postgres_url, "ALTER TABLE away RENAME TO reservation")
+    await ledger.aclose()  # the last chance to
+    other = await process()
+    assert (await reserve(other, session_id, "a", amount=DEPOSIT)).outcome is ReserveOutcome.RESERVED
 
 
 async def test_a_caller_that_leaves_while_it_reserves_holds_nothing(process: Process) -> None:

@@ -55,7 +55,9 @@ class Channel:
     an interrupted opening is repeated rather than paid twice; ``transaction`` likewise, where this client sends it.
     ``creation_signature`` is unknown until a sponsored opening has landed. ``top_up`` is one whose outcome is open.
     ``receipt`` is the one with the highest total: what the operator has signed that it may settle. ``dispute`` says why
-    nothing may be spent from it. ``extra`` is what a newer version has written down besides, kept for it.
+    nothing may be spent from it. ``deposits`` are those signed for it of late, each with its time in Unix seconds: what
+    the caller's caps count, whatever came of them. ``extra`` is what a newer version has written down besides, kept
+    for it.
     """
 
     address: Pubkey
@@ -73,6 +75,7 @@ class Channel:
     receipt: Receipt | None = None
     dispute: str | None = None
     settlement: Settlement | None = None
+    deposits: tuple[tuple[int, BaseUnits], ...] = ()
     extra: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -151,9 +154,14 @@ class Channel:
         """It is gone from the chain."""
         return replace(self._moved(SessionState.REFUNDED), settlement=settlement)
 
-    def topping_up(self, pending: PendingTopUp | None) -> "Channel":
-        """A top-up is under way, or none any more."""
-        return replace(self, top_up=pending)
+    def topping_up(self, pending: PendingTopUp, *, at: int, since: int) -> "Channel":
+        """A top-up signed ``at`` is under way; deposits before ``since`` need not be remembered any more."""
+        recent = tuple(deposit for deposit in self.deposits if deposit[0] >= since)
+        return replace(self, top_up=pending, deposits=(*recent, (at, pending.amount)))
+
+    def not_topped_up(self) -> "Channel":
+        """The top-up under way came to nothing."""
+        return replace(self, top_up=None)
 
     def topped_up(self, deposit: BaseUnits) -> "Channel":
         """No top-up is under way any more, and the chain says that the deposit is this."""

@@ -11,6 +11,7 @@ from retainer.errors import StoreError
 from retainer.flows.offers import Offer
 from retainer.protocol import fields
 from retainer.protocol.actions import Action, UseAction, VoucherAction
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import MAX_TRANSACTION_BYTES
 from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.encoding import Json
@@ -35,7 +36,7 @@ _KNOWN: Final = frozenset(
             "state",
             "opening",
         ),
-        *("transaction", "topUp", "book", "receipt", "dispute", "settlement"),
+        *("transaction", "topUp", "book", "receipt", "dispute", "settlement", "deposits"),
     }
 )
 
@@ -60,6 +61,7 @@ def channel_to_json(channel: Channel) -> dict[str, Json]:
             "receipt": None if channel.receipt is None else receipt_header(channel.receipt),
             "dispute": channel.dispute,
             "settlement": None if channel.settlement is None else _settlement_to_json(channel.settlement),
+            "deposits": [[at, str(amount)] for at, amount in channel.deposits],
         }
     )
     return {**channel.extra, **known}
@@ -79,6 +81,8 @@ def _read(kept: Fields) -> Channel:
     payer, authority = _authority(credential.action, kept)
     settlement, top_up = kept.inside_optional("settlement"), kept.inside_optional("topUp")
     receipt = kept.optional("receipt", fields.filled_text)
+    deposits = kept.optional("deposits", fields.list_of(_deposit))
+    deposit, created_at = kept.require("deposit", fields.units), kept.require("createdAt", fields.integer())
     return Channel(
         address=credential.action.channel_id,
         offer=Offer(
@@ -89,9 +93,9 @@ def _read(kept: Fields) -> Channel:
         ),
         payer=payer,
         authority=authority,
-        deposit=kept.require("deposit", fields.units),
+        deposit=deposit,
         creation_signature=kept.optional("creationSignature", fields.filled_text),
-        created_at=kept.require("createdAt", fields.integer()),
+        created_at=created_at,
         state=kept.require("state", fields.member(SessionState)),
         opening=kept.optional("opening", fields.filled_text),
         transaction=kept.optional("transaction", fields.base64_bytes(MAX_TRANSACTION_BYTES)),
@@ -100,6 +104,8 @@ def _read(kept: Fields) -> Channel:
         receipt=None if receipt is None else parse_receipt(receipt),
         dispute=kept.optional("dispute", fields.filled_text),
         settlement=None if settlement is None else _read_settlement(settlement),
+        # A record that is older than this field tells no times: all of it counts as deposited at the start.
+        deposits=((created_at, deposit),) if deposits is None else tuple(deposits),
         extra={name: value for name, value in kept.items() if name not in _KNOWN},
     )
 
@@ -158,6 +164,12 @@ def _span(value: object) -> Span:
     if len(ends) != 2 or ends[0] > ends[1]:  # noqa: PLR2004  first and last
         raise fields.FieldValueError("must be a first and a last number")
     return ends[0], ends[1]
+
+
+def _deposit(value: object) -> tuple[int, BaseUnits]:
+    if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004  when and how much
+        raise fields.FieldValueError("must be a time and an amount")
+    return fields.integer()(value[0]), fields.units(value[1])
 
 
 def _settlement_to_json(settlement: Settlement) -> dict[str, Json]:

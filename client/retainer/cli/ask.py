@@ -21,7 +21,7 @@ from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.views import SessionView
 from retainer.session_client import SessionClient
-from retainer.trust.caps import SpendingCaps
+from retainer.trust.caps import SpendingCaps, TopUpPolicy
 from retainer.wallet import load_keypair
 
 
@@ -34,6 +34,9 @@ class Question:
     data: str | None
     headers: tuple[str, ...]
     deposit: str | None
+    top_up: str | None
+    max_deposit: str | None
+    max_per_day: str | None
     max_price: str | None
     mints: tuple[Pubkey, ...]
     session: Pubkey | None
@@ -43,12 +46,24 @@ class Question:
     def __post_init__(self) -> None:
         if self.idempotency_key is not None and self.times > 1:
             raise click.UsageError("one --idempotency-key stands for one request: leave out --times")
+        if self.top_up is not None and self.max_deposit is None:
+            raise click.UsageError("say with --max-deposit up to where --top-up may add to a session")
 
     @property
     def caps(self) -> SpendingCaps:
         """The user's bounds."""
         mints = frozenset(self.mints) if self.mints else None
-        return SpendingCaps(per_session=self.deposit, per_request=self.max_price, mints=mints)
+        return SpendingCaps(
+            per_session=self.max_deposit or self.deposit,
+            per_request=self.max_price,
+            per_day=self.max_per_day,
+            mints=mints,
+        )
+
+    @property
+    def topping_up(self) -> TopUpPolicy | None:
+        """When sessions get more: when less than one request is left."""
+        return None if self.top_up is None else TopUpPolicy(below=0, amount=self.top_up)
 
     def parameters(self) -> dict[str, object]:
         """What httpx builds the request from."""
@@ -75,6 +90,7 @@ async def ask_times(options: Options, question: Question) -> ExitStatus:
         pins=options.pins,
         caps=question.caps,
         deposit=question.deposit,
+        top_up=question.topping_up,
         store=options.keeper(),
     )
     answers: list[Json] = []

@@ -11,6 +11,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain
 from retainer.chain.sessions import read_session
 from retainer.cli.ask import Question, ask_times
+from retainer.cli.audit import audit
 from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
@@ -52,6 +53,9 @@ def main() -> None:
 @click.option("-d", "--data", help="Request body; @FILE reads it from a file.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A request header.")
 @click.option("--deposit", help="What a session may be opened with, in the token's units.")
+@click.option("--top-up", help="What is added when a session cannot pay one more request; needs --max-deposit.")
+@click.option("--max-deposit", help="The most that a session may hold, top-ups included.  [default: --deposit]")
+@click.option("--max-per-day", help="The most that may be deposited within 24 hours, by all that use the same --store.")
 @click.option("--max-price", help="The most that one request may cost, in the token's units.")
 @click.option(
     "--token", "mints", type=address, multiple=True, help="A token that may be spent.  [default: USDC; on localnet any]"
@@ -228,3 +232,6 @@ def _client(options: Options) -> SessionClient:
 
 def _print_json(value: Json) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+main.add_command(audit)

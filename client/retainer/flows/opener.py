@@ -16,6 +16,7 @@ from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.errors import CapError, OpeningRefusedError, OpeningUnconfirmedError, ReceiptError
 from retainer.flows.answers import problem_of, receipt_of, words_of
+from retainer.flows.history import history
 from retainer.flows.lifecycle import ask_until
 from retainer.flows.offers import Offer
 from retainer.flows.opening import build_opening
@@ -24,7 +25,8 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import OPEN_SLOT_WINDOW
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.session import SessionAccount
+from retainer.protocol.session import SessionAccount, SessionState
+from retainer.stores.base import latest_usable
 from retainer.trust.caps import Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
 from retainer.trust.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
@@ -55,10 +57,14 @@ class Opener:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
 
-    async def open(self, offer: Offer, amount: Amount | None, submit: Submit = Submit.PROVIDER) -> Channel:
+    async def open(
+        self, offer: Offer, amount: Amount | None, submit: Submit = Submit.PROVIDER, *, sole: bool = False
+    ) -> Channel:
         """Deposit ``amount`` and return the live session.
 
-        When None, the caller's standing deposit, else what the service suggests, as far as the caps allow.
+        When None, the caller's standing deposit, else what the service suggests, as far as the caps allow. ``sole``:
+        not when the store has a session by now that pays the offer; that one is returned, and taken up where its owner
+        has left off, alive or dead.
 
         RefusedError and OfferError: nothing was signed. OpeningRefusedError: the service did not take it.
         OpeningUnconfirmedError: the deposit is on its way, and ``confirm`` takes it up again.
@@ -73,8 +79,8 @@ class Opener:
         require_on_chain(offer, facts, setup.caps)
         deposit = self._deposit(offer, amount, facts)
         require_deposit(offer, deposit, facts)
-        signing = Deposited(now, offer.request.currency, deposit)
-        setup.caps.require_deposit(signing, facts.decimals, setup.deposits)
+        signing = Deposited(now, offer.request.currency, deposit, offer.scope.origin)
+        setup.caps.require_deposit(signing, facts.decimals, history(await setup.store.channels(setup.payer)))
         channel = build_opening(
             offer,
             setup.signer,
@@ -85,10 +91,19 @@ class Opener:
             now=now,
             self_sent=submit is Submit.SELF,
         )
+
+        def choice(kept: list[Channel]) -> Channel:
+            other = latest_usable(kept, offer.scope) if sole else None
+            if other is not None and other.offer.agrees_with(offer):
+                return other
+            setup.caps.require_deposit(signing, facts.decimals, history(kept))
+            return channel
+
         # Kept before anything leaves: whatever interrupts us, the session can be found and its deposit got back.
-        await setup.store.set(channel)
-        setup.deposits.append(signing)
-        return await self.confirm(channel)
+        # Nobody writes between this look at the other sessions and this one's record, so that workers and processes
+        # on one store open one session together, and stay within the caps together.
+        chosen = await setup.store.choose(setup.payer, choice)
+        return await self.confirm(chosen) if chosen.state is SessionState.PENDING else chosen
 
     async def confirm(self, channel: Channel) -> Channel:
         """Hand the same opening over until the service has confirmed it; asking again never deposits again."""

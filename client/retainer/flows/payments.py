@@ -71,7 +71,7 @@ class Payments:
         # Requests that meet the same challenge at once wait here, and all but the first find the session open.
         async with self._alone(offer.scope):
             channel = await self._agreeing(offer)
-            opened = await (self._opener.open(offer, None) if channel is None else self._live(channel))
+            opened = await (self._opener.open(offer, None, sole=True) if channel is None else self._live(channel))
             return self.remember(opened)
 
     async def _agreeing(self, offer: Offer) -> Channel | None:
@@ -124,9 +124,9 @@ class Payments:
             try:
                 await self._topper.top_up(channel.session_id, policy.amount)
             except (RefusedError, SessionError):
-                # Looked at again: another process may have topped up the same session meanwhile.
-                channel = await self._setup.channel(channel.session_id)
-                if channel.free < channel.price:
+                # Another process may have topped the same session up meanwhile, and even have spent it already.
+                newest = await self._setup.channel(channel.session_id)
+                if newest.deposit == channel.deposit and newest.free < newest.price:
                     raise
 
     @staticmethod

@@ -1,7 +1,7 @@
 """What every part of the client works with: keys, chain, network, rules, records and time, all injected."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import httpx
@@ -15,7 +15,7 @@ from retainer.flows.offers import Scope
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.vouchers import SignedVoucher
 from retainer.stores.base import ChannelStore, unknown
-from retainer.trust.caps import Amount, Deposited, SpendingCaps, TopUpPolicy
+from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer, sign_voucher_as
 
@@ -28,7 +28,7 @@ class Setup:
     """``now`` is Unix seconds.
 
     ``voucher_signer`` signs vouchers, ``signer`` where it is None. ``deposit`` is what a session gets that opens by
-    itself, ``topping_up`` when it gets more; ``deposits`` what this client has signed so far.
+    itself, ``topping_up`` when it gets more.
     """
 
     signer: Signer
@@ -42,7 +42,6 @@ class Setup:
     voucher_signer: Signer | VoucherSigners | None = None
     deposit: Amount | None = None
     topping_up: TopUpPolicy | None = None
-    deposits: list[Deposited] = field(default_factory=list)
 
     @property
     def payer(self) -> Pubkey:

@@ -15,6 +15,7 @@ from retainer.channels.book import BookError
 from retainer.channels.channel import Channel, PendingTopUp
 from retainer.errors import CapError, ReceiptError, SessionError, TopUpRefusedError, TopUpUnconfirmedError
 from retainer.flows.answers import problem_of, receipt_of, words_of
+from retainer.flows.history import history
 from retainer.flows.lifecycle import ask_until
 from retainer.flows.opener import is_undecided
 from retainer.flows.setup import Setup
@@ -25,7 +26,8 @@ from retainer.protocol.errors import MessageError
 from retainer.protocol.instructions import top_up
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
-from retainer.trust.caps import Amount, Deposited, in_base_units
+from retainer.stores.base import unknown
+from retainer.trust.caps import DAY, Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
 from retainer.wallet import sign_transaction
 
@@ -64,8 +66,8 @@ class Topper:
         facts = await read_facts(setup.chain, account.mint, payer)
         added = in_base_units(amount, facts.decimals)
         total = base_units(account.deposit + added)
-        signing = Deposited(setup.now(), account.mint, added)
-        setup.caps.require_top_up(signing, total, facts.decimals, setup.deposits)
+        signing = Deposited(setup.now(), account.mint, added, channel.scope.origin)
+        setup.caps.require_top_up(signing, total, facts.decimals, history(await setup.store.channels(payer)))
         if not 0 < added <= facts.balance:
             raise CapError(
                 f"your token account holds {format_amount(facts.balance, facts.decimals)}, and the top-up is "
@@ -96,16 +98,20 @@ class Topper:
         credential = authorization_header(Credential(channel.offer.challenge, action))
         known = None if signature is None else str(signature)
         pending = PendingTopUp(credential, known, latest.last_valid_block_height, added, total)
+
         # Kept before it leaves, and only where no other worker has one under way.
         # A deposit that has grown since it was looked at means that another one is done with it: the caps were held
         # against the old one.
-        kept = await setup.update(
-            session_id,
-            lambda newest: newest if newest.top_up or newest.deposit != channel.deposit else newest.topping_up(pending),
-        )
-        if kept.top_up == pending:
-            setup.deposits.append(signing)
-        return kept
+        def choice(kept: list[Channel]) -> Channel:
+            newest = next((one for one in kept if one.session_id == session_id), None)
+            if newest is None:
+                raise unknown(session_id)
+            if newest.top_up or newest.deposit != channel.deposit:
+                return newest
+            setup.caps.require_top_up(signing, total, facts.decimals, history(kept))
+            return newest.topping_up(pending, at=signing.at, since=signing.at - DAY)
+
+        return await setup.store.choose(payer, choice)
 
     async def _hand_over(self, channel: Channel, pending: PendingTopUp) -> Channel:
         setup, session_id = self._setup, channel.session_id
@@ -115,7 +121,7 @@ class Topper:
         accepted = response is not None and response.is_success
         outcome = await self._outcome(channel, pending, wait=accepted)
         if outcome in (ConfirmationOutcome.FAILED, ConfirmationOutcome.EXPIRED):
-            await setup.update(session_id, lambda kept: kept.topping_up(None))
+            await setup.update(session_id, Channel.not_topped_up)
             said = "" if response is None else f": {words_of(response)}"
             raise TopUpRefusedError(f"the top-up of session {session_id} came to nothing{said}", session_id)
         if outcome is not ConfirmationOutcome.LANDED:

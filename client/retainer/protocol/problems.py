@@ -47,6 +47,7 @@ class ProblemType(StrEnum):
     REQUEST_IN_FLIGHT = _OWN + "request-in-flight"
     FREE_ANSWERS_EXHAUSTED = _OWN + "free-answers-exhausted"
     BODY_TOO_LARGE = _OWN + "body-too-large"
+    BODY_TOO_SLOW = _OWN + "body-too-slow"
     UPSTREAM_UNAVAILABLE = _OWN + "upstream-unavailable"
     CHAIN_UNAVAILABLE = _OWN + "chain-unavailable"
     SERVICE_UNAVAILABLE = _OWN + "service-unavailable"

@@ -37,6 +37,14 @@ class ChannelStore(Protocol):
         """
         ...
 
+    async def choose(self, payer: Pubkey, choice: Callable[[list[Channel]], Channel]) -> Channel:
+        """Keep what the pure ``choice`` makes of all the payer's sessions, oldest first; no other write in between.
+
+        For what depends on all of them: whether one may be opened, and what has been deposited of late. What ``choice``
+        raises passes through, and nothing is kept.
+        """
+        ...
+
     async def delete(self, payer: Pubkey, session_id: str) -> None:
         """Forget a session; nothing happens when it is not there."""
         ...

@@ -71,14 +71,8 @@ class JsonChannelStore:
 
     async def set(self, channel: Channel) -> None:
         """Keep this version; StoreError when its deposit or total is below the kept one's."""
-        payer, session_id = channel.payer, channel.session_id
         async with self._writing:
-            if kept := await self.find(payer, session_id):
-                require_growing(kept, channel)
-            await self._write(_record_key(payer, session_id), channel_to_text(channel))
-            index = await self._index(payer)
-            if session_id not in index:
-                await self._write_index(payer, {**index, session_id: entry_key(payer, channel.scope)})
+            await self._keep(channel)
 
     async def update(self, payer: Pubkey, session_id: str, change: Callable[[Channel], Channel]) -> Channel:
         """Apply ``change`` to the newest version and keep the result."""
@@ -90,6 +84,13 @@ class JsonChannelStore:
             require_growing(kept, changed)
             await self._write(_record_key(payer, session_id), channel_to_text(changed))
             return changed
+
+    async def choose(self, payer: Pubkey, choice: Callable[[list[Channel]], Channel]) -> Channel:
+        """Keep what ``choice`` makes of all the payer's sessions."""
+        async with self._writing:
+            chosen = choice(await self.channels(payer))
+            await self._keep(chosen)
+            return chosen
 
     async def delete(self, payer: Pubkey, session_id: str) -> None:
         """Forget a session; nothing happens when it is not there."""
@@ -105,6 +106,15 @@ class JsonChannelStore:
     async def channels(self, payer: Pubkey) -> list[Channel]:
         """All of the payer's sessions, oldest first."""
         return [await self._indexed(payer, session_id) for session_id in await self._index(payer)]
+
+    async def _keep(self, channel: Channel) -> None:
+        payer, session_id = channel.payer, channel.session_id
+        if kept := await self.find(payer, session_id):
+            require_growing(kept, channel)
+        await self._write(_record_key(payer, session_id), channel_to_text(channel))
+        index = await self._index(payer)
+        if session_id not in index:
+            await self._write_index(payer, {**index, session_id: entry_key(payer, channel.scope)})
 
     async def _indexed(self, payer: Pubkey, session_id: str) -> Channel:
         channel = await self.find(payer, session_id)

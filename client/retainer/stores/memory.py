@@ -39,6 +39,12 @@ class MemoryChannelStore:
         await self.set(changed)
         return changed
 
+    async def choose(self, payer: Pubkey, choice: Callable[[list[Channel]], Channel]) -> Channel:
+        """Keep what ``choice`` makes of all the payer's sessions."""
+        chosen = choice(await self.channels(payer))
+        await self.set(chosen)
+        return chosen
+
     async def delete(self, payer: Pubkey, session_id: str) -> None:
         """Forget a session; nothing happens when it is not there."""
         if await self.find(payer, session_id):

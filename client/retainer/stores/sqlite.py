@@ -96,6 +96,17 @@ class SqliteChannelStore:
 
         return await self._in_thread(work)
 
+    async def choose(self, payer: Pubkey, choice: Callable[[list[Channel]], Channel]) -> Channel:
+        """Keep what ``choice``, in another thread, makes of all the payer's sessions."""
+
+        def work(db: sqlite3.Connection) -> Channel:
+            with _transaction(db):
+                chosen = choice(_read(db, payer, _ALL))
+                _write(db, chosen)
+                return chosen
+
+        return await self._in_thread(work)
+
     async def delete(self, payer: Pubkey, session_id: str) -> None:
         """Forget a session; nothing happens when it is not there."""
         await self._in_thread(lambda db: db.execute(_DELETE, (str(payer), session_id)))

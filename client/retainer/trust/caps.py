@@ -23,11 +23,12 @@ def in_base_units(amount: Amount, decimals: int) -> BaseUnits:
 
 @dataclass(frozen=True, slots=True)
 class Deposited:
-    """A deposit that this client signed: when (Unix seconds), of which token, base units."""
+    """A deposit that the payer signed: when (Unix seconds), of which token, base units, for which service."""
 
     at: int
     mint: Pubkey
     amount: BaseUnits
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ class SpendingCaps:
     ``per_session``  the largest deposit, top-ups included. Without it no session opens by itself: only
                      ``create_session``, which names its deposit, opens one.
     ``per_request``  the highest price of a request.
-    ``per_day``      the sum of deposits signed within 24 hours, refunds not counted.
+    ``per_day``      the sum of deposits signed within 24 hours, refunds not counted. Like the next one it is held
+                     against the store in the write that keeps the deposit, so that all workers and processes on one
+                     store share it.
+    ``per_origin``   the same for what one service (scheme, host and port) gets.
     ``mints``        the tokens that may be spent. None: well-known stablecoins, and on localnet any token, because
                      tokens are worth nothing there.
     ``max_grace_period``  how long a service may hold the deposit after the payer asked for it back.
@@ -56,6 +60,7 @@ class SpendingCaps:
     per_session: Amount | None = None
     per_request: Amount | None = None
     per_day: Amount | None = None
+    per_origin: Amount | None = None
     mints: frozenset[Pubkey] | None = None
     max_grace_period: int = DAY
     max_duration: int = MAX_EXPIRY_AHEAD
@@ -79,13 +84,22 @@ class SpendingCaps:
                 f"a deposit of {format_amount(total, decimals)} exceeds the cap of {self._shown(self.per_session)} "
                 "per session; nothing was signed"
             )
-        if self.per_day is None:
+        recent = [past for past in history if past.mint == added.mint and added.at - past.at < DAY]
+        self._require_room(self.per_day, "per day", added, decimals, recent)
+        there = [past for past in recent if past.origin == added.origin]
+        self._require_room(self.per_origin, f"per day for {added.origin}", added, decimals, there)
+
+    def _require_room(
+        self, cap: Amount | None, what: str, added: Deposited, decimals: int, recent: list[Deposited]
+    ) -> None:
+        if cap is None:
             return
-        recent = sum(past.amount for past in history if past.mint == added.mint and added.at - past.at < DAY)
-        if recent + added.amount > in_base_units(self.per_day, decimals):
+        most, used = in_base_units(cap, decimals), sum(past.amount for past in recent)
+        if used + added.amount > most:
             raise CapError(
-                f"a deposit of {format_amount(added.amount, decimals)} after {format_amount(recent, decimals)} within "
-                f"the last 24 hours exceeds the cap of {self._shown(self.per_day)} per day; nothing was signed"
+                f"a deposit of {format_amount(added.amount, decimals)} after {format_amount(used, decimals)} within "
+                f"the last 24 hours exceeds the cap of {self._shown(cap)} {what}{_when_free(added, most, recent)}; "
+                "nothing was signed"
             )
 
     def require_times(self, grace_period: int, duration: int) -> None:
@@ -104,3 +118,13 @@ class SpendingCaps:
     @staticmethod
     def _shown(cap: Amount) -> str:
         return cap if isinstance(cap, str) else f"{cap} base units"
+
+
+def _when_free(added: Deposited, most: int, recent: list[Deposited]) -> str:
+    """When those made first have left the last 24 hours, as words."""
+    left: int = sum(past.amount for past in recent)
+    for past in sorted(recent, key=lambda past: past.at):
+        left -= past.amount
+        if left + added.amount <= most:
+            return f", which has room for it in {past.at + DAY - added.at} s"
+    return ""

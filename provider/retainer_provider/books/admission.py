@@ -6,7 +6,8 @@ from typing import Final
 
 from retainer.protocol.session import SessionState
 from retainer.protocol.vouchers import SignedVoucher
-from retainer_provider.books.outcomes import ReserveOutcome
+from retainer_provider.books.meter import Charge
+from retainer_provider.books.outcomes import CommitOutcome, CommitResult, ReserveOutcome
 from retainer_provider.books.records import SessionRecord
 
 _BARRED: Final[Mapping[SessionState, ReserveOutcome]] = MappingProxyType(
@@ -23,9 +24,24 @@ _BARRED: Final[Mapping[SessionState, ReserveOutcome]] = MappingProxyType(
 def barred(session: SessionRecord, now: int) -> ReserveOutcome | None:
     """What bars any request of the session, or None."""
     found = _BARRED.get(session.state_at(now))
-    if found is None and session.max_free_answers is not None and session.free_answers >= session.max_free_answers:
+    if found is None and session.free_answers and _has_had_all_free(session):
         return ReserveOutcome.FREE_EXHAUSTED
     return found
+
+
+def uncharged(session: SessionRecord | None, charge: Charge) -> CommitResult:
+    """What it means that the write took no charge.
+
+    Either as many free answers were given as there are, some to requests that ran at the same time; or the session was
+    settled meanwhile, by a withdrawal on chain.
+    """
+    if session is not None and not charge.charged and _has_had_all_free(session):
+        return CommitResult(CommitOutcome.FREE_EXHAUSTED, session)
+    return CommitResult(CommitOutcome.LOST)
+
+
+def _has_had_all_free(session: SessionRecord) -> bool:
+    return session.max_free_answers is not None and session.free_answers >= session.max_free_answers
 
 
 def voucher_refusal(session: SessionRecord, signed: SignedVoucher, amount: int) -> ReserveOutcome | None:

@@ -98,8 +98,8 @@ class Ledger(Protocol):
     async def commit(self, commit: Commit) -> CommitResult:
         """Charge (or not), append the usage entry and keep the answer, in one durable transaction.
 
-        LOST means that nothing was written and the answer must not leave. What ``commit.finish`` raises is
-        raised here, with nothing written and the reservation still held.
+        LOST and FREE_EXHAUSTED mean that nothing was written and the answer must not leave. What ``commit.finish``
+        raises is raised here, with nothing written and the reservation still held.
         """
         ...
 

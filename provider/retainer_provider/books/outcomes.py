@@ -70,11 +70,12 @@ class CommitOutcome(StrEnum):
 
     COMMITTED = "committed"
     LOST = "lost"  # the reservation is gone: nothing was charged, no answer may leave
+    FREE_EXHAUSTED = "free_exhausted"  # it would be free, and no more are given: nothing was charged, it may not leave
 
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """With COMMITTED, ``answer`` is what ``finish`` made and ``session`` the record after the charge."""
+    """With COMMITTED, ``answer`` is what ``finish`` made and ``session`` the record after it."""
 
     outcome: CommitOutcome
     session: SessionRecord | None = None

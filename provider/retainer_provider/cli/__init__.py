@@ -5,6 +5,7 @@ import click
 from retainer_provider.cli.backup import backup
 from retainer_provider.cli.books import sessions, settle, show
 from retainer_provider.cli.check import check
+from retainer_provider.cli.export import export
 from retainer_provider.cli.init import init
 from retainer_provider.cli.serve import serve
 
@@ -26,5 +27,5 @@ def main() -> None:
     """Run the command line."""
 
 
-for command in (init, check, serve, sessions, show, settle, backup):
+for command in (init, check, serve, sessions, show, settle, export, backup):
     main.add_command(command)

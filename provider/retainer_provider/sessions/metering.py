@@ -173,6 +173,8 @@ class Metering:
             body_bytes=len(answer.body),
         )
         committed = await self._ledger.commit(Commit(reservation, decide(verdict, cost), draft, finish, now))
+        if committed.outcome is CommitOutcome.FREE_EXHAUSTED:
+            raise _refusal(ReserveOutcome.FREE_EXHAUSTED, committed.session or record, cost)
         if committed.outcome is CommitOutcome.LOST or committed.answer is None:
             raise refuse(
                 ProblemType.SERVICE_UNAVAILABLE,

@@ -124,6 +124,8 @@ class Opener:
             # What cannot take effect is not worth a row: rows are for ever.
             simulation = await self._chain.simulate(raw)
             if simulation.error is not None:
+                if await self._chain.signature_status(opening.signature or "") is not None:
+                    return  # the same credential on another connection: its transaction has landed meanwhile
                 raise failed(simulation.error)
             await self._admit(challenge, action, opening, opening.signature, demands)
         await self._landing.send(raw)

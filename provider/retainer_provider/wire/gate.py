@@ -1,5 +1,6 @@
 """The gate: ASGI in front of any ASGI app. Parse, call the engine once, serialize; it decides nothing about money."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -28,8 +29,9 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.vouchers import replay_key
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
-from retainer_provider.wire.routing import RouteTable, Unpriced
+from retainer_provider.wire.routing import Finder, Unpriced, raw_path
 from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
@@ -47,23 +49,31 @@ LEDGER_UNAVAILABLE: Final = Refusal(
 
 
 class RetainerGate:
-    """Meters the routes that `routes` prices, passes on those that are free, and refuses the rest."""
+    """Meters the requests that `find` prices, passes on those that are free, and refuses the rest."""
 
     def __init__(
-        self, app: ASGIApp, engine: Engine, routes: RouteTable, *, upstream: Upstream, request_limit: int
+        self,
+        app: ASGIApp,
+        engine: Engine,
+        find: Finder,
+        *,
+        upstream: Upstream,
+        request_limit: int,
+        request_seconds: float,
     ) -> None:
         self._app = app
         self._engine = engine
-        self._routes = routes
+        self._find = find
         self._upstream = upstream
         self._request_limit = request_limit
+        self._request_seconds = request_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection. Websockets cannot be metered and are refused."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
             return
-        target = self._routes.find(_raw_path(scope))
+        target = self._find(scope)
         if target is Unpriced.FREE:
             await self._pass(scope, receive, send)
             return
@@ -105,16 +115,25 @@ class RetainerGate:
         if key is None and voucher is not None:
             key = replay_key(voucher)
         query: bytes = scope["query_string"]
-        target = _raw_path(scope) + (b"?" + query if query else b"")
+        target = raw_path(scope) + (b"?" + query if query else b"")
 
         async def read() -> MeteredRequest:
-            body = await _read_body(scope, receive, self._request_limit)
+            try:
+                async with asyncio.timeout(self._request_seconds):
+                    body = await _read_body(scope, receive, self._request_limit)
+            except TimeoutError:
+                raise refuse(
+                    ProblemType.BODY_TOO_SLOW,
+                    f"The request body did not arrive within {self._request_seconds:g} s: send it faster. "
+                    "Nothing was charged.",
+                ) from None
             return MeteredRequest(scope["method"], target.decode("latin-1"), body, key, voucher)
 
         async def call(request: MeteredRequest) -> UpstreamResult:
             session_id, length = str(action.channel_id), len(request.body)
             forwarded = headers.to_upstream(scope["headers"], session_id=session_id, body_length=length)
-            return await self._upstream.call({**scope, "headers": forwarded}, request.body)
+            paid = PaidRequest(session_id, offer.id)
+            return await self._upstream.call({**scope, "headers": forwarded, SCOPE_KEY: paid}, request.body)
 
         return delivery_answer(await self._engine.use(credential.challenge, action, offer, read, call))
 
@@ -178,12 +197,6 @@ def delivery_answer(delivery: Delivery) -> Answer:
 
 class _ClientLeftError(Exception):
     """The client went away before its request was complete: nothing was reserved, and nobody is left to answer."""
-
-
-def _raw_path(scope: Scope) -> bytes:
-    # Optional in ASGI; where it is missing, the decoded path is all there is.
-    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-    return raw_path
 
 
 async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

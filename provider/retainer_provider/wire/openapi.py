@@ -1,34 +1,80 @@
-"""The API's own description, for tools that read OpenAPI."""
+"""Descriptions for tools that read OpenAPI: the JSON API, and what the gated routes cost.
 
+Prices stand where draft-payment-discovery-00 has them: `x-payment-info` on each operation, in a document at
+`/openapi.json`. The challenge of a 402 has the last word.
+"""
+
+from collections.abc import Iterable
 from importlib.metadata import version
+from typing import Final
 
+from retainer.protocol.amounts import format_amount
+from retainer.protocol.constants import INTENT, METHOD
 from retainer.protocol.encoding import Json
+from retainer.protocol.tokens import token_symbol
+from retainer_provider.offers import Offer
 
-_PROBLEM: dict[str, Json] = {
-    "description": "A problem (RFC 9457) with a fresh challenge in WWW-Authenticate",
+DISCOVERY_PATH: Final = "/openapi.json"
+PAYMENT_REQUIRED: Final[dict[str, Json]] = {
+    "description": "Payment required: a problem (RFC 9457) with a fresh challenge in WWW-Authenticate",
     "content": {"application/problem+json": {"schema": {"type": "object"}}},
 }
+# What a gated route takes is its upstream's to say; these are the two that most do.
+_METHODS: Final = ("get", "post")
 
 
-def openapi_document(prefix: str) -> dict[str, Json]:
-    """OpenAPI 3.1 of the JSON API under `prefix`; the gated routes are the upstream's to describe."""
+def payment_info(offer: Offer) -> dict[str, Json]:
+    """The `x-payment-info` of an operation at this price."""
+    name = token_symbol(offer.mint) or str(offer.mint)
+    told: dict[str, Json] = {
+        "intent": INTENT,
+        "method": METHOD,
+        "amount": str(offer.price),
+        "currency": str(offer.mint),
+        "description": f"{format_amount(offer.price, offer.decimals)} {name} a request, from a session",
+    }
+    return {"offers": [told]}
+
+
+def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> dict[str, Json]:
+    """OpenAPI 3.1 of the JSON API under `prefix`, and of the routes that `offers` price."""
+    paths: dict[str, Json] = {}
+    for offer in offers:
+        for route in offer.routes:
+            path = route.replace("*", "{path}")
+            paths[path] = {method: _priced(offer, path) for method in _METHODS}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version("retainer")},
+        "paths": {**paths, **_api(prefix)},
+        "components": {"securitySchemes": {"payment": {"type": "http", "scheme": "Payment"}}},
+    }
+
+
+def _priced(offer: Offer, path: str) -> Json:
+    parameter: Json = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
+    operation: dict[str, Json] = {
+        "summary": offer.description or f"Paid from a session of {offer.id}",
+        "security": [{"payment": []}],
+        "responses": {"200": {"description": "The service's answer, with a receipt"}, "402": PAYMENT_REQUIRED},
+        "x-payment-info": payment_info(offer),
+    }
+    return {**operation, "parameters": [parameter]} if "{path}" in path else operation
+
+
+def _api(prefix: str) -> dict[str, Json]:
     session: dict[str, Json] = {
         "get": {
-            "summary": "One session, for its payer: the `use` credential proves it, and nothing is charged",
+            "summary": "One session, for whoever shows the credential that pays its requests; nothing is charged",
             "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
             "security": [{"payment": []}],
-            "responses": {"200": _json("The session"), "402": _PROBLEM},
+            "responses": {"200": _json("The session"), "402": PAYMENT_REQUIRED},
         }
     }
     return {
-        "openapi": "3.1.0",
-        "info": {"title": "retainer", "version": version("retainer")},
-        "paths": {
-            f"{prefix}/offers": _page("What is for sale, on which terms"),
-            f"{prefix}/health": _page("Whether the service sees the chain and can write its books"),
-            f"{prefix}/sessions/{{id}}": session,
-        },
-        "components": {"securitySchemes": {"payment": {"type": "http", "scheme": "Payment"}}},
+        f"{prefix}/offers": _page("What is for sale, on which terms"),
+        f"{prefix}/health": _page("Whether the service sees the chain and can write its books"),
+        f"{prefix}/sessions/{{id}}": session,
     }
 
 

@@ -42,6 +42,7 @@ _PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
         ProblemType.REQUEST_IN_FLIGHT: (409, "Request is still running"),
         ProblemType.FREE_ANSWERS_EXHAUSTED: (402, "Free answers exhausted"),
         ProblemType.BODY_TOO_LARGE: (413, "Request body too large"),
+        ProblemType.BODY_TOO_SLOW: (408, "Request body too slow"),
         ProblemType.UPSTREAM_UNAVAILABLE: (502, "Upstream gave no answer"),
         ProblemType.CHAIN_UNAVAILABLE: (503, "Chain unavailable"),
         ProblemType.SERVICE_UNAVAILABLE: (503, "Service unavailable"),

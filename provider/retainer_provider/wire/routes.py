@@ -18,7 +18,7 @@ from retainer_provider.sessions.engine import Engine
 from retainer_provider.sessions.refusals import refuse
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.gate import answer_or_refusal, read_credential
-from retainer_provider.wire.openapi import openapi_document
+from retainer_provider.wire.openapi import DISCOVERY_PATH, openapi_document
 from retainer_provider.wire.problems import STATUS_OK, STATUS_UNHEALTHY
 
 Health = Callable[[], Mapping[str, str]]
@@ -28,21 +28,33 @@ _METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 class Api:
-    """Serves its own few paths under `prefix`; `owns` tells them from the gated service's."""
+    """Serves its own few paths under `prefix`; `owns` tells them from the gated service's.
+
+    With `discovery` it tells the gated routes' prices at `/openapi.json` as well, where nobody else does.
+    """
 
     def __init__(
-        self, *, engine: Engine, identity: Identity, offers: Mapping[str, Offer], prefix: str, health: Health
+        self,
+        *,
+        engine: Engine,
+        identity: Identity,
+        offers: Mapping[str, Offer],
+        prefix: str,
+        health: Health,
+        discovery: bool,
     ) -> None:
         self._engine = engine
         self._identity = identity
         self._offers = offers
         self._health = health
         self._prefix = prefix
-        self._pages: Mapping[str, Callable[[], Answer]] = {
+        self._pages: dict[str, Callable[[], Answer]] = {
             f"{prefix}/offers": self._list_offers,
             f"{prefix}/health": self._show_health,
-            f"{prefix}/openapi.json": lambda: json_answer(STATUS_OK, openapi_document(prefix)),
+            f"{prefix}/openapi.json": lambda: json_answer(STATUS_OK, openapi_document("retainer", prefix)),
         }
+        if discovery:
+            self._pages[DISCOVERY_PATH] = self._discover
 
     def owns(self, scope: Scope) -> bool:
         """Whether a request is the API's to answer."""
@@ -79,6 +91,10 @@ class Api:
 
     def _list_offers(self) -> Answer:
         return json_answer(STATUS_OK, {"offers": [_offer(offer, self._identity) for offer in self._offers.values()]})
+
+    def _discover(self) -> Answer:
+        document = openapi_document(self._identity.realm, self._prefix, self._offers.values())
+        return json_answer(STATUS_OK, document)
 
     def _show_health(self) -> Answer:
         problems = self._health()

@@ -5,11 +5,13 @@ the most lenient server; only where both agree does a request pass, otherwise a 
 """
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote_to_bytes
+
+from starlette.types import Scope
 
 from retainer_provider.offers import Offer
 from retainer_provider.settings import SettingsError
@@ -27,6 +29,9 @@ class Unpriced(StrEnum):
 
 
 Target = Offer | Unpriced
+
+Finder = Callable[[Scope], Target]
+"""What an ASGI request costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,10 @@ class RouteTable:
                 raise SettingsError(f"route {pattern!r} differs from another only in spelling: give both one price")
         self._lenient = _compile(lenient)
 
+    def of(self, scope: Scope) -> Target:
+        """The offer that prices an ASGI request."""
+        return self.find(raw_path(scope))
+
     def find(self, raw_path: bytes) -> Target:
         """The offer that prices a path as it came on the request line, without its query."""
         path = raw_path.decode("latin-1")
@@ -64,6 +73,12 @@ class RouteTable:
                 return Unpriced.AMBIGUOUS
             path = unquote_to_bytes(path).decode("latin-1")
         return target
+
+
+def raw_path(scope: Scope) -> bytes:
+    """The path as it came. Optional in ASGI; where it is missing, the decoded path is all there is."""
+    found: bytes = scope.get("raw_path") or scope["path"].encode()
+    return found
 
 
 def _compile(targets: Mapping[str, Target]) -> _Patterns:

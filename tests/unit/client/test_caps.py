@@ -12,8 +12,8 @@ MINT, OTHER = Pubkey.new_unique(), Pubkey.new_unique()
 NOW = 1_800_000_000
 
 
-def deposited(amount: int, at: int = NOW, mint: Pubkey = MINT) -> Deposited:
-    return Deposited(at, mint, base_units(amount))
+def deposited(amount: int, at: int = NOW, mint: Pubkey = MINT, origin: str = "https://one.example") -> Deposited:
+    return Deposited(at, mint, base_units(amount), origin)
 
 
 def test_amounts_are_decimals_of_the_token_or_base_units() -> None:
@@ -48,6 +48,21 @@ def test_the_daily_cap_counts_the_same_token_of_the_last_24_hours() -> None:
     caps.require_deposit(deposited(1_000_000), 6, [deposited(1_000_000, at=NOW - DAY + 1), *elsewhere])
     with pytest.raises(CapError, match=r"after 1\.000001 within the last 24 hours"):
         caps.require_deposit(deposited(1_000_000), 6, [deposited(1_000_001)])
+
+
+def test_a_full_cap_says_when_it_has_room_again() -> None:
+    past = [deposited(600_000, at=NOW - 100), deposited(900_000, at=NOW - 500)]
+    with pytest.raises(CapError, match=r"per day, which has room for it in 85900 s; nothing was signed"):
+        SpendingCaps(per_day="2.0").require_deposit(deposited(1_000_000), 6, past)
+    with pytest.raises(CapError, match=r"per day; nothing was signed"):
+        SpendingCaps(per_day="2.0").require_deposit(deposited(2_000_001), 6, past)
+
+
+def test_the_cap_per_origin_counts_one_service() -> None:
+    caps = SpendingCaps(per_origin="1.0")
+    caps.require_deposit(deposited(1_000_000), 6, [deposited(1_000_000, origin="https://two.example")])
+    with pytest.raises(CapError, match=r"cap of 1\.0 per day for https://one\.example"):
+        caps.require_deposit(deposited(1_000_000), 6, [deposited(1)])
 
 
 def test_without_caps_only_time_is_bounded() -> None:

@@ -72,6 +72,7 @@ def test_no_sessions_is_an_answer(tmp_path: Path) -> None:
         (("sessions", "--keypair", "/nowhere/key.json"), ExitStatus.USAGE, "retainer keygen"),
         (("ask", "http://127.0.0.1:1/", "--times", "0"), ExitStatus.USAGE, "--times"),
         (("ask", "http://127.0.0.1:1/", "-n", "2", "--idempotency-key", "a"), ExitStatus.USAGE, "leave out --times"),
+        (("ask", "http://127.0.0.1:1/", "--top-up", "1"), ExitStatus.USAGE, "--max-deposit"),
         (("ask", "--network", "testnet", "http://127.0.0.1:1/"), ExitStatus.USAGE, "testnet"),
     ],
 )

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from solders.keypair import Keypair
 
+from retainer_provider.books.ledger import LedgerError
+from retainer_provider.books.stores.chosen import check_ledger, open_ledger
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.cli import main
 from retainer_provider.keys import load_keypair, load_secrets
@@ -143,3 +145,36 @@ def test_a_damaged_ledger_leaves_no_backup(tmp_path: Path) -> None:
     refused = run("backup", *config, str(copy))
     assert (refused.exit_code, copy.exists()) == (5, False)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_books_that_processes_share_are_shown_as_well(tmp_path: Path, postgres_url: str) -> None:
+    init(tmp_path)
+    path = tmp_path / "retainer.toml"
+    path.write_text(path.read_text() + f'\n[ledger]\nurl = "{postgres_url}"\n')
+
+    async def ledger_with_one() -> str:
+        ledger = await open_ledger(load_settings(path))
+        session_id = await open_session(ledger)
+        await ledger.aclose()
+        return session_id
+
+    session_id = asyncio.run(ledger_with_one())
+    config = ("--config", str(path))
+    assert run("sessions", *config).output.splitlines()[-1] == "1 session"
+    shown = json.loads(run("show", *config, "--json", session_id).output)
+    assert shown["session"]["sessionId"] == session_id
+    refused = run("backup", *config, str(tmp_path / "copy"))
+    assert (refused.exit_code, "pg_basebackup" in refused.output) == (3, True)
+
+
+async def test_check_looks_at_either_ledger(tmp_path: Path, postgres_url: str) -> None:
+    init(tmp_path)
+    path = tmp_path / "retainer.toml"
+    assert "made at the first start" in await check_ledger(load_settings(path))
+    await ledger_with(tmp_path, 1)
+    assert "is a sound ledger" in await check_ledger(load_settings(path))
+    path.write_text(path.read_text() + f'\n[ledger]\nurl = "{postgres_url}"\n')
+    assert "keeps what it acknowledges" in await check_ledger(load_settings(path))
+    path.write_text(path.read_text().replace(postgres_url, "postgresql://127.0.0.1:1/books"))
+    with pytest.raises(LedgerError, match="Check `url`"):
+        await check_ledger(load_settings(path))

@@ -38,6 +38,7 @@ def test_what_is_about_payment_is_402_and_goes_out_with_a_challenge_only() -> No
         "idempotency-conflict",
         "request-in-flight",
         "body-too-large",
+        "body-too-slow",
         "upstream-unavailable",
         "chain-unavailable",
         "service-unavailable",

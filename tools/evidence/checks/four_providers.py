@@ -24,8 +24,8 @@ from tools.postgres import postgres
 from tools.stage import Service, Stage, free_port, stage
 
 PROVIDERS: Final = 4
-AGENTS, AGENTS_IN_CI = 200, 12
-REQUESTS, REQUESTS_IN_CI = 10_000, 400
+AGENTS, AGENTS_IN_CI = 200, 8
+REQUESTS, REQUESTS_IN_CI = 10_000, 300
 IN_FLIGHT, IN_FLIGHT_IN_CI = 500, 100
 PRICE, DEPOSIT = 8_000, 2_000_000
 AFFORDABLE: Final = DEPOSIT // PRICE

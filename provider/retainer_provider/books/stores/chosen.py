@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from retainer.protocol.session import SessionState
+from retainer.protocol.usage import UsageEntry
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import AnswerLimits, SessionRecord, Settlement
 from retainer_provider.books.stores import sqlite_reader
@@ -28,6 +29,10 @@ class LedgerReader(Protocol):
 
     async def settlement(self, session_id: str) -> Settlement | None:
         """A session's settlement, live or done."""
+        ...
+
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        """Entries of the usage hash chain with a sequence above ``after``."""
         ...
 
 

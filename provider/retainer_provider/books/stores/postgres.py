@@ -45,8 +45,8 @@ _DRAIN_POLL_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25)
 class PostgresLedger:
     """``Ledger`` in one database. Made by ``open``; used from the event loop that opened it."""
 
-    def __init__(self, transactions: Transactions, turn: Turn, limits: AnswerLimits) -> None:
-        self._books = transactions
+    def __init__(self, books: Transactions, turn: Turn, limits: AnswerLimits) -> None:
+        self._books = books
         self._turn = turn
         self._limits = limits
         self._closed = False
@@ -62,16 +62,12 @@ class PostgresLedger:
         """
         await check_database(url)
         await asyncio.to_thread(migrate, url)
-        pool = pool_of(url, connections)
-        await pool.open()
-        transactions = Transactions(pool)
-        turn = Turn(transactions, lease_seconds)
-        try:
-            await turn.begin()
-        except BaseException:
-            await transactions.aclose()
-            raise
-        return cls(transactions, turn, limits or AnswerLimits())
+        books = Transactions(pool_of(url, connections), lease_seconds)
+        # With a connection to itself, so that a burst of requests does not cost it its lease.
+        turn = Turn(Transactions(pool_of(url, 1), lease_seconds), lease_seconds)
+        await turn.begin()
+        await books.open()
+        return cls(books, turn, limits or AnswerLimits())
 
     async def admit(self, new: NewSession) -> AdmitResult:
         return await self._books.write(postgres_sessions.admit, new)
@@ -111,8 +107,9 @@ class PostgresLedger:
         return await asyncio.shield(self._start(self._books.write(postgres_requests.commit, self._limits, commit)))
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
+        # Durable: forgotten, it would hold the money for as long as this process lives.
         try:
-            return await asyncio.shield(self._start(self._books.write_soon(postgres_requests.release, reservation)))
+            return await asyncio.shield(self._start(self._books.write(postgres_requests.release, reservation)))
         except LedgerInterruptedError:
             self._turn.owe(reservation)
             raise
@@ -206,4 +203,4 @@ class PostgresLedger:
         if not reserved.cancelled() and reserved.exception() is None:
             reservation = reserved.result().reservation
             if reservation is not None:
-                self._start(self._books.write_soon(postgres_requests.release, reservation))
+                self._start(self._books.write(postgres_requests.release, reservation))

@@ -24,6 +24,13 @@ MINIMUM_SERVER: Final = 140_000
 _CONNECT_SECONDS: Final = 10
 # "RTNR" twice: whoever migrates holds this advisory lock until the schema is as it should be.
 _MIGRATING: Final = 0x52544E5252544E52
+# A peer that is gone without a word is noticed in half a minute, not in hours.
+_KEEPALIVES: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 _VERSION_TABLE: Final = "retainer_schema"
 _STATE: Final = """
   SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
@@ -71,7 +78,13 @@ async def _prepare(connection: Connection) -> None:
 
 def pool_of(url: str, connections: int) -> AsyncConnectionPool[Connection]:
     """A closed pool of so many connections. They keep no state between transactions: poolers may stand before them."""
-    settings: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "application_name": "retainer"}
+    settings: dict[str, Any] = {
+        "autocommit": True,
+        "prepare_threshold": None,
+        "application_name": "retainer",
+        "connect_timeout": _CONNECT_SECONDS,
+        **_KEEPALIVES,
+    }
     return AsyncConnectionPool(
         url, kwargs=settings, min_size=1, max_size=connections, open=False, configure=_prepare, name="retainer-ledger"
     )
@@ -113,7 +126,9 @@ async def _has_books(connection: Connection) -> bool:
 def migrate(url: str) -> None:
     """Bring the schema to what this release knows, one process at a time; blocks. LedgerError for a newer one."""
     # libpq reads the URL, as it does for the pool.
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url, prepare_threshold=None), poolclass=NullPool
+    )
     try:
         # The steps and the note that they were done are one transaction: a crash leaves neither.
         with as_file(files(__package__).joinpath("postgres_schema")) as folder, engine.begin() as connection:

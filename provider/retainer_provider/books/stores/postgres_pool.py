@@ -15,15 +15,28 @@ T = TypeVar("T")
 
 # For a free connection, of which a burst of requests shares few.
 _CONNECTION_SECONDS: Final = 60.0
-# This transaction alone is not waited for: what it wrote may be lost with a crash of the server, never changed.
-_FORGETFUL: Final = "SET LOCAL synchronous_commit = off"
+# A process that is stopped in a transaction holds a session's row: the server ends that, so that others need not wait
+# for longer than its lease. For this transaction alone, since a pooler may give the connection to another.
+_BOUNDED: Final = """
+  SELECT set_config('idle_in_transaction_session_timeout', %(wait)s, TRUE),
+    set_config('lock_timeout', %(wait)s, TRUE)"""
+# Nor is this one waited for: what it wrote may be lost with a crash of the server, never changed.
+_FORGETFUL: Final = _BOUNDED + ", set_config('synchronous_commit', 'off', TRUE)"
 
 
 class Transactions:
-    """Runs operations, each on a connection of its own. Any of them may raise LedgerInterruptedError."""
+    """Runs operations, each on a connection of its own. Any of them may raise LedgerInterruptedError.
 
-    def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
+    A transaction that stands still for ``patience`` seconds, or waits for another one for so long, is undone.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool[Connection], patience: float) -> None:
         self._pool = pool
+        self._patience = {"wait": f"{round(patience * 1000)}ms"}
+
+    async def open(self) -> None:
+        """Begin to connect."""
+        await self._pool.open()
 
     async def read(
         self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -37,6 +50,7 @@ class Transactions:
     ) -> T:
         """One transaction, durable when this returns; what the operation raises undoes it."""
         async with self._connection() as connection, connection.transaction():
+            await connection.execute(_BOUNDED, self._patience)
             return await operation(connection, *args, **kwargs)
 
     async def write_soon(
@@ -44,7 +58,7 @@ class Transactions:
     ) -> T:
         """One transaction, which a crash of the server in the next second may undo."""
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(_FORGETFUL)
+            await connection.execute(_FORGETFUL, self._patience)
             return await operation(connection, *args, **kwargs)
 
     async def aclose(self) -> None:

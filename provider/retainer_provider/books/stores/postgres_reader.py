@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from retainer.protocol.session import SessionState
+from retainer.protocol.usage import UsageEntry
 from retainer_provider.books.records import SessionRecord, Settlement
-from retainer_provider.books.stores import postgres_sessions, postgres_settlements
+from retainer_provider.books.stores import postgres_requests, postgres_sessions, postgres_settlements
 from retainer_provider.books.stores.postgres_database import looking_at, require_books
 from retainer_provider.books.stores.postgres_rows import Connection
 
@@ -26,6 +27,9 @@ class PostgresReader:
 
     async def settlement(self, session_id: str) -> Settlement | None:
         return await postgres_settlements.settlement(self._connection, session_id)
+
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        return await postgres_requests.usage(self._connection, session_id, after, limit)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
 from retainer.protocol.usage import UsageEntry, chain_hash
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
-from retainer_provider.books.admission import barred, voucher_refusal
+from retainer_provider.books.admission import barred, uncharged, voucher_refusal
 from retainer_provider.books.outcomes import (
     CommitOutcome,
     CommitResult,
@@ -68,6 +68,7 @@ _CHARGE: Final = f"""
     spent = spent + %(amount)s, units_charged = units_charged + %(units)s, sequence = sequence + 1,
     free_answers = free_answers + %(free)s, last_activity_at = %(now)s
   WHERE number = %(number)s AND state IN ('active', 'closing') AND {_AUTHORIZED} - spent >= %(amount)s
+    AND (%(free)s = 0 OR max_free_answers IS NULL OR free_answers < max_free_answers)
   RETURNING {HELD_COLUMNS}, answer_bytes"""
 _BOOK: Final = """
   WITH chained AS (
@@ -144,9 +145,9 @@ async def commit(connection: Connection, limits: AnswerLimits, end: Commit) -> C
         "now": end.now,
     }
     row = await first_row(connection, _CHARGE, bindings)
-    if row is None:  # settled meanwhile, by a withdrawal on chain
+    if row is None:
         await connection.execute(_UNHOLD, bindings)
-        return CommitResult(CommitOutcome.LOST)
+        return uncharged(await load(connection, reservation.session_id), charge)
     *columns, answer_bytes = row
     charged = held_record(columns)
     entry = usage_entry(end, charged.sequence, charged.spent)

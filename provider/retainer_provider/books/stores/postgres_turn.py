@@ -32,8 +32,13 @@ class Turn:
 
     async def begin(self) -> None:
         """Take the first epoch."""
-        self.epoch = await self._transactions.write(postgres_leases.begin, self._owner, self._seconds)
-        await self._clear_up()
+        await self._transactions.open()
+        try:
+            self.epoch = await self._transactions.write(postgres_leases.begin, self._owner, self._seconds)
+            await self._clear_up()
+        except BaseException:
+            await self._transactions.aclose()
+            raise
         self._keeper = asyncio.create_task(self._keep())
 
     def owe(self, reservation: Reservation) -> None:
@@ -50,6 +55,8 @@ class Turn:
             await self._clear_up()
         except LedgerInterruptedError as error:
             _log.warning("ledger_turn_not_ended", epoch=self.epoch, reason=str(error))
+        finally:
+            await self._transactions.aclose()
 
     async def _keep(self) -> None:
         while True:
@@ -71,7 +78,7 @@ class Turn:
     async def _clear_up(self) -> None:
         """Give back what we owe, and what processes hold whose lease has passed, whoever they were."""
         for reservation in tuple(self._owed):
-            await self._transactions.write_soon(postgres_requests.release, reservation)
+            await self._transactions.write(postgres_requests.release, reservation)
             self._owed.discard(reservation)
         for number in await self._transactions.read(postgres_leases.holding):
             released = await self._transactions.write_soon(postgres_leases.give_back, number)

@@ -8,9 +8,10 @@ from typing import Final
 import apsw
 
 from retainer.protocol.session import SessionState
+from retainer.protocol.usage import UsageEntry
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.records import SessionRecord, Settlement
-from retainer_provider.books.stores import sqlite_sessions, sqlite_settlements
+from retainer_provider.books.stores import sqlite_requests, sqlite_sessions, sqlite_settlements
 from retainer_provider.books.stores.sqlite_file import check_file, require_known_schema, require_ledger, require_sqlite
 from retainer_provider.books.stores.sqlite_holds import Holds
 
@@ -38,6 +39,10 @@ class SqliteReader:
     async def settlement(self, session_id: str) -> Settlement | None:
         """A session's settlement, live or done."""
         return sqlite_settlements.settlement(self._connection, session_id)
+
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        """Entries of the usage hash chain."""
+        return sqlite_requests.usage(self._connection, session_id, after, limit)
 
     def check(self) -> None:
         """LedgerError for an SQLite, a schema or a file that a service would refuse."""

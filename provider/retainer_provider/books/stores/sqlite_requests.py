@@ -9,7 +9,7 @@ import apsw
 from retainer.protocol.errors import AmountError
 from retainer.protocol.usage import UsageEntry, chain_hash
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
-from retainer_provider.books.admission import barred, voucher_refusal
+from retainer_provider.books.admission import barred, uncharged, voucher_refusal
 from retainer_provider.books.outcomes import (
     CommitOutcome,
     CommitResult,
@@ -59,6 +59,7 @@ _CHARGE: Final = f"""
     spent = spent + :amount, units_charged = units_charged + :units, sequence = sequence + 1,
     free_answers = free_answers + :free, last_activity_at = :now
   WHERE number = :number AND state IN ('active', 'closing') AND {_AUTHORIZED} - spent >= :amount
+    AND (:free = 0 OR max_free_answers IS NULL OR free_answers < max_free_answers)
   RETURNING {SESSION_COLUMNS}, sequence, spent, usage_root, answer_bytes"""
 _CHAIN: Final = "UPDATE session SET usage_root = ?, answer_bytes = answer_bytes + ? WHERE number = ?"
 _USAGE: Final = "INSERT INTO usage (session, sequence, entry, hash) VALUES (?, ?, ?, ?)"
@@ -124,9 +125,9 @@ def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end:
         "now": end.now,
     }
     row = first_row(connection, _CHARGE, bindings)
-    if row is None:  # settled meanwhile, by a withdrawal on chain
+    if row is None:
         holds.put(reservation.session_id, hold)
-        return CommitResult(CommitOutcome.LOST)
+        return uncharged(load(connection, holds, reservation.session_id), charge)
     *columns, sequence, spent, previous_root, answer_bytes = row
     entry = usage_entry(end, sequence, spent)
     root = chain_hash(previous_root, entry)

@@ -1,0 +1,128 @@
+"""FastAPI: `Depends(RequireSession("offer"))` prices a route, and `meter` puts the gate before the app.
+
+    app = FastAPI()
+
+    @app.get("/answer")
+    async def answer(paid: Annotated[PaidRequest, Depends(RequireSession("standard"))]) -> dict[str, str]: ...
+
+    service = meter(app, load_settings(Path("retainer.toml")))     # uvicorn module:service
+
+Money is decided before the app runs: a handler never sees a request that is not paid for. Routes without the dependency
+cost nothing. The app's own router says which route a request belongs to, so that gate and app cannot differ about it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import Scope
+
+from retainer_provider.app import RetainerApp, create_app
+from retainer_provider.assembly import Surroundings
+from retainer_provider.catalog import load_offers
+from retainer_provider.offers import Offer
+from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.wire.openapi import PAYMENT_REQUIRED, payment_info
+from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
+from retainer_provider.wire.routing import Target, Unpriced
+
+__all__ = ["PaidRequest", "RequireSession", "meter"]
+
+
+class RequireSession:
+    """A dependency: the route costs what the offer of this name says. Gives the handler a `PaidRequest`."""
+
+    def __init__(self, offer: str) -> None:
+        self.offer = offer
+
+    def __call__(self, request: Request) -> PaidRequest:
+        """What the gate let through; RuntimeError where there is no gate, so that nothing is served unpaid."""
+        paid = request.scope.get(SCOPE_KEY)
+        if not isinstance(paid, PaidRequest) or paid.offer_id != self.offer:
+            raise RuntimeError("this route is sold and nobody has charged for it: serve meter(app, ...), not the app")
+        return paid
+
+
+def meter(app: FastAPI, settings: Settings, *, surroundings: Surroundings | None = None) -> RetainerApp:
+    """The service to serve in the app's stead. SettingsError where a route names an offer that the settings have not.
+
+    Tell the app all its routes first. Its OpenAPI document has their prices from here on, as the draft for payment
+    discovery says.
+    """
+    offers = load_offers(settings.offers)
+    prices = [(route, _price(route, offers)) for route in _routes(app.routes)]
+    _describe(app, prices)
+    return create_app(settings, upstream=app, find=lambda scope: _target(prices, scope), surroundings=surroundings)
+
+
+Prices = Sequence[tuple[RouteContext, Target]]
+
+
+def _routes(routes: Sequence[BaseRoute]) -> Iterator[RouteContext]:
+    for route in iter_route_contexts(routes):
+        if isinstance(route.original_route, Mount):
+            for inner in _routes(route.original_route.routes):
+                if any(_required(inner)):
+                    raise SettingsError(
+                        f"route {inner.path} of the app mounted at {route.path} is sold: include a router instead of "
+                        "mounting an app, or give the mounted app a gate of its own"
+                    )
+        yield route
+
+
+def _price(route: RouteContext, offers: Mapping[str, Offer]) -> Target:
+    names = {required.offer for required in _required(route)}
+    if len(names) > 1:
+        raise SettingsError(f"route {route.path} requires sessions of {sorted(names)}: give it one price")
+    for name in names:
+        if name not in offers:
+            raise SettingsError(f"route {route.path} requires a session of {name!r}: there is no [offers.{name}]")
+        return offers[name]
+    return Unpriced.FREE
+
+
+def _target(prices: Prices, scope: Scope) -> Target:
+    """The price of the first route that takes the request, as in the app's own router."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    for route, price in prices:
+        if _dependant(route) is None:
+            if route.original_route.matches(scope)[0] is Match.FULL:
+                return price
+        elif route.path_regex.match(path) and scope["method"] in (route.methods or ()):
+            return price
+    return Unpriced.FREE  # the app's own 404 or 405
+
+
+def _dependant(route: RouteContext) -> Dependant | None:
+    found = getattr(route, "dependant", None)  # only FastAPI's own routes have one
+    return found if isinstance(found, Dependant) else None
+
+
+def _required(route: RouteContext) -> Iterator[RequireSession]:
+    waiting = [_dependant(route)]
+    while waiting:
+        dependant = waiting.pop()
+        if dependant is not None:
+            waiting += dependant.dependencies
+            if isinstance(dependant.call, RequireSession):
+                yield dependant.call
+
+
+def _describe(app: FastAPI, prices: Prices) -> None:
+    """Let the app's document tell what costs how much; FastAPI has `openapi` replaced for such things."""
+    written = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = written()
+        for route, price in prices:
+            for method in (route.methods or ()) if isinstance(price, Offer) else ():
+                operation = document["paths"].get(route.path_format, {}).get(method.lower())
+                if operation is not None and isinstance(price, Offer):
+                    operation["x-payment-info"] = payment_info(price)
+                    operation.setdefault("responses", {})["402"] = PAYMENT_REQUIRED
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]
