@@ -21,7 +21,7 @@ from tools.postgres import postgres
 STEPS, STEPS_IN_CI = 10_000, 1500
 STEPS_OF_ONE_LIFE, LIVES_OF_ONE_SEED = 50, 40
 # What must have come up for a run to mean anything: it goes on until then, up to so many times its steps.
-PATIENCE: Final = 5
+PATIENCE: Final = 20
 ENDS: Final = {
     "ReserveOutcome.reserved",
     "ReserveOutcome.replay",
