@@ -261,6 +261,7 @@ async def test_a_newer_schema_is_refused(process: Process, postgres_url: str) ->
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
 async def test_a_server_that_may_forget_is_refused(setting: str) -> None:
+    """F30."""
     with postgres(settings=[f"{setting}=off"]) as url, pytest.raises(LedgerError, match=f"{setting} = off"):
         await PostgresLedger.open(url)
 

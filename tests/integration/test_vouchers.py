@@ -144,6 +144,7 @@ async def test_what_does_not_pay_is_refused_and_not_kept(shop: Shop, header: Cal
 
 
 async def test_a_voucher_must_outlive_the_settlement(shop: Shop) -> None:
+    """F33."""
     opening = await shop.opened()
     horizon = shop.clock.now() + IDLE + GRACE + CLOCK_SKEW
     short = problem(await paid(shop, opening.paying(PRICE, expires_at=horizon - 1)))
