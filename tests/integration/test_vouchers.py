@@ -239,3 +239,37 @@ async def test_a_voucher_shows_its_session_and_is_not_taken_for_that(shop: Shop)
     assert record.accepted == 0
     stranger = await shop.send(opening.paying(PRICE, signer=STRANGER), path=path)
     assert problem(stranger).type == ProblemType.VERIFICATION_FAILED
+
+
+async def test_head_keeps_a_voucher_and_serves_nothing(shop: Shop) -> None:
+    opening = await shop.opened()
+    for _ in range(2):  # told twice, it is the same
+        kept = await shop.send(opening.paying(3 * PRICE), "HEAD")
+        said = receipt(kept)
+        assert (kept.status_code, kept.content) == (200, b"")
+        assert (said.accepted_cumulative, said.spent) == (3 * PRICE, 0)
+    assert (shop.upstream.asked, await spent(shop, opening)) == ([], 0)
+    lower = await shop.send(opening.paying(2 * PRICE), "HEAD")
+    assert lower.status_code == 402
+    above = await shop.send(opening.paying(DEPOSIT + 1), "HEAD")
+    assert above.status_code == 402
+    for key in "abc":
+        assert (await paid(shop, opening.paying(3 * PRICE), key=key)).status_code == 200
+    assert await spent(shop, opening) == 3 * PRICE
+
+
+async def test_head_with_a_key_is_a_request_like_any_other(shop: Shop) -> None:
+    opening = await shop.opened()
+    answer = await shop.send(opening.paying(PRICE), "HEAD", headers={"Idempotency-Key": "a"})
+    assert receipt(answer).spent == PRICE
+    assert len(shop.upstream.asked) == 1
+
+
+async def test_head_tops_up_and_closes_without_a_body(shop: Shop) -> None:
+    opening = await shop.opened()
+    blockhash = (await shop.chain.latest_blockhash()).blockhash
+    added = await shop.send(opening.topping_up(MINIMUM, blockhash), "HEAD")
+    assert (added.status_code, added.content) == (200, b"")
+    closed = await shop.send(opening.closing(0), "HEAD")
+    assert receipt(closed).refunded == DEPOSIT + MINIMUM
+    assert shop.upstream.asked == []

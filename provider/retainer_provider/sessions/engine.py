@@ -112,6 +112,12 @@ class Engine:
             raise RefusedError(CHAIN_UNAVAILABLE)
         return await self._metering.serve(record, await read(), call)
 
+    async def accept(self, challenge: Challenge, action: VoucherAction) -> Statement:
+        """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""
+        record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
+        _require(check_voucher(action.signed, record, self._clock.now()))
+        return self._statement(await self._metering.accept(record, action.signed))
+
     async def close(self, challenge: Challenge, action: CloseAction) -> Statement:
         """Close a session on its payer's word; the statement has a receipt once the chain has settled it."""
         if action.voucher is not None:

@@ -87,6 +87,17 @@ class Metering:
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
 
+    async def accept(self, record: SessionRecord, voucher: SignedVoucher) -> SessionRecord:
+        """Keep a voucher without serving anything for it; RefusedError when it is not above what was accepted."""
+        nothing = quote(record.price, units=0)
+        request = MeteredRequest(method="HEAD", target="", body=b"", key=None, voucher=voucher)
+        reserved = await self._reserve(record, request, nothing)
+        if reserved.reservation is None:
+            raise _refusal(reserved.outcome, reserved.session or record, nothing)
+        # The voucher is durable by now; the hold of nothing is not needed.
+        await self._ledger.release(reserved.reservation)
+        return await self._ledger.session(record.session_id) or record
+
     async def aclose(self, grace: float) -> None:
         """Let running requests finish for `grace` seconds; the rest is given up, uncharged and undelivered."""
         if self._tasks:

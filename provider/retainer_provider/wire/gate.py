@@ -35,6 +35,8 @@ from retainer_provider.wire.routing import Finder, Unpriced, raw_path
 from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
+# Without a key it is the draft's update of a voucher; with one, a HEAD of the service like any other request.
+_HEAD: Final = "HEAD"
 _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
 _PRIVATE: Final = ("cache-control", "private, no-store")
@@ -104,6 +106,8 @@ class RetainerGate:
                 return statement_answer(await self._engine.top_up(challenge, action))
             case CloseAction():
                 return statement_answer(await self._engine.close(challenge, action))
+            case VoucherAction() if scope["method"] == _HEAD and _idempotency_key(scope) is None:
+                return statement_answer(await self._engine.accept(challenge, action))
             case UseAction() | VoucherAction():
                 return await self._metered(offer, credential, action, scope, receive)
 
