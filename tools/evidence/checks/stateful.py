@@ -4,7 +4,7 @@ import asyncio
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -88,7 +88,7 @@ def _show(report: Report, store: str, machine: type[LedgerMachine]) -> None:
     report.equal(f"{store}: ends that never came up", sorted(wanted - ends.keys()), [])
 
 
-def _missing(machine: type[LedgerMachine], wanted: Set[str], goal: int) -> Set[str]:
+def _missing(machine: type[LedgerMachine], wanted: AbstractSet[str], goal: int) -> AbstractSet[str]:
     """What has not come up yet; empty as well when it is no use to go on."""
     return wanted - machine.met.keys() if machine.met["steps"] < PATIENCE * goal else frozenset()
 
