@@ -77,6 +77,13 @@ class View:
         account = decode_session(info.data)
         return replace(info, data=encode_session(replace(account, deposit=BaseUnits(10 * account.deposit))))
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        return await self._see(
+            lambda: self.cluster.program_accounts(program, offset=offset, field=field, commitment=commitment)
+        )
+
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         return await self._see(lambda: self.cluster.latest_blockhash(commitment=self._level(commitment)))
 

@@ -14,8 +14,9 @@ from tools.failpoints.trap import Trap
 
 READS = {"session", "sessions", "due", "drained", "closing", "settlement", "left_behind", "usage", "aclose"}
 # A crash undoes the first by itself; the second is the agent's own exit, which `scripts/evidence exit` shows; the
-# others come with no money: a deposit that never was, a claim that dies with its process, a body that is not kept.
-NO_POINT = {"release", "mark_closing_on_chain", "abandon", "claim_settlement", "purge_answers"}
+# others come with no money: a deposit that never was, a claim that dies with its process, a body that is not kept; and
+# no service adopts: `recover` does, and is run again.
+NO_POINT = {"release", "mark_closing_on_chain", "abandon", "claim_settlement", "purge_answers", "adopt"}
 
 
 def test_every_write_to_the_books_is_a_failpoint_before_and_after() -> None:

@@ -97,6 +97,12 @@ class Chain(Protocol):
         """Up to 100 accounts as of one slot, in the order asked for."""
         ...
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """All accounts of a program whose data holds ``field`` at ``offset``; many nodes limit or refuse this call."""
+        ...
+
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with."""
         ...

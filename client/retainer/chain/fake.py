@@ -172,6 +172,17 @@ class FakeChain:
             for address, account in found
         ]
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """All accounts of a program whose data holds `field` at `offset`."""
+        found = await self.accounts(self._svm.touched(), commitment=commitment)
+        return [
+            info
+            for info in found
+            if info is not None and info.owner == program and info.data[offset : offset + len(field)] == field
+        ]
+
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with."""
         slot = self._slot(commitment)

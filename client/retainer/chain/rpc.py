@@ -15,7 +15,7 @@ from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
 from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
-from solders.rpc import config, requests
+from solders.rpc import config, filter, requests  # noqa: A004  solders' own name for it
 from solders.signature import Signature
 from solders.transaction_status import UiTransactionEncoding
 
@@ -92,6 +92,23 @@ class RpcChain:
             raise ChainUnavailableError(f"{self._wire.name} answered {len(answer.value)} of {len(addresses)} accounts")
         slot = answer.context.slot
         return [_account(address, found, slot) for address, found in zip(addresses, answer.value, strict=True)]
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """All accounts of a program whose data holds `field` at `offset`."""
+        settings = config.RpcProgramAccountsConfig(
+            _account_config(commitment, None), [filter.Memcmp(offset, field)], with_context=True
+        )
+        answer = await self._ask(requests.GetProgramAccounts(program, settings), wire.ProgramAccountsAnswer)
+        slot = answer.context.slot
+        return [
+            found
+            for one in answer.value
+            if (found := _account(_parsed(Pubkey.from_string, one.pubkey), one.account, slot)) is not None
+            # A node that does not know the filter answers with everything.
+            and found.data[offset : offset + len(field)] == field
+        ]
 
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with."""

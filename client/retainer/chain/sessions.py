@@ -1,12 +1,19 @@
 """Reading sessions and token balances, trusting nothing but owner, layout and derivation."""
 
+import contextlib
+
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import AccountInfo, Chain, Commitment
 from retainer.chain.errors import ForeignAccountError
 from retainer.protocol.constants import PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from retainer.protocol.errors import LayoutError
-from retainer.protocol.layouts import TokenAccount, decode_session, decode_token_account
+from retainer.protocol.layouts import (
+    SESSION_OPERATOR_OFFSET,
+    TokenAccount,
+    decode_session,
+    decode_token_account,
+)
 from retainer.protocol.pda import derive_session
 from retainer.protocol.session import SessionAccount
 
@@ -22,6 +29,24 @@ async def session_account(
     """The session at `address`, or None where no account is; ForeignAccountError when it is anything else."""
     info = await chain.account(address, commitment=commitment, min_slot=min_slot)
     return None if info is None else read_session(info, program_id)
+
+
+async def sessions_of(
+    chain: Chain,
+    operator: Pubkey,
+    *,
+    program_id: Pubkey = PROGRAM_ID,
+    commitment: Commitment = Commitment.CONFIRMED,
+) -> dict[Pubkey, SessionAccount]:
+    """All sessions on chain that an operator may settle, by address. What is no session is left out."""
+    found = await chain.program_accounts(
+        program_id, offset=SESSION_OPERATOR_OFFSET, field=bytes(operator), commitment=commitment
+    )
+    sessions = {}
+    for info in found:
+        with contextlib.suppress(ForeignAccountError):
+            sessions[info.address] = read_session(info, program_id)
+    return sessions
 
 
 def read_session(info: AccountInfo, program_id: Pubkey = PROGRAM_ID) -> SessionAccount:

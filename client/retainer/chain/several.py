@@ -112,6 +112,17 @@ class SeveralNodes:
 
         return await self._ask(ask, enough=self._quorum)
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """What any of `quorum` nodes has: a list with a gap hides money, and each account is read again to be used."""
+
+        async def ask(node: Chain) -> list[AccountInfo]:
+            return await node.program_accounts(program, offset=offset, field=field, commitment=commitment)
+
+        answers = await self._ask(ask, enough=self._quorum)
+        return list({info.address: info for answer in answers for info in answer}.values())
+
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with, from a node that is not behind."""
 

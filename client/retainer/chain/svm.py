@@ -97,6 +97,10 @@ class Svm:
                 return account
         return self._now(address)
 
+    def touched(self) -> list[Pubkey]:
+        """Every address that was ever written."""
+        return list(self._journal)
+
     def put(self, address: Pubkey, account: Account | None) -> None:
         """Write an account in the present slot, past all rules of the runtime."""
         before = self._now(address)

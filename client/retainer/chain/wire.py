@@ -56,6 +56,20 @@ class AccountsAnswer(msgspec.Struct):
     value: list[Account | None]
 
 
+class ProgramAccount(msgspec.Struct):
+    """One of a program's accounts."""
+
+    pubkey: str
+    account: Account
+
+
+class ProgramAccountsAnswer(msgspec.Struct):
+    """Of getProgramAccounts with context."""
+
+    context: Context
+    value: list[ProgramAccount]
+
+
 class Blockhash(msgspec.Struct, rename="camel"):
     """A blockhash and how long it can be used."""
 

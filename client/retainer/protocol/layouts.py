@@ -47,6 +47,8 @@ SESSION_LAYOUT: Final = Layout(
     tag=SESSION_DISCRIMINATOR,
 )
 SESSION_LEN: Final = 352
+# Discriminator, eight single bytes, payer and payee come before it: what a node can be asked to filter by.
+SESSION_OPERATOR_OFFSET: Final = 80
 
 
 def decode_session(data: bytes) -> SessionAccount:
