@@ -49,7 +49,7 @@ async def settlement(options: Options, signature: str, log: Path, receipts: Path
         mint = await chain.account(onchain.closed.mint)
     finally:
         await chain.aclose()
-    kept, sums = read_receipts(receipts) if receipts else {}, Sums()
+    kept, sums = read_receipts(receipts, onchain.opened.session) if receipts else {}, Sums()
     with log.open(encoding="utf-8") as lines:
         header, entries = read_log(lines)
         findings = list(audit_settlement(onchain, header, entries, kept, sums))
