@@ -23,6 +23,13 @@ PAYER_ASKED = "the payer asked for it on chain"
 NOTHING = BaseUnits(0)
 
 
+class Custody(StrEnum):
+    """Who holds a session's money: the program's escrow, or in the custodial variant the provider itself."""
+
+    ESCROW = "escrow"
+    PROVIDER = "provider"
+
+
 def ledger_amount(value: int) -> BaseUnits:
     """Check that the books can hold the amount, else AmountError."""
     if not 0 <= value <= LEDGER_MAX:
@@ -63,6 +70,7 @@ class NewSession:
     max_free_answers: int | None
     creation_signature: str | None
     created_at: int
+    custody: Custody = Custody.ESCROW
 
     def __post_init__(self) -> None:
         ledger_amount(self.deposit)
@@ -119,6 +127,7 @@ class SessionRecord:
     settlement_signature: str | None
     accepted: BaseUnits = NOTHING  # voucher mode: the most that a voucher has authorized
     voucher: SignedVoucher | None = None  # that voucher
+    custody: Custody = Custody.ESCROW
 
     @property
     def remaining(self) -> BaseUnits:
@@ -228,6 +237,15 @@ class Commit:
     usage: UsageDraft
     finish: Callable[[CommitFacts], StoredAnswer]
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTransfer:
+    """A custodial deposit or top-up on its way: dead once the finalized chain is past the height without it."""
+
+    signature: str
+    amount: int
+    last_valid_block_height: int
 
 
 @dataclass(frozen=True, slots=True)
