@@ -97,12 +97,6 @@ class Chain(Protocol):
         """Up to 100 accounts as of one slot, in the order asked for."""
         ...
 
-    async def program_accounts(
-        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
-    ) -> list[AccountInfo]:
-        """All accounts of a program whose data holds ``field`` at ``offset``; many nodes limit or refuse this call."""
-        ...
-
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with."""
         ...
@@ -139,6 +133,12 @@ class Chain(Protocol):
 
     async def signatures_for(self, address: Pubkey, *, limit: int = 100, before: str | None = None) -> list[str]:
         """Signatures of transactions that name the address, newest first."""
+        ...
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`; nodes may refuse to search."""
         ...
 
     async def simulate(self, raw: bytes) -> SimulationResult:

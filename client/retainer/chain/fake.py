@@ -172,17 +172,6 @@ class FakeChain:
             for address, account in found
         ]
 
-    async def program_accounts(
-        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
-    ) -> list[AccountInfo]:
-        """All accounts of a program whose data holds `field` at `offset`."""
-        found = await self.accounts(self._svm.touched(), commitment=commitment)
-        return [
-            info
-            for info in found
-            if info is not None and info.owner == program and info.data[offset : offset + len(field)] == field
-        ]
-
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with."""
         slot = self._slot(commitment)
@@ -261,6 +250,18 @@ class FakeChain:
         ]
         after = found.index(before) + 1 if before in found else 0
         return found[after : after + limit]
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`."""
+        slot, place = self._slot(commitment), slice(offset, offset + Pubkey.LENGTH)
+        found = ((address, self._svm.read(address, slot)) for address in self._svm.written)
+        return [
+            AccountInfo(address, account.owner, account.lamports, account.data, slot)
+            for address, account in found
+            if account is not None and account.owner == program and account.data[place] == bytes(key)
+        ]
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""

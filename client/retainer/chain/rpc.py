@@ -15,7 +15,8 @@ from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
 from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
-from solders.rpc import config, filter, requests  # noqa: A004  solders' own name for it
+from solders.rpc import config, requests
+from solders.rpc.filter import Memcmp
 from solders.signature import Signature
 from solders.transaction_status import UiTransactionEncoding
 
@@ -92,23 +93,6 @@ class RpcChain:
             raise ChainUnavailableError(f"{self._wire.name} answered {len(answer.value)} of {len(addresses)} accounts")
         slot = answer.context.slot
         return [_account(address, found, slot) for address, found in zip(addresses, answer.value, strict=True)]
-
-    async def program_accounts(
-        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
-    ) -> list[AccountInfo]:
-        """All accounts of a program whose data holds `field` at `offset`."""
-        settings = config.RpcProgramAccountsConfig(
-            _account_config(commitment, None), [filter.Memcmp(offset, field)], with_context=True
-        )
-        answer = await self._ask(requests.GetProgramAccounts(program, settings), wire.ProgramAccountsAnswer)
-        slot = answer.context.slot
-        return [
-            found
-            for one in answer.value
-            if (found := _account(_parsed(Pubkey.from_string, one.pubkey), one.account, slot)) is not None
-            # A node that does not know the filter answers with everything.
-            and found.data[offset : offset + len(field)] == field
-        ]
 
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with."""
@@ -200,6 +184,22 @@ class RpcChain:
         )
         answer = await self._ask(requests.GetSignaturesForAddress(address, settings), list[wire.SignatureAnswer])
         return [found.signature for found in answer]
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`."""
+        settings = config.RpcProgramAccountsConfig(
+            config.RpcAccountInfoConfig(encoding=UiAccountEncoding.Base64, commitment=_LEVELS[commitment]),
+            [Memcmp(offset, str(key))],
+        )
+        slot = await self.slot(commitment=commitment)
+        found = await self._ask(requests.GetProgramAccounts(program, settings), list[wire.KeyedAccount])
+        return [
+            account
+            for one in found
+            if (account := _account(_parsed(Pubkey.from_string, one.pubkey), one.account, slot)) is not None
+        ]
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""

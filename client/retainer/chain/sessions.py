@@ -1,6 +1,7 @@
 """Reading sessions and token balances, trusting nothing but owner, layout and derivation."""
 
 import contextlib
+from typing import Final
 
 from solders.pubkey import Pubkey
 
@@ -16,6 +17,9 @@ from retainer.protocol.layouts import (
 )
 from retainer.protocol.pda import derive_session
 from retainer.protocol.session import SessionAccount
+
+# What one call for many accounts may ask for.
+_PAGE: Final = 100
 
 
 async def session_account(
@@ -38,14 +42,20 @@ async def sessions_of(
     program_id: Pubkey = PROGRAM_ID,
     commitment: Commitment = Commitment.CONFIRMED,
 ) -> dict[Pubkey, SessionAccount]:
-    """All sessions on chain that an operator may settle, by address. What is no session is left out."""
+    """All sessions on chain that an operator may settle, by address. What is no session is left out.
+
+    A search is answered by one node; what it finds is read again as any account is, so that it cannot be made up.
+    """
     found = await chain.program_accounts(
-        program_id, offset=SESSION_OPERATOR_OFFSET, field=bytes(operator), commitment=commitment
+        program_id, offset=SESSION_OPERATOR_OFFSET, key=operator, commitment=commitment
     )
     sessions = {}
-    for info in found:
-        with contextlib.suppress(ForeignAccountError):
-            sessions[info.address] = read_session(info, program_id)
+    for page in range(0, len(found), _PAGE):
+        addresses = [info.address for info in found[page : page + _PAGE]]
+        for info in await chain.accounts(addresses, commitment=commitment):
+            with contextlib.suppress(ForeignAccountError):
+                if info is not None and (session := read_session(info, program_id)).operator == operator:
+                    sessions[info.address] = session
     return sessions
 
 

@@ -112,17 +112,6 @@ class SeveralNodes:
 
         return await self._ask(ask, enough=self._quorum)
 
-    async def program_accounts(
-        self, program: Pubkey, *, offset: int, field: bytes, commitment: Commitment = Commitment.CONFIRMED
-    ) -> list[AccountInfo]:
-        """What any of `quorum` nodes has: a list with a gap hides money, and each account is read again to be used."""
-
-        async def ask(node: Chain) -> list[AccountInfo]:
-            return await node.program_accounts(program, offset=offset, field=field, commitment=commitment)
-
-        answers = await self._ask(ask, enough=self._quorum)
-        return list({info.address: info for answer in answers for info in answer}.values())
-
     async def latest_blockhash(self, *, commitment: Commitment = Commitment.CONFIRMED) -> LatestBlockhash:
         """A blockhash to sign with, from a node that is not behind."""
 
@@ -195,6 +184,14 @@ class SeveralNodes:
         """Signatures of transactions that name the address, newest first; none only where no node has any."""
         known = await self._known(lambda node: node.signatures_for(address, limit=limit, before=before))
         return known[0] if known else []
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` that holds `key` at `offset`, as one node has them: read each that matters."""
+        return await self._first(
+            lambda node: node.program_accounts(program, offset=offset, key=key, commitment=commitment)
+        )
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""

@@ -90,16 +90,17 @@ class Svm:
         made = self._hashes.get(blockhash)
         return made is not None and self.slot <= made + BLOCKHASH_BLOCKS
 
+    @property
+    def written(self) -> list[Pubkey]:
+        """Every address that ever changed here."""
+        return list(self._journal)
+
     def read(self, address: Pubkey, slot: int) -> Account | None:
         """The account as of the end of `slot`."""
         for written, account in reversed(self._journal.get(address, [])):
             if written <= slot:
                 return account
         return self._now(address)
-
-    def touched(self) -> list[Pubkey]:
-        """Every address that was ever written."""
-        return list(self._journal)
 
     def put(self, address: Pubkey, account: Account | None) -> None:
         """Write an account in the present slot, past all rules of the runtime."""

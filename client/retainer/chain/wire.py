@@ -42,6 +42,13 @@ class Account(msgspec.Struct):
     data: tuple[str, str]
 
 
+class KeyedAccount(msgspec.Struct):
+    """Of getProgramAccounts."""
+
+    pubkey: str
+    account: Account
+
+
 class AccountAnswer(msgspec.Struct):
     """Of getAccountInfo."""
 
@@ -54,20 +61,6 @@ class AccountsAnswer(msgspec.Struct):
 
     context: Context
     value: list[Account | None]
-
-
-class ProgramAccount(msgspec.Struct):
-    """One of a program's accounts."""
-
-    pubkey: str
-    account: Account
-
-
-class ProgramAccountsAnswer(msgspec.Struct):
-    """Of getProgramAccounts with context."""
-
-    context: Context
-    value: list[ProgramAccount]
 
 
 class Blockhash(msgspec.Struct, rename="camel"):

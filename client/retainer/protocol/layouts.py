@@ -47,7 +47,8 @@ SESSION_LAYOUT: Final = Layout(
     tag=SESSION_DISCRIMINATOR,
 )
 SESSION_LEN: Final = 352
-# Discriminator, eight single bytes, payer and payee come before it: what a node can be asked to filter by.
+# What a node can be asked to search by: keys after the discriminator, eight bytes of small fields and the payer.
+SESSION_PAYEE_OFFSET: Final = 48
 SESSION_OPERATOR_OFFSET: Final = 80
 
 
