@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import SystemTimer, Timer
@@ -15,12 +15,14 @@ from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.clock import Clock, SystemClock
+from retainer_provider.rates import Slots, Throttle
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.engine import Engine
+from retainer_provider.sessions.fairness import Fairness
 from retainer_provider.sessions.landing import Landing
 from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
@@ -31,6 +33,7 @@ from retainer_provider.settling.settler import Settler, SettlerOptions
 from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from retainer_provider.wire.challenger import Challenger
+from retainer_provider.wire.door import Door
 from retainer_provider.wire.gate import RetainerGate
 from retainer_provider.wire.openapi import DISCOVERY_PATH
 from retainer_provider.wire.proxy import ReverseProxy
@@ -77,6 +80,13 @@ class Assembled:
     api: Api
     gate: RetainerGate
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: the API's few paths, and the gate for everything else."""
+        if scope["type"] == "http" and self.api.owns(scope):
+            await self.api(scope, receive, send)
+        else:
+            await self.gate(scope, receive, send)
+
 
 def service_identity(settings: Settings, keys: Keys) -> Identity:
     """Who a service is on chain and on the wire."""
@@ -94,7 +104,7 @@ def service_identity(settings: Settings, keys: Keys) -> Identity:
 
 
 @asynccontextmanager
-async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
+async def assembled(blueprint: Blueprint) -> AsyncIterator[Door]:
     """Run the service; at the end let running requests finish, then stop the workers, then close what they used."""
     settings, around, identity = blueprint.settings, blueprint.around, blueprint.identity
     limits = settings.limits
@@ -129,7 +139,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
         engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
         stack.push_async_callback(engine.aclose)
-        yield Assembled(
+        parts = Assembled(
             api=Api(
                 engine=engine,
                 identity=identity,
@@ -148,6 +158,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
                 request_seconds=limits.request_body_seconds,
             ),
         )
+        yield Door(parts, head_limit=limits.request_head_bytes, most=limits.concurrent_requests)
 
 
 async def _open_upstream(blueprint: Blueprint, stack: AsyncExitStack) -> ASGIApp:
@@ -220,6 +231,11 @@ def _engine(
         watch=view,
         operator=blueprint.keys.operator,
         clock=clock,
+        fairness=Fairness(
+            payers=Throttle(clock, settings.limits.payer_requests_per_second),
+            running=Slots(settings.limits.payer_concurrent_requests),
+            strangers=Throttle(clock, settings.limits.unpaid_requests_per_second),
+        ),
     )
 
 
