@@ -15,6 +15,7 @@ from retainer.flows.answers import pause_asked, problem_of
 from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
 from retainer.flows.payments import Payments
+from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_SESSION
 from retainer.protocol.problems import Problem, ProblemType
 from retainer.protocol.vouchers import SignedVoucher
@@ -42,8 +43,9 @@ class SessionAuth(httpx.Auth):
 
     requires_request_body = True
 
-    def __init__(self, payments: Payments, session_id: str | None = None) -> None:
+    def __init__(self, payments: Payments, witness: Witness, session_id: str | None = None) -> None:
         self._payments = payments
+        self._witness = witness
         self._session_id = session_id
         self.paid = False
         """Whether a request has left that carried a session's proof."""
@@ -63,11 +65,14 @@ class SessionAuth(httpx.Auth):
             hand.enter_context(self._payments.holding(key))
             channel = await self._first(request.url)
             while True:
+                repeated = False
                 if channel is not None:
                     exchange = replace(exchange, paid=True)
+                    before = channel.book.outstanding
                     channel, key = await self._noted(channel, request, hand, fresh=fresh, fund=fund)
-                    fresh = False
+                    fresh, repeated = False, key in before
                     self.paid = True
+                sent = self._witness.clock()
                 response = yield request
                 if response.status_code in _READ_AT_ONCE:
                     await response.aread()
@@ -75,6 +80,7 @@ class SessionAuth(httpx.Auth):
                 if origin_of(response.request.url) != origin_of(request.url):
                     return
                 if channel is not None:
+                    self._witness.watch(response, channel.session_id, sent=sent, repeated=repeated)
                     receipt = await self._payments.answered(channel, key, response)
                     if receipt is not None:
                         response.extensions[RECEIPT_EXTENSION] = receipt

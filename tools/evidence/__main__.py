@@ -54,6 +54,10 @@ CHECKS = {
         "fuzz_wire",
         "100,000 mutated headers, credentials, transactions: own errors only, nothing served",
     ),
+    "crash": (
+        "crash",
+        "killed at every failpoint on both stores: no token lost, nothing charged twice, no answer unpaid",
+    ),
     "rpc-chaos": (
         "rpc_chaos",
         "nodes that fail and lie, a chain that forks: one settlement for each session, no wrong credit",

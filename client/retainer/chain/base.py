@@ -135,6 +135,12 @@ class Chain(Protocol):
         """Signatures of transactions that name the address, newest first."""
         ...
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`; nodes may refuse to search."""
+        ...
+
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it; its signatures are checked."""
         ...

@@ -251,6 +251,18 @@ class FakeChain:
         after = found.index(before) + 1 if before in found else 0
         return found[after : after + limit]
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`."""
+        slot, place = self._slot(commitment), slice(offset, offset + Pubkey.LENGTH)
+        found = ((address, self._svm.read(address, slot)) for address in self._svm.written)
+        return [
+            AccountInfo(address, account.owner, account.lamports, account.data, slot)
+            for address, account in found
+            if account is not None and account.owner == program and account.data[place] == bytes(key)
+        ]
+
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""
         self._answer()

@@ -185,6 +185,14 @@ class SeveralNodes:
         known = await self._known(lambda node: node.signatures_for(address, limit=limit, before=before))
         return known[0] if known else []
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` that holds `key` at `offset`, as one node has them: read each that matters."""
+        return await self._first(
+            lambda node: node.program_accounts(program, offset=offset, key=key, commitment=commitment)
+        )
+
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""
         return await self._first(lambda node: node.simulate(raw))

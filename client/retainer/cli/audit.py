@@ -7,6 +7,7 @@ import click
 
 from retainer.audit.reading import read_onchain, read_receipts
 from retainer.audit.settlement import OnChain, Sums, audit_settlement
+from retainer.cli.audit_session import session
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options, examples, reads_chain
 from retainer.protocol.amounts import format_amount
@@ -22,6 +23,9 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.group()
 def audit() -> None:
     """Check a provider against the chain, its own log, and the receipts that it signed."""
+
+
+audit.add_command(session)
 
 
 @audit.command(
@@ -49,7 +53,7 @@ async def settlement(options: Options, signature: str, log: Path, receipts: Path
         mint = await chain.account(onchain.closed.mint)
     finally:
         await chain.aclose()
-    kept, sums = read_receipts(receipts) if receipts else {}, Sums()
+    kept, sums = read_receipts(receipts, onchain.opened.session) if receipts else {}, Sums()
     with log.open(encoding="utf-8") as lines:
         header, entries = read_log(lines)
         findings = list(audit_settlement(onchain, header, entries, kept, sums))
@@ -61,9 +65,7 @@ async def settlement(options: Options, signature: str, log: Path, receipts: Path
         "deposit": str(onchain.closed.deposit),
         "settled": str(onchain.closed.settled),
         "refunded": str(onchain.closed.refunded),
-        "findings": [
-            {"kind": str(found.kind), "sequence": found.sequence, "sentence": found.sentence} for found in findings
-        ],
+        "findings": [found.to_json() for found in findings],
     }
     if options.as_json:
         click.echo(json.dumps(told))

@@ -62,6 +62,11 @@ def main() -> None:
 )
 @click.option("--session", type=address, help="Pay from this session only.")
 @click.option("--idempotency-key", help="Repeat a request under its key: it is charged once.")
+@click.option(
+    "--receipts",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder to keep receipts in, with what you saw yourself; `retainer audit settlement` reads it.",
+)
 @click.option("-n", "--times", type=click.IntRange(min=1), default=1, show_default=True, help="Ask so many times.")
 @spends
 async def ask(options: Options, **question: object) -> ExitStatus:

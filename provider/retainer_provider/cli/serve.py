@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import uvicorn
+from starlette.types import ASGIApp
 
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.cli.common import config_option, settings_of, told
@@ -26,14 +27,17 @@ def serve(config: Path, upstream: str | None, host: str | None, port: str | None
     settings = settings_of(config, upstream=upstream, host=host, port=port)
     configure_logging(settings.service.log_level, settings.service.log_format)
     app = create_app(settings)
-    with _listen(settings.service) as listener:
-        asyncio.run(_serve(app, settings, listener))
+    with listen(settings.service) as listener:
+        asyncio.run(serve_app(app, settings, listener))
 
 
-async def _serve(app: RetainerApp, settings: Settings, listener: socket.socket) -> None:
+async def serve_app(
+    app: RetainerApp, settings: Settings, listener: socket.socket, *, front: ASGIApp | None = None
+) -> None:
+    """Serve `app`, by way of what stands in `front` of it, until SIGTERM or SIGINT."""
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            front or app,
             lifespan="off",  # `running` is entered here, so that its refusals are ours to tell
             log_config=None,
             access_log=False,
@@ -52,7 +56,8 @@ async def _serve(app: RetainerApp, settings: Settings, listener: socket.socket) 
         await server.serve(sockets=[listener])
 
 
-def _listen(service: ServiceSettings) -> socket.socket:
+def listen(service: ServiceSettings) -> socket.socket:
+    """The listening socket; SettingsError when the address is not to be had."""
     family = socket.AF_INET6 if ":" in service.host else socket.AF_INET
     try:
         return socket.create_server((service.host, service.port), family=family, backlog=2048)
