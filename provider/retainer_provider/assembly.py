@@ -15,11 +15,11 @@ from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.clock import Clock, SystemClock
-from retainer_provider.rates import Slots, Throttle
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
 from retainer_provider.offers import Offer
+from retainer_provider.rates import Slots, Throttle
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.engine import Engine
 from retainer_provider.sessions.fairness import Fairness

@@ -43,8 +43,8 @@ _LONGEST_DURATION: Final = MAX_EXPIRY_AHEAD - 86_400
 
 Positive = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-IdlePerSecond = Annotated[int, Meta(ge=0, le=1_000_000)]
-Seconds = Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)]
+PerSecond = Annotated[int, Meta(ge=0, le=1_000_000)]
+IdleSeconds = Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.cli.common import config_option, settings_of, told
+from retainer_provider.cli.connections import bounded_connections
 from retainer_provider.logs import configure_logging
 from retainer_provider.settings import ServiceSettings, Settings, SettingsError
 
@@ -35,6 +36,7 @@ async def serve_app(
     app: RetainerApp, settings: Settings, listener: socket.socket, *, front: ASGIApp | None = None
 ) -> None:
     """Serve `app`, by way of what stands in `front` of it, until SIGTERM or SIGINT."""
+    limits = settings.limits
     server = uvicorn.Server(
         uvicorn.Config(
             front or app,
@@ -43,7 +45,9 @@ async def serve_app(
             access_log=False,
             server_header=False,
             ws="none",
-            timeout_graceful_shutdown=settings.limits.shutdown_seconds,
+            http=bounded_connections(most=limits.connections, seconds=limits.connection_seconds),
+            h11_max_incomplete_event_size=limits.request_head_bytes,
+            timeout_graceful_shutdown=limits.shutdown_seconds,
         )
     )
     # uvicorn hands a signal on to whoever held it before, once it has shut down: by then all is done.

@@ -83,7 +83,7 @@ class Engine:
         self._fairness = fairness
 
     async def open(self, challenge: Challenge, action: OpenAction, caller: str) -> Statement:
-        """Open the session that a deposit pays for, or find it open already. It costs the chain's time, so not often."""
+        """Open the session that a deposit pays for, or find it open already; not often for one `caller`."""
         self._fairness.require_room_for_unpaid(caller)
         return self._statement(await self._opener.open(challenge, action))
 
@@ -147,7 +147,7 @@ class Engine:
 
         Where a first request names a session of this offer that can pay, as `hint`, the challenge resumes that one.
         """
-        if too_often := self._fairness.unpaid(refusal, caller):
+        if too_often := self._fairness.too_often(refusal, caller):
             return problem_answer(too_often, None)
         challenge = None
         if hint is not None and offer is not None and refusal.problem is ProblemType.PAYMENT_REQUIRED:

@@ -1,6 +1,6 @@
 """How often and how many at once: payers by their key, and whoever has not paid by the address it comes from.
 
-Paying is never made to wait for those who do not: an address that asks too often loses its challenges and openings, while
+Who pays never waits for those who do not: an address that asks too often loses its challenges and openings, while
 requests with a good credential go on from there (F21).
 """
 
@@ -24,7 +24,6 @@ _OF_KNOWN_PAYERS: Final = frozenset(
         ProblemType.FREE_ANSWERS_EXHAUSTED,
         ProblemType.BODY_TOO_LARGE,
         ProblemType.BODY_TOO_SLOW,
-        ProblemType.TOO_MANY_REQUESTS,
         ProblemType.CHAIN_UNAVAILABLE,
         ProblemType.SERVICE_UNAVAILABLE,
     }
@@ -54,8 +53,10 @@ class Fairness:
         if seconds := self._strangers.wait(caller):
             raise RefusedError(_too_many("This address", seconds))
 
-    def unpaid(self, refusal: Refusal, caller: str) -> Refusal | None:
-        """Count what is refused to `caller`; what to tell it instead when that was too often."""
+    def too_often(self, refusal: Refusal, caller: str) -> Refusal | None:
+        """Count what is refused to `caller`; what to tell it, and nothing more, when that was too often."""
+        if refusal.problem is ProblemType.TOO_MANY_REQUESTS:
+            return refusal
         if refusal.problem in _OF_KNOWN_PAYERS:
             return None
         seconds = self._strangers.take(caller)

@@ -76,7 +76,9 @@ class Api:
     async def _show_session(self, scope: Scope, session_id: str) -> Answer:
         # Any offer's challenge will do for someone who has no session yet.
         offer = next(iter(self._offers.values()))
-        return await answer_or_refusal(self._engine, offer, lambda: self._session(scope, session_id), caller=caller_of(scope))
+        return await answer_or_refusal(
+            self._engine, offer, lambda: self._session(scope, session_id), caller=caller_of(scope)
+        )
 
     async def _session(self, scope: Scope, session_id: str) -> Answer:
         credential = read_credential(scope)
