@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from retainer_provider.assembly import Blueprint, Surroundings, assembled
+from retainer_provider.assembly import Assembled, Blueprint, Surroundings, assembled
 from retainer_provider.catalog import load_offers
 from retainer_provider.keys import load_keys
 from retainer_provider.lifespan import serve_lifespan
 from retainer_provider.logs import redact_by_default
 from retainer_provider.settings import Settings, SettingsError
-from retainer_provider.wire.door import Door
 from retainer_provider.wire.routing import Finder, RouteTable
 
 _log = structlog.get_logger(__name__)
@@ -54,16 +53,24 @@ class RetainerApp:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self._blueprint = blueprint
-        self._parts: Door | None = None
+        self._parts: Assembled | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, lifespan included."""
+        """ASGI: the API's few paths, and the gate for everything else."""
         if scope["type"] == "lifespan":
             await serve_lifespan(self.running, receive, send)
             return
         if self._parts is None:
             raise RuntimeError("the service is not running: serve it with lifespan events, or inside `running()`")
-        await self._parts(scope, receive, send)
+        if scope["type"] == "http" and self._parts.api.owns(scope):
+            await self._parts.api(scope, receive, send)
+        else:
+            await self._parts.gate(scope, receive, send)
+
+    def stop(self) -> None:
+        """Say from now on that the service is not ready, as it is about to end. It serves until `running` is left."""
+        if self._parts is not None:
+            self._parts.readiness.stop()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
