@@ -13,6 +13,7 @@ from retainer_provider.settings import (
     AvailabilitySettings,
     LedgerSettings,
     LimitSettings,
+    MetricsSettings,
     OfferSettings,
     RouteSettings,
     ServiceSettings,
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[service]": ServiceSettings,
     "[ledger]": LedgerSettings,
+    "[metrics]": MetricsSettings,
     "[routes]": RouteSettings,
     "[offers.NAME]": OfferSettings,
     "[offers.NAME.sla]": SlaSettings,

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     SETTLEMENT = "settlement"
     RECEIPT = "receipt"
     ESCROW = "escrow"
+    HIDDEN = "hidden"  # a session that one side shows and the other does not
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import click
 
 from retainer.audit.reading import read_onchain, read_receipts
 from retainer.audit.settlement import OnChain, Sums, audit_settlement
+from retainer.cli.audit_provider import provider
 from retainer.cli.audit_session import session
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options, examples, reads_chain
@@ -26,6 +27,7 @@ def audit() -> None:
 
 
 audit.add_command(session)
+audit.add_command(provider)
 
 
 @audit.command(

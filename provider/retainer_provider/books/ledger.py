@@ -18,7 +18,9 @@ from retainer_provider.books.outcomes import (
     ClaimOutcome,
     CloseBegin,
     CommitResult,
+    CreditOutcome,
     DepositOutcome,
+    ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
     ReleaseOutcome,
@@ -27,12 +29,14 @@ from retainer_provider.books.outcomes import (
 )
 from retainer_provider.books.records import (
     Commit,
+    ExpectedTransfer,
     NewSession,
     Reservation,
     ReserveRequest,
     SessionRecord,
     Settlement,
     SettlementPlan,
+    Tally,
 )
 
 CLOSED: Final = "the ledger is closed; open it again to go on"
@@ -119,6 +123,25 @@ class Ledger(Protocol):
         """Take over the account's deposit after a top-up. It never goes down, however often or late told (F02)."""
         ...
 
+    async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
+        """Register a custodial deposit before it is sent; its signature is one session's for ever (F01).
+
+        Until it is credited or dropped, the session's settlement is not planned.
+        """
+        ...
+
+    async def credit_transfer(self, session_id: str, signature: str, now: int) -> CreditOutcome:
+        """Count an expected transfer that is final, once: PENDING -> ACTIVE with it, or the deposit grows by it."""
+        ...
+
+    async def drop_transfer(self, signature: str) -> None:
+        """An expected transfer can never land, or landed without effect."""
+        ...
+
+    async def expected_transfers(self, session_id: str) -> Sequence[ExpectedTransfer]:
+        """The session's transfers whose outcome is open."""
+        ...
+
     async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
         """The payer asked for its exit on chain: like ``begin_close``, and the deadline is remembered."""
         ...
@@ -149,9 +172,12 @@ class Ledger(Protocol):
         ...
 
     async def record_settled(
-        self, session_id: str, signature: str, settled: int, refunded: int, now: int
+        self, session_id: str, signature: str | None, settled: int, refunded: int, now: int
     ) -> RecordOutcome:
-        """CLOSING -> REFUNDED with what the chain did. ``settled + refunded`` must be the whole deposit."""
+        """CLOSING -> REFUNDED with what the chain did. ``settled + refunded`` must be the whole deposit.
+
+        Without ``signature`` nothing had to move: a custodial session that is spent to the last unit.
+        """
         ...
 
     async def left_behind(self, limit: int = 100) -> Sequence[SessionRecord]:
@@ -160,6 +186,10 @@ class Ledger(Protocol):
 
     async def account_gone(self, session_id: str) -> None:
         """The account of a session that was left behind is removed."""
+        ...
+
+    async def tally(self, now: int) -> Sequence[Tally]:
+        """Counts and sums over all sessions, for monitoring: one pass over the books, so not for every request."""
         ...
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:

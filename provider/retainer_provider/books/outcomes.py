@@ -37,6 +37,24 @@ class AbandonOutcome(StrEnum):
     NOT_PENDING = "not_pending"
 
 
+class ExpectOutcome(StrEnum):
+    """Of writing down a transfer that is about to be sent, or was found on chain."""
+
+    EXPECTED = "expected"
+    KNOWN = "known"  # this session's own, told again
+    REPLAYED = "replayed"  # another session's, for ever (F01)
+    DEAD = "dead"  # this session's own, which never landed
+    NOT_OPEN = "not_open"
+
+
+class CreditOutcome(StrEnum):
+    """Of a transfer that is final on chain."""
+
+    CREDITED = "credited"
+    ALREADY = "already"
+    REFUSED = "refused"  # not expected by this session, or the session is over
+
+
 class ReserveOutcome(StrEnum):
     """Of asking for a request's money."""
 

@@ -25,6 +25,7 @@ _PLAN: Final = """
     AND usage_root = %(usage_root)s AND %(charged_units)s BETWEEN 0 AND units_charged
     AND spent - %(amount)s = (units_charged - %(charged_units)s) * price
     AND deposit - %(amount)s = %(refund)s AND in_flight = 0
+    AND NOT EXISTS (SELECT FROM transfer WHERE transfer.session = session.number AND transfer.stage = 'expected')
   ON CONFLICT (session) DO UPDATE SET
     amount = excluded.amount, charged_units = excluded.charged_units, refund = excluded.refund,
     usage_root = excluded.usage_root
@@ -114,7 +115,7 @@ async def settlement(connection: Connection, session_id: str) -> Settlement | No
 
 
 async def record_settled(
-    connection: Connection, session_id: str, signature: str, *, settled: int, refunded: int, now: int
+    connection: Connection, session_id: str, signature: str | None, *, settled: int, refunded: int, now: int
 ) -> RecordOutcome:
     """See ``Ledger.record_settled``."""
     bindings = {

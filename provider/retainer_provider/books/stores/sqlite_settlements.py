@@ -19,6 +19,7 @@ _PLAN: Final = """
     AND spent - :amount = (units_charged - :charged_units) * price
     AND deposit = :amount + :refund
     AND NOT EXISTS (SELECT 1 FROM temp.held WHERE held.session = session.number)
+    AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.session = session.number AND transfer.stage = 'expected')
   ON CONFLICT (session) DO UPDATE SET
     amount = excluded.amount, charged_units = excluded.charged_units, refund = excluded.refund,
     usage_root = excluded.usage_root
@@ -95,7 +96,7 @@ def settlement(connection: apsw.Connection, session_id: str) -> Settlement | Non
 
 
 def record_settled(
-    connection: apsw.Connection, session_id: str, signature: str, *, settled: int, refunded: int, now: int
+    connection: apsw.Connection, session_id: str, signature: str | None, *, settled: int, refunded: int, now: int
 ) -> RecordOutcome:
     """See ``Ledger.record_settled``."""
     bindings = {
