@@ -61,6 +61,10 @@ CHECKS = {
         "crash",
         "killed at every failpoint on both stores: no token lost, nothing charged twice, no answer unpaid",
     ),
+    "recover": (
+        "recover",
+        "the database deleted under 20 live sessions: all recovered or refunded, lost at most what was in flight",
+    ),
     "rpc-chaos": (
         "rpc_chaos",
         "nodes that fail and lie, a chain that forks: one settlement for each session, no wrong credit",
