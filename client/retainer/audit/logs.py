@@ -11,10 +11,12 @@ from retainer.audit.findings import Finding, Kind
 from retainer.audit.life import End, Life
 from retainer.audit.reading import read_receipts
 from retainer.audit.settlement import OnChain, Sums, audit_settlement
+from retainer.audit.witnessed import contradicted
 from retainer.protocol.amounts import base_units
 from retainer.protocol.errors import MessageError
 from retainer.protocol.events import SessionClosed, SessionOpened
 from retainer.protocol.usage_log import read_log
+from retainer.stores.receipts import read_kept
 
 _SUFFIX = ".jsonl"
 
@@ -48,6 +50,10 @@ class Shown:
             with path.open(encoding="utf-8") as lines:
                 header, entries = read_log(lines)
                 for found in audit_settlement(onchain, header, entries, kept, sums):
+                    honest = False
+                    yield found
+                kept_here = read_kept(self.receipts, life.session) if self.receipts else ()
+                for found in contradicted(kept_here, header.sla):
                     honest = False
                     yield found
         except MessageError as error:
