@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
+import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.chain.errors import ChainUnavailableError
@@ -41,6 +43,8 @@ from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamR
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 # Without a key it is the draft's update of a voucher; with one, a HEAD of the service like any other request.
 _HEAD: Final = "HEAD"
+_REQUEST_ID: Final = "x-request-id"
+_REQUEST_ID_BYTES: Final = 8
 _PASSED_ON: Final = "passed_on"
 _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
@@ -84,6 +88,12 @@ class RetainerGate:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
             return
+        # Ours, never the client's, whose text has no business in our logs.
+        number = secrets.token_hex(_REQUEST_ID_BYTES)
+        with structlog.contextvars.bound_contextvars(request=number):
+            await self._http(scope, receive, send, number)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send, number: str) -> None:
         started, target = self._clock.monotonic(), self._find(scope)
         if target is Unpriced.FREE:
             await self._pass(scope, receive, send)
@@ -95,7 +105,7 @@ class RetainerGate:
             return
         offer = "" if isinstance(target, Unpriced) else target.id
         self._observer.answered(offer, answer.outcome, self._clock.monotonic() - started)
-        await send_answer(send, answer, scope["method"])
+        await send_answer(send, answer.with_headers((_REQUEST_ID, number)), scope["method"])
 
     async def _answer(self, target: Offer | Unpriced, scope: Scope, receive: Receive) -> Answer:
         if isinstance(target, Unpriced):
