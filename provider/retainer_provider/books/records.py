@@ -259,6 +259,7 @@ class UsageDraft:
     status: int
     latency_ms: int
     body_bytes: int
+    schema_ok: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
