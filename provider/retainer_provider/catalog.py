@@ -59,4 +59,5 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         description=settings.description,
         sla=None if sla is None else SlaTerms(sla.max_latency_ms, sla.accepted_statuses, sla.min_body_bytes),
         routes=settings.routes,
+        anchor_on_chain=settings.anchor_on_chain,
     )
