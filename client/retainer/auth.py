@@ -140,7 +140,7 @@ class SessionAuth(httpx.Auth):
             status=response.status_code,
             problem=problem.type if problem else None,
             challenged=bool(offers),
-            same_scope=channel is None or any(offer.scope == channel.scope for offer in offers),
+            same_scope=channel is None or any(offer.scope == channel.offer.scope for offer in offers),
             outbid=outbid,
             overdrawn=refused
             and paid_by_voucher

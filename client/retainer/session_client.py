@@ -33,7 +33,7 @@ from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KE
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
-from retainer.stores import ChannelStore, create_channel_store
+from retainer.stores import SessionStore, create_channel_store
 from retainer.stores.receipts import ReceiptFolder
 from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
@@ -74,7 +74,7 @@ class SessionClient:
         deposit: Amount | None = None,
         top_up: TopUpPolicy | None = None,
         http: httpx.AsyncClient | None = None,
-        store: ChannelStore | None = None,
+        store: SessionStore | None = None,
         receipts: str | os.PathLike[str] | None = None,
         now: Callable[[], int] = lambda: int(time.time()),
         timer: Timer | None = None,

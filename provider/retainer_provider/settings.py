@@ -31,6 +31,7 @@ from retainer.protocol.session import VoucherSigner
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
 _DATABASE: Final = "retainer.sqlite"
+_LARGEST_PORT: Final = 65_535
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PLACEHOLDER_REALMS: Final = frozenset(
     {"", "realm", "changeme", "change-me", "default", "example.com", "api.example.com"}
@@ -68,7 +69,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     payee: Pubkey | None = None
     commitment: Literal["confirmed", "finalized"] = "confirmed"
     host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65_535)] = 8402
+    port: Annotated[int, Meta(ge=0, le=_LARGEST_PORT)] = 8402
     upstream: str | None = None
     api_prefix: str = "/api"
     challenge_ttl: Annotated[int, Meta(ge=30, le=3600)] = 300
@@ -118,6 +119,16 @@ class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __repr__(self) -> str:
         return f"LedgerSettings(lease_seconds={self.lease_seconds})"  # the URL may hold a password (F27)
+
+
+class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics]: a port for whoever operates the service; not for clients."""
+
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.address is not None:
+            split_address(self.address)
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,6 +207,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     offers: dict[str, OfferSettings]
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
 
     def __post_init__(self) -> None:
@@ -244,6 +256,17 @@ def settings_from(raw: Mapping[str, object], environ: Mapping[str, str], *, base
         )
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {error}") from None
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT` or `[IPV6]:PORT`; ValueError for anything else."""
+    host, _, port = address.rpartition(":")
+    inside = host.removeprefix("[").removesuffix("]")
+    if not inside or (":" in inside and inside == host) or not port.isascii() or not port.isdigit():
+        raise ValueError(f'`address` is a host and a port, such as "127.0.0.1:9464", not {address!r}')
+    if int(port) > _LARGEST_PORT:
+        raise ValueError(f"`address` has port {port}: the largest is {_LARGEST_PORT}")
+    return inside, int(port)
 
 
 def environment_names() -> dict[str, str]:

@@ -12,6 +12,7 @@ from msgspec.structs import FieldInfo
 from retainer_provider.settings import (
     LedgerSettings,
     LimitSettings,
+    MetricsSettings,
     OfferSettings,
     RouteSettings,
     ServiceSettings,
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[service]": ServiceSettings,
     "[ledger]": LedgerSettings,
+    "[metrics]": MetricsSettings,
     "[routes]": RouteSettings,
     "[offers.NAME]": OfferSettings,
     "[offers.NAME.sla]": SlaSettings,

@@ -15,7 +15,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.rpc import RpcChain
 from retainer.cli.failures import FAILURES, ExitStatus, report
 from retainer.protocol.constants import Network
-from retainer.stores import ChannelStore, create_sqlite_channel_store
+from retainer.stores import SessionStore, create_sqlite_channel_store
 from retainer.trust.pins import Pins
 
 _LOCAL_RPC: Final = "http://127.0.0.1:8899"
@@ -55,7 +55,7 @@ class Options:
         """The user's node."""
         return RpcChain(self.rpc_url)
 
-    def keeper(self) -> ChannelStore:
+    def keeper(self) -> SessionStore:
         """Where the user's sessions are kept."""
         return create_sqlite_channel_store(self.store)
 

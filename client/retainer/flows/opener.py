@@ -26,7 +26,6 @@ from retainer.protocol.constants import OPEN_SLOT_WINDOW
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionAccount, SessionState
-from retainer.stores.base import latest_usable
 from retainer.trust.caps import Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
 from retainer.trust.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
@@ -71,7 +70,7 @@ class Opener:
         """
         setup = self._setup
         now = setup.now()
-        voucher_signer = setup.signer_for(offer.scope)
+        voucher_signer = setup.signer_for(setup.scope(offer))
         require_trusted(
             offer, payer=setup.payer, voucher_key=voucher_signer.pubkey(), pins=setup.pins, caps=setup.caps, now=now
         )
@@ -93,9 +92,9 @@ class Opener:
         )
 
         def choice(kept: list[Channel]) -> Channel:
-            other = latest_usable(kept, offer.scope) if sole else None
-            if other is not None and other.offer.agrees_with(offer):
-                return other
+            fitting = [other for other in kept if other.usable and other.offer.scope == offer.scope]
+            if sole and fitting and fitting[-1].offer.agrees_with(offer):
+                return fitting[-1]
             setup.caps.require_deposit(signing, facts.decimals, history(kept))
             return channel
 

@@ -36,6 +36,7 @@ from retainer_provider.books.records import (
     SessionRecord,
     Settlement,
     SettlementPlan,
+    Tally,
 )
 
 CLOSED: Final = "the ledger is closed; open it again to go on"
@@ -185,6 +186,10 @@ class Ledger(Protocol):
 
     async def account_gone(self, session_id: str) -> None:
         """The account of a session that was left behind is removed."""
+        ...
+
+    async def tally(self, now: int) -> Sequence[Tally]:
+        """Counts and sums over all sessions, for monitoring: one pass over the books, so not for every request."""
         ...
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:

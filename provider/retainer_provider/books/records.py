@@ -17,6 +17,9 @@ LEDGER_MAX = 2**63 - 1
 """Largest amount that every SQL database's integer holds; a deposit above it is refused at the door."""
 
 
+URGENT_FRACTION = 3
+"""Of the grace period: from the last such part on, a session that is not settled is an alarm."""
+
 PAYER_ASKED = "the payer asked for it on chain"
 """Closing reason of a session whose payer sent ``request_close``."""
 
@@ -140,6 +143,10 @@ class SessionRecord:
         starts = [at for at in (self.closure_started_at, self.expires_at) if at]
         return min(starts) + self.grace_period if starts else None
 
+    def urgent(self, now: int) -> bool:
+        """Whether so little time is left to settle that a person should look."""
+        return self.deadline is not None and self.deadline - now < self.grace_period // URGENT_FRACTION
+
     def state_at(self, now: int) -> SessionState:
         """The state that people see: an ACTIVE session may be EXPIRED, or DEPLETED (cannot pay one more unit)."""
         if self.state is not SessionState.ACTIVE:
@@ -149,6 +156,23 @@ class SessionRecord:
         if self.remaining < max(self.price, 1):
             return SessionState.DEPLETED
         return SessionState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """All sessions of one offer in one stored state; ``urgent`` of them are CLOSING with little time left.
+
+    Amounts are sums in base units, for people to watch: rounded where they exceed 2**53.
+    """
+
+    offer_id: str
+    state: SessionState
+    sessions: int
+    deposit: int
+    reserved: int
+    spent: int
+    settled: int
+    urgent: int
 
 
 @dataclass(frozen=True, slots=True)

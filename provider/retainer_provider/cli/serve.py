@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 import uvicorn
@@ -12,8 +13,9 @@ from starlette.types import ASGIApp
 
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.cli.common import config_option, settings_of, told
+from retainer_provider.listening import open_listener
 from retainer_provider.logs import configure_logging
-from retainer_provider.settings import ServiceSettings, Settings, SettingsError
+from retainer_provider.settings import ServiceSettings, Settings
 
 
 @click.command()
@@ -31,11 +33,25 @@ def serve(config: Path, upstream: str | None, host: str | None, port: str | None
         asyncio.run(serve_app(app, settings, listener))
 
 
+class _Server(uvicorn.Server):
+    """Tells the app of a signal at once: uvicorn itself first finishes what runs."""
+
+    def __init__(self, app: RetainerApp, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Say that the service is not ready any more, then stop accepting and finish what runs."""
+        self._app.stop()
+        super().handle_exit(sig, frame)
+
+
 async def serve_app(
     app: RetainerApp, settings: Settings, listener: socket.socket, *, front: ASGIApp | None = None
 ) -> None:
     """Serve `app`, by way of what stands in `front` of it, until SIGTERM or SIGINT."""
-    server = uvicorn.Server(
+    server = _Server(
+        app,
         uvicorn.Config(
             front or app,
             lifespan="off",  # `running` is entered here, so that its refusals are ours to tell
@@ -44,9 +60,9 @@ async def serve_app(
             server_header=False,
             ws="none",
             timeout_graceful_shutdown=settings.limits.shutdown_seconds,
-        )
+        ),
     )
-    # uvicorn hands a signal on to whoever held it before, once it has shut down: by then all is done.
+    # Before and after uvicorn's own: it hands a signal on to whoever held it before, and by then all is done.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     async with app.running():
@@ -58,11 +74,4 @@ async def serve_app(
 
 def listen(service: ServiceSettings) -> socket.socket:
     """The listening socket; SettingsError when the address is not to be had."""
-    family = socket.AF_INET6 if ":" in service.host else socket.AF_INET
-    try:
-        return socket.create_server((service.host, service.port), family=family, backlog=2048)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {service.host} port {service.port}: {error.strerror or error}. "
-            "Choose another `host` or `port`"
-        ) from None
+    return open_listener(service.host, service.port, "`host` or `port`")

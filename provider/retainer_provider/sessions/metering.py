@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
@@ -33,6 +34,7 @@ from retainer_provider.books.records import (
     UsageDraft,
 )
 from retainer_provider.clock import Clock
+from retainer_provider.monitoring.observer import UNOBSERVED, Observer, writing
 from retainer_provider.sessions.refusals import RefusedError, refuse
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.problems import broken_term, failure_answer
@@ -60,22 +62,33 @@ Call = Callable[[MeteredRequest], Awaitable[UpstreamResult]]
 """Hands a request to the service that is sold."""
 
 
+class DeliveryKind(StrEnum):
+    """What an answer cost."""
+
+    CHARGED = "charged"
+    FREE = "free"  # it broke the SLA
+    REPLAYED = "replayed"  # booked before
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What may leave: charged and durable. `replayed` answers were paid for before; their body may be gone."""
+    """What may leave: booked and durable. A replayed answer's body may be gone."""
 
     answer: StoredAnswer
-    replayed: bool
+    kind: DeliveryKind
 
 
 class Metering:
     """`wait` is how long a repeated request waits for its first run, in seconds."""
 
-    def __init__(self, *, ledger: Ledger, operator: Keypair, clock: Clock, wait: float) -> None:
+    def __init__(
+        self, *, ledger: Ledger, operator: Keypair, clock: Clock, wait: float, observer: Observer = UNOBSERVED
+    ) -> None:
         self._ledger = ledger
         self._operator = operator
         self._clock = clock
         self._wait = wait
+        self._observer = observer
         self._running: dict[tuple[str, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Delivery]] = set()
 
@@ -110,7 +123,7 @@ class Metering:
         cost = quote(record.price)
         reserved = await self._reserve(record, request, cost)
         if reserved.answer is not None:
-            return Delivery(reserved.answer, replayed=True)
+            return Delivery(reserved.answer, DeliveryKind.REPLAYED)
         if reserved.reservation is None:
             raise _refusal(reserved.outcome, reserved.session or record, cost)
         return await self._run(record, request, reserved.reservation, cost, call)
@@ -127,7 +140,8 @@ class Metering:
         )
         give_up_at = self._clock.monotonic() + self._wait
         while True:
-            result = await self._ledger.reserve(wanted)
+            with writing(self._observer, self._clock, "reserve"):
+                result = await self._ledger.reserve(wanted)
             if result.outcome is not ReserveOutcome.IN_FLIGHT:
                 return result
             left = give_up_at - self._clock.monotonic()
@@ -183,7 +197,9 @@ class Metering:
             latency_ms=result.latency_ms,
             body_bytes=len(answer.body),
         )
-        committed = await self._ledger.commit(Commit(reservation, decide(verdict, cost), draft, finish, now))
+        charge = decide(verdict, cost)
+        with writing(self._observer, self._clock, "commit"):
+            committed = await self._ledger.commit(Commit(reservation, charge, draft, finish, now))
         if committed.outcome is CommitOutcome.FREE_EXHAUSTED:
             raise _refusal(ReserveOutcome.FREE_EXHAUSTED, committed.session or record, cost)
         if committed.outcome is CommitOutcome.LOST or committed.answer is None:
@@ -200,7 +216,7 @@ class Metering:
             latency_ms=result.latency_ms,
             term=verdict.term,
         )
-        return Delivery(committed.answer, replayed=False)
+        return Delivery(committed.answer, DeliveryKind.FREE if verdict.breached else DeliveryKind.CHARGED)
 
     def _finished(self, task: asyncio.Task[Delivery]) -> None:
         self._tasks.discard(task)

@@ -17,11 +17,12 @@ _FINAL_STATUSES: Final = range(200, 600)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Header names in lower case; Content-Length is set when it is sent."""
+    """Header names in lower case; Content-Length is set when it is sent. `outcome` is what a counter calls it."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    outcome: str = "answered"
 
     def with_headers(self, *added: tuple[str, str]) -> "Answer":
         """The same answer with these headers in the place of any of their names."""

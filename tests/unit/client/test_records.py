@@ -121,9 +121,12 @@ async def test_scopes_differ_in_each_part(stage: Stage) -> None:
         replace(scope, cluster="devnet"),
         replace(scope, origin="https://other.example:443"),
         replace(scope, offer_id="premium"),
+        replace(scope, payer=Pubkey.new_unique()),
+        replace(scope, payer=None),
     ]
-    payer = stage.agent.pubkey()
-    assert len({entry_key(payer, each) for each in (scope, *others)}) == 7
+    assert len({entry_key(each) for each in (scope, *others)}) == 9
+    assert not any(scope.covers(other) for other in others if other.payer)
+    assert replace(scope, payer=None, origin="", offer_id="").covers(scope)
 
 
 @pytest.mark.parametrize(

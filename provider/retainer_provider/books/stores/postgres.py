@@ -34,11 +34,13 @@ from retainer_provider.books.records import (
     SessionRecord,
     Settlement,
     SettlementPlan,
+    Tally,
 )
 from retainer_provider.books.stores import (
     postgres_requests,
     postgres_sessions,
     postgres_settlements,
+    postgres_tally,
     postgres_transfers,
 )
 from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
@@ -189,6 +191,9 @@ class PostgresLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._books.write(postgres_sessions.account_gone, session_id)
+
+    async def tally(self, now: int) -> Sequence[Tally]:
+        return await self._books.read(postgres_tally.tally, now)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._books.read(postgres_requests.usage, session_id, after, limit)

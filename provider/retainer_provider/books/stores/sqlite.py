@@ -40,8 +40,15 @@ from retainer_provider.books.records import (
     SessionRecord,
     Settlement,
     SettlementPlan,
+    Tally,
 )
-from retainer_provider.books.stores import sqlite_requests, sqlite_sessions, sqlite_settlements, sqlite_transfers
+from retainer_provider.books.stores import (
+    sqlite_requests,
+    sqlite_sessions,
+    sqlite_settlements,
+    sqlite_tally,
+    sqlite_transfers,
+)
 from retainer_provider.books.stores.sqlite_file import DatabaseFile, open_database
 from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_writer import GroupWriter
@@ -171,6 +178,9 @@ class SqliteLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._write(sqlite_sessions.account_gone, session_id)
+
+    async def tally(self, now: int) -> Sequence[Tally]:
+        return await self._read(sqlite_tally.tally, self._holds, now)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._read(sqlite_requests.usage, session_id, after, limit)
