@@ -13,14 +13,13 @@ from retainer.chain.errors import ChainError
 from retainer.protocol.errors import LayoutError
 from retainer.protocol.layouts import decode_mint
 from retainer.protocol.pda import derive_ata
+from retainer.protocol.tokens import ALLOWED_MINT_EXTENSIONS
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 
 _LOADER_V3: Final = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 _PROGRAM_STATE_BYTES: Final = 36  # u32 tag 2, then the address of the program's data
 _PROGRAM_DATA_HEADER: Final = 45  # u32 tag 3, u64 slot, optional upgrade authority
-# The extensions that the program takes; see the rules of its `open`.
-_ALLOWED_EXTENSIONS: Final = range(18, 24)
 # Settling one session costs a signature, and at worst a token account's rent.
 _LOW_LAMPORTS: Final = 10_000_000
 _LAMPORTS_PER_SOL: Final = 1_000_000_000
@@ -106,14 +105,19 @@ async def _check_mint(offer: Offer, chain: Chain) -> str:
         raise _Wrong(f"{offer.mint} is no mint: {error}") from None
     if mint.decimals != offer.decimals:
         raise _Wrong(f"mint {offer.mint} has {mint.decimals} decimals: set `decimals` to that, and look at all amounts")
-    if refused := [number for number in mint.extensions if number not in _ALLOWED_EXTENSIONS]:
+    if refused := [number for number in mint.extensions if number not in ALLOWED_MINT_EXTENSIONS]:
         raise _Wrong(f"mint {offer.mint} has extensions {refused}, which the program refuses: choose another token")
     return f"mint {offer.mint} is there, with {mint.decimals} decimals"
 
 
 async def _check_payee(offer: Offer, identity: Identity, chain: Chain) -> str:
     account = derive_ata(identity.payee, offer.mint, offer.token_program)
-    if await chain.account(account) is None:
+    missing = await chain.account(account) is None
+    if not offer.anchor_on_chain:
+        if missing:
+            raise _Wrong(f"the payee {identity.payee} has no token account for deposits: create {account}")
+        return f"sessions are custodial: you hold the deposits in {account}, and refund them from there"
+    if missing:
         return f"the payee {identity.payee} has no token account yet: the first settlement creates it at your cost"
     return f"the payee {identity.payee} is paid into {account}"
 

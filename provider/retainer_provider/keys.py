@@ -59,7 +59,9 @@ def _load_refund_key(service: ServiceSettings, operator: Keypair) -> Keypair | N
         return operator if payee == operator.pubkey() else None
     refund = load_keypair(service.refund_keypair)
     if refund.pubkey() != payee:
-        raise SettingsError(f"`refund_keypair` is {refund.pubkey()}, but the payee is {payee}: give the payee's keypair")
+        raise SettingsError(
+            f"`refund_keypair` is {refund.pubkey()}, but the payee is {payee}: give the payee's keypair"
+        )
     return refund
 
 

@@ -194,7 +194,8 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         _require_patterns("routes", self.routes)
         if not self.anchor_on_chain and self.voucher_signer is not VoucherSigner.OPERATOR:
             raise ValueError(
-                'without `anchor_on_chain` you hold the money, and no voucher limits you: set `voucher_signer = "operator"`'
+                "without `anchor_on_chain` you hold the money, and no voucher limits you: "
+                'set `voucher_signer = "operator"`'
             )
         if list(self.idle_timeout_options) != sorted(set(self.idle_timeout_options)):
             raise ValueError("`idle_timeout_options` are seconds in increasing order, each once, such as [600, 86400]")

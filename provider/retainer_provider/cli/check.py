@@ -14,7 +14,7 @@ from retainer_provider.books.stores.chosen import check_ledger
 from retainer_provider.catalog import load_offers
 from retainer_provider.checks import Finding, check_node, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
-from retainer_provider.keys import load_keys
+from retainer_provider.keys import load_keys, require_refund_key
 from retainer_provider.settings import Settings
 from retainer_provider.wire.routing import RouteTable
 
@@ -34,6 +34,7 @@ def check(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 
 async def _findings(settings: Settings, *, as_json: bool) -> list[Finding]:
     keys, offers = load_keys(settings.service), load_offers(settings.offers)
+    require_refund_key(keys, offers.values())
     RouteTable(offers, settings.routes.free)
     found = [
         Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")

@@ -1,4 +1,4 @@
-"""What an opening claims, before anybody asks where its money is: whose it is, for which offer, and whether it is new."""
+"""What an opening claims, wherever its money is: whose it is, for which offer, and whether it is new."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

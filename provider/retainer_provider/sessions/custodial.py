@@ -1,8 +1,8 @@
 """Custodial deposits: plain transfers to this service's payee, which then holds the money itself.
 
-Nothing on chain protects anybody here, so nothing is taken on trust: a transfer counts only when it is final, when it is
-exactly the transfer that was agreed and names the session, and when its signature has never counted before. It is on
-the books before it is sent, so that a crash loses no deposit and no session is settled around one.
+Nothing on chain protects anybody here, so nothing is taken on trust: a transfer counts only when it is final, when it
+is exactly the transfer that was agreed and names the session, and when its signature has never counted before. It is
+on the books before it is sent, so that a crash loses no deposit and no session is settled around one.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,15 @@ from typing import Final
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.errors import ForeignAccountError
-from retainer.chain.sessions import token_account
+from retainer.chain.sessions import read_token_account
 from retainer.protocol.actions import OpenAction, TopUpAction
 from retainer.protocol.amounts import BaseUnits, format_amount
 from retainer.protocol.challenges import Challenge
-from retainer.protocol.errors import TransactionError
+from retainer.protocol.errors import LayoutError, TransactionError
+from retainer.protocol.layouts import decode_mint
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType
+from retainer.protocol.tokens import ALLOWED_MINT_EXTENSIONS
 from retainer.protocol.transfers import SignedTransfer, Transfer, inspect_transfer
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import CreditOutcome, ExpectOutcome
@@ -24,9 +26,9 @@ from retainer_provider.books.records import Custody, ExpectedTransfer, SessionRe
 from retainer_provider.clock import Clock
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
-from retainer_provider.sessions.claims import Claim, Claims, Holder, gone, replayed, require
+from retainer_provider.sessions.claims import Claim, Claims, Holder, replayed, require
 from retainer_provider.sessions.landing import Landing, failed, unconfirmed
-from retainer_provider.sessions.refusals import refuse
+from retainer_provider.sessions.refusals import RefusedError, refuse
 from retainer_provider.sessions.top_ups import check_session
 from retainer_provider.wire.challenger import Challenger
 
@@ -129,16 +131,21 @@ class CustodialDeposits:
             )
 
     async def _require_own_tokens(self, transfer: Transfer) -> None:
-        """What goes back goes to the sender's account, so the tokens must have been the sender's (not a delegate's)."""
+        """The tokens are the sender's own, to whom they go back; and what arrives is what was sent, without a fee."""
         source = derive_ata(transfer.sender, transfer.mint, transfer.token_program)
+        token, held = await self._chain.accounts([transfer.mint, source])
         try:
-            account = await token_account(self._chain, source)
-        except ForeignAccountError:
-            account = None
-        if account is None or (account.owner, account.mint) != (transfer.sender, transfer.mint):
+            plain = token is not None and not set(decode_mint(token.data).extensions).difference(
+                ALLOWED_MINT_EXTENSIONS
+            )
+            owner = None if held is None else read_token_account(held).owner
+        except (ForeignAccountError, LayoutError):
+            plain, owner = False, None
+        if not plain or owner != transfer.sender:
             raise refuse(
                 ProblemType.DEPOSIT_FOREIGN,
-                f"{source} is no token account of {transfer.sender}: pay from your associated token account.",
+                f"{source} is not {transfer.sender}'s own account of a token without transfer extensions: pay from "
+                "your associated token account.",
             )
 
     async def _require_effect(self, raw: bytes) -> None:
@@ -164,7 +171,7 @@ class CustodialDeposits:
             case ExpectOutcome.REPLAYED:
                 raise replayed(session_id)
             case ExpectOutcome.DEAD | ExpectOutcome.NOT_OPEN:
-                raise gone(session_id)
+                raise _gone(session_id)
             case ExpectOutcome.EXPECTED | ExpectOutcome.KNOWN:
                 return
 
@@ -173,7 +180,7 @@ class CustodialDeposits:
         outcome = await self._ledger.credit_transfer(session_id, signed.signature, self._clock.now())
         record = await self._ledger.session(session_id)
         if outcome is CreditOutcome.REFUSED or record is None:
-            raise gone(session_id)
+            raise _gone(session_id)
         return record
 
 
@@ -204,3 +211,11 @@ def _read(raw: bytes, transfer: Transfer) -> SignedTransfer:
             ProblemType.DEPOSIT_FOREIGN,
             f"The transaction is not the transfer that this session needs: {error}. Build it for this session.",
         ) from None
+
+
+def _gone(session_id: str) -> RefusedError:
+    return refuse(
+        ProblemType.DEPOSIT_FAILED,
+        f"This transfer cannot count for session {session_id}: it never took effect, or the session is over. Sign a "
+        "new one for an open session.",
+    )

@@ -20,10 +20,9 @@ from retainer_provider.clock import Clock
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.authority import authenticate, vouched
 from retainer_provider.sessions.closing import Closer
+from retainer_provider.sessions.holding import Holding
 from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
-from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
-from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_signer, check_voucher
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.challenger import Challenger
@@ -60,8 +59,7 @@ class Engine:
         self,
         *,
         challenger: Challenger,
-        opener: Opener,
-        topper: Topper,
+        holding: Holding,
         metering: Metering,
         closer: Closer,
         ledger: Ledger,
@@ -70,8 +68,7 @@ class Engine:
         clock: Clock,
     ) -> None:
         self._challenger = challenger
-        self._opener = opener
-        self._topper = topper
+        self._holding = holding
         self._metering = metering
         self._closer = closer
         self._ledger = ledger
@@ -81,11 +78,11 @@ class Engine:
 
     async def open(self, challenge: Challenge, action: OpenAction) -> Statement:
         """Open the session that a deposit pays for, or find it open already."""
-        return self._statement(await self._opener.open(challenge, action))
+        return self._statement(await self._holding.open(challenge, action))
 
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
         """Add to a session's deposit, or find it added already."""
-        return self._statement(await self._topper.top_up(challenge, action))
+        return self._statement(await self._holding.top_up(challenge, action))
 
     async def use(
         self,
@@ -165,7 +162,7 @@ class Engine:
 
     async def aclose(self) -> None:
         """Stop waiting for top-ups."""
-        await self._topper.aclose()
+        await self._holding.aclose()
 
     async def _authenticate(
         self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None
