@@ -42,6 +42,7 @@ _PATH: Final = re.compile(r"/[\x21-\x7e]*\Z")
 _LONGEST_DURATION: Final = MAX_EXPIRY_AHEAD - 86_400
 
 Positive = Annotated[int, Meta(ge=1)]
+BasisPoints = Annotated[int, Meta(ge=1, le=10_000)]
 Bytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 IdleSeconds = Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
@@ -159,12 +160,23 @@ class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         _require_patterns("free", self.free)
 
 
+class AvailabilitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[offers.NAME.sla.availability]: what a session gets back when too many of its requests broke a term."""
+
+    min_bps: BasisPoints
+    credit_bps: BasisPoints
+    window_requests: Positive | None = None
+    window_seconds: Positive | None = None
+
+
 class SlaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[offers.NAME.sla]: a request that breaks one of these is answered but not charged."""
 
     max_latency_ms: Positive | None = None
     accepted_statuses: tuple[str, ...] = ("2xx", "3xx", "4xx")
     min_body_bytes: Annotated[int, Meta(ge=0)] = 0
+    response_schema: Path | None = None
+    availability: AvailabilitySettings | None = None
 
 
 class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     SETTLEMENT = "settlement"
     RECEIPT = "receipt"
     ESCROW = "escrow"
+    LATENCY = "latency"  # the agent's clock against the provider's
+    HIDDEN = "hidden"  # a session that one side shows and the other does not
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from retainer.protocol.events import (
     SessionWithdrawn,
 )
 from retainer.protocol.instruction_data import CloseData, OpenData, OpenWithTermsData, WithdrawData
+from retainer.protocol.session import ChainStatus, SessionAccount
 
 
 class End(StrEnum):
@@ -68,6 +69,22 @@ class Life(msgspec.Struct):
             self._asked(deed, deed.asked)
         if deed.event is not None:
             self._happened(deed, deed.event)
+
+    def stand(self, account: SessionAccount) -> None:
+        """Take in the account as it stands."""
+        for name in ("payer", "payee", "operator", "mint", "authorized_signer"):
+            setattr(self, name, str(getattr(account, name)))
+        for name in ("price_per_unit", "expires_at", "grace_period", "salt", "open_slot", "opened_at"):
+            setattr(self, name, getattr(account, name))
+        self.sla_hash, self.deposit = account.sla_hash.hex(), max(self.deposit, account.deposit)
+        self._settled(account.settled, account.charged_units)
+        if account.status is ChainStatus.CLOSING:
+            self.closure_started_at = account.closure_started_at
+
+    def deadline(self) -> int | None:
+        """From when anyone may withdraw for the payer; None while nothing sets it, or where it is not known."""
+        starts = [start for start in (self.closure_started_at, self.expires_at) if start]
+        return min(starts) + self.grace_period if starts and self.grace_period is not None else None
 
     def _happened(self, deed: Deed, event: Event) -> None:
         match event:
@@ -124,7 +141,7 @@ class Life(msgspec.Struct):
         self.settled, self.charged_units = max(self.settled, amount), max(self.charged_units, units)
 
     def _ended(self, deed: Deed, end: End) -> None:
-        self.end, self.ended_at, self.ending = end, deed.at, deed.signature
+        self.end, self.ended_at, self.ending, self.live = end, deed.at, deed.signature, False
 
 
 def _with(signatures: list[str], another: str) -> list[str]:

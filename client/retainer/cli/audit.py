@@ -7,6 +7,8 @@ import click
 
 from retainer.audit.reading import read_onchain, read_receipts
 from retainer.audit.settlement import OnChain, Sums, audit_settlement
+from retainer.audit.witnessed import contradicted
+from retainer.cli.audit_provider import provider
 from retainer.cli.audit_session import session
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options, examples, reads_chain
@@ -15,6 +17,7 @@ from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.encoding import Json
 from retainer.protocol.layouts import decode_mint
 from retainer.protocol.usage_log import read_log
+from retainer.stores.receipts import read_kept
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -26,6 +29,7 @@ def audit() -> None:
 
 
 audit.add_command(session)
+audit.add_command(provider)
 
 
 @audit.command(
@@ -57,10 +61,14 @@ async def settlement(options: Options, signature: str, log: Path, receipts: Path
     with log.open(encoding="utf-8") as lines:
         header, entries = read_log(lines)
         findings = list(audit_settlement(onchain, header, entries, kept, sums))
+    if receipts:
+        findings += contradicted(read_kept(receipts, str(onchain.opened.session)), header.sla)
     told: dict[str, Json] = {
         "session": str(onchain.opened.session),
         "requests": sums.requests,
         "free": sums.free,
+        "creditUnits": sums.credit_units,
+        "shortWindows": sums.short_windows,
         "receipts": len(sums.receipts),
         "deposit": str(onchain.closed.deposit),
         "settled": str(onchain.closed.settled),

@@ -27,8 +27,10 @@ from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedO
 from retainer_provider.books.records import SessionRecord, Settlement, SettlementPlan, SettlementStage
 from retainer_provider.clock import Clock
 from retainer_provider.settling.closing_transaction import Signed
+from retainer_provider.settling.crediting import availability_of
 from retainer_provider.settling.fate import refund_fate
 from retainer_provider.settling.incoming import Incoming
+from retainer_provider.settling.settlement import plan_refund
 from retainer_provider.settling.settler import SettlementOutcome
 
 _log = structlog.get_logger(__name__)
@@ -63,13 +65,7 @@ class Refunder:
         if not await self._incoming.resolved(record.session_id):
             return None
         record = await self._ledger.session(record.session_id) or record
-        plan = SettlementPlan(
-            amount=record.spent,
-            charged_units=record.units_charged,
-            refund=record.remaining,
-            usage_root=record.usage_root,
-            opened_at=record.opened_at,
-        )
+        plan = plan_refund(record, (await availability_of(self._ledger, record)).credit_units)
         planned = await self._ledger.plan_settlement(record.session_id, plan, self._clock.now())
         if planned is not PlanOutcome.PLANNED:
             return None  # the books moved on: look again
