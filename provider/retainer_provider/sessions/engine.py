@@ -21,6 +21,7 @@ from retainer_provider.clock import Clock
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.authority import authenticate, vouched
 from retainer_provider.sessions.closing import Closer
+from retainer_provider.sessions.fairness import Fairness
 from retainer_provider.sessions.holding import Holding
 from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
@@ -68,6 +69,7 @@ class Engine:
         watch: ChainWatch,
         operator: Keypair,
         clock: Clock,
+        fairness: Fairness,
     ) -> None:
         self._challenger = challenger
         self._holding = holding
@@ -77,9 +79,11 @@ class Engine:
         self._watch = watch
         self._operator = operator
         self._clock = clock
+        self._fairness = fairness
 
-    async def open(self, challenge: Challenge, action: OpenAction) -> Statement:
-        """Open the session that a deposit pays for, or find it open already."""
+    async def open(self, challenge: Challenge, action: OpenAction, caller: str) -> Statement:
+        """Open the session that a deposit pays for, or find it open already; not often for one `caller`."""
+        self._fairness.require_room_for_unpaid(caller)
         return await self._statement(await self._holding.open(challenge, action))
 
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
@@ -109,7 +113,8 @@ class Engine:
             )
         if not self._watch.fresh(self._clock.now(), record.grace_period):
             raise RefusedError(CHAIN_UNAVAILABLE)
-        return await self._metering.serve(record, await read(), call)
+        with self._fairness.admitted(str(record.payer)):
+            return await self._metering.serve(record, await read(), call)
 
     async def accept(self, challenge: Challenge, action: VoucherAction) -> Statement:
         """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""
@@ -136,11 +141,13 @@ class Engine:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
         return session_view(record, self._clock.now(), await self._credited(record))
 
-    async def refusal(self, refusal: Refusal, offer: Offer | None, hint: str | None = None) -> Answer:
-        """A refusal as an answer, with a fresh challenge for `offer`.
+    async def refusal(self, refusal: Refusal, offer: Offer | None, caller: str, hint: str | None = None) -> Answer:
+        """A refusal as an answer, with a fresh challenge for `offer`; without any for a `caller` who asks too often.
 
         Where a first request names a session of this offer that can pay, as `hint`, the challenge resumes that one.
         """
+        if too_often := self._fairness.too_often(refusal, caller):
+            return problem_answer(too_often, None)
         challenge = None
         if hint is not None and offer is not None and refusal.problem is ProblemType.PAYMENT_REQUIRED:
             challenge = await self._resumed(offer, hint)
