@@ -21,8 +21,10 @@ from retainer_provider.lifespan import run_lifespan
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.monitoring.readiness import Readiness
 from retainer_provider.offers import Offer
+from retainer_provider.rates import Slots, Throttle
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.engine import Engine
+from retainer_provider.sessions.fairness import Fairness
 from retainer_provider.sessions.landing import Landing
 from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
@@ -33,6 +35,7 @@ from retainer_provider.settling.settler import Settler, SettlerOptions
 from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from retainer_provider.wire.challenger import Challenger
+from retainer_provider.wire.door import Door
 from retainer_provider.wire.gate import RetainerGate
 from retainer_provider.wire.openapi import DISCOVERY_PATH
 from retainer_provider.wire.proxy import ReverseProxy
@@ -77,7 +80,7 @@ class Assembled:
     """The two adapters of a running service, and whether it sells."""
 
     api: Api
-    gate: RetainerGate
+    gate: ASGIApp
     readiness: Readiness
 
 
@@ -142,6 +145,16 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
         engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
         stack.push_async_callback(engine.aclose)
+        gate = RetainerGate(
+            target,
+            engine,
+            blueprint.find,
+            upstream=upstream,
+            request_limit=limits.request_body_bytes,
+            request_seconds=limits.request_body_seconds,
+            clock=around.clock,
+            observer=observer,
+        )
         yield Assembled(
             api=Api(
                 engine=engine,
@@ -152,16 +165,8 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
                 # An upstream that is priced or free at this path describes itself.
                 discovery=blueprint.find(_DISCOVERY) is Unpriced.UNKNOWN,
             ),
-            gate=RetainerGate(
-                target,
-                engine,
-                blueprint.find,
-                upstream=upstream,
-                request_limit=limits.request_body_bytes,
-                request_seconds=limits.request_body_seconds,
-                clock=around.clock,
-                observer=observer,
-            ),
+            # The API is outside: it asks nobody else, and tells how the service is also when that is busy.
+            gate=Door(gate, head_limit=limits.request_head_bytes, most=limits.concurrent_requests),
             readiness=readiness,
         )
 
@@ -251,6 +256,11 @@ def _engine(
         watch=view,
         operator=blueprint.keys.operator,
         clock=clock,
+        fairness=Fairness(
+            payers=Throttle(clock, settings.limits.payer_requests_per_second),
+            running=Slots(settings.limits.payer_concurrent_requests),
+            strangers=Throttle(clock, settings.limits.unpaid_requests_per_second),
+        ),
     )
 
 

@@ -1,7 +1,6 @@
 """Opening sessions: check, sign, hand over, and take an interrupted opening up again instead of paying twice."""
 
 import contextlib
-import secrets
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -30,7 +29,6 @@ from retainer.trust.caps import Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
 from retainer.trust.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
 
-_SALT_BITS: Final = 64
 _CONFIRMATION_SECONDS: Final = 90.0
 # The outcome is still open: asking again is what these ask for.
 _OPEN: Final = frozenset(
@@ -39,6 +37,8 @@ _OPEN: Final = frozenset(
         ProblemType.REQUEST_IN_FLIGHT,
         ProblemType.CHAIN_UNAVAILABLE,
         ProblemType.SERVICE_UNAVAILABLE,
+        ProblemType.SERVICE_BUSY,
+        ProblemType.TOO_MANY_REQUESTS,
     }
 )
 
@@ -85,7 +85,6 @@ class Opener:
             setup.signer,
             voucher_signer=voucher_signer,
             deposit=deposit,
-            salt=secrets.randbits(_SALT_BITS),
             token_program=facts.token_program,
             now=now,
             self_sent=submit is Submit.SELF,

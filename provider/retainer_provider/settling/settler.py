@@ -34,6 +34,7 @@ from retainer_provider.books.records import SessionRecord, Settlement, Settlemen
 from retainer_provider.clock import Clock
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused
+from retainer_provider.settling.crediting import availability_of
 from retainer_provider.settling.removal import Removal, RemovalKind, find_removal
 from retainer_provider.settling.settlement import Mismatch, plan_settlement
 
@@ -155,7 +156,8 @@ class Settler:
         if account.deposit > record.deposit:  # a top-up that nobody told us of
             await self._ledger.update_deposit(record.session_id, account.deposit, self._clock.now())
             record = await self._ledger.session(record.session_id) or record
-        plan = plan_settlement(record, account)
+        availability = await availability_of(self._ledger, record)
+        plan = plan_settlement(record, account, availability.credit_units)
         if isinstance(plan, Mismatch):
             return self._mismatch(record, plan.reason)
         planned = await self._ledger.plan_settlement(record.session_id, plan, self._clock.now())
