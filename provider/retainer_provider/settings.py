@@ -63,6 +63,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     operator_keypair: Path
     database: Path
     sponsor_keypair: Path | None = None
+    refund_keypair: Path | None = None
     sponsor_fee: Positive = 20_000
     rpc_quorum: Annotated[int, Meta(ge=1, le=5)] = 1
     secret: str | None = None
@@ -204,6 +205,7 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     idle_timeout_options: tuple[IdleSeconds, ...] = ()
     max_free_answers: Annotated[int, Meta(ge=0)] = 100
     voucher_signer: VoucherSigner = VoucherSigner.CLIENT
+    anchor_on_chain: bool = True
     description: str | None = None
     sla: SlaSettings | None = None
 
@@ -211,6 +213,11 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.token_program not in {TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID}:
             raise ValueError("`token_program` is the SPL Token program or Token-2022; remove the line for SPL Token")
         _require_patterns("routes", self.routes)
+        if not self.anchor_on_chain and self.voucher_signer is not VoucherSigner.OPERATOR:
+            raise ValueError(
+                "without `anchor_on_chain` you hold the money, and no voucher limits you: "
+                'set `voucher_signer = "operator"`'
+            )
         if list(self.idle_timeout_options) != sorted(set(self.idle_timeout_options)):
             raise ValueError("`idle_timeout_options` are seconds in increasing order, each once, such as [600, 86400]")
 
