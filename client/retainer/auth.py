@@ -14,12 +14,11 @@ from retainer.errors import ClientError
 from retainer.flows.answers import pause_asked, problem_of
 from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
-from retainer.flows.payments import Payments
-from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_SESSION
+from retainer.flows.payments import RECEIPT_EXTENSION, Payments
+from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_MAX_UNITS, HEADER_SESSION
 from retainer.protocol.problems import Problem, ProblemType
 from retainer.protocol.vouchers import SignedVoucher
 
-RECEIPT_EXTENSION = "retainer"
 _KEY_BYTES = 16
 _READ_AT_ONCE = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.CONFLICT})
 
@@ -62,6 +61,11 @@ class SessionAuth(httpx.Auth):
         with ExitStack() as hand:
             hand.enter_context(self._payments.holding(key))
             channel = await self._first(request.url)
+            for cut, its_key in self._payments.cut_off(channel):
+                # The receipt of a stream that its caller left before its end: asked again, it is all that comes.
+                response = yield cut
+                if channel is not None:
+                    await self._payments.answered(channel, its_key, response)
             while True:
                 if channel is not None:
                     exchange = replace(exchange, paid=True)
@@ -76,9 +80,10 @@ class SessionAuth(httpx.Auth):
                     return
                 if channel is not None:
                     receipt = await self._payments.answered(channel, key, response)
-                    if receipt is not None:
+                    if receipt is not None and not await self._payments.streaming(channel, key, response, receipt):
                         response.extensions[RECEIPT_EXTENSION] = receipt
                 offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
+                self._payments.prices.learn(request, offers)
                 reply = await self._reply(response, offers, channel)
                 exchange, step = decide(exchange, reply)
                 if step is Next.DELIVER:
@@ -94,7 +99,7 @@ class SessionAuth(httpx.Auth):
             case Next.WAIT:
                 await self._payments.pause(pause_asked(response))
                 return channel
-            case Next.OUTBID | Next.FUND:
+            case Next.OUTBID | Next.FUND | Next.RAISE:
                 return channel
             case Next.REPLACE if channel is not None:
                 return await self._payments.replacing(channel, offers, dispute=_dispute(reply))
@@ -116,6 +121,7 @@ class SessionAuth(httpx.Auth):
         channel, key = await note(channel, key, request, lost)
         request.headers[HEADER_IDEMPOTENCY_KEY] = key
         request.headers[HEADER_CREDENTIAL] = channel.pay_header()
+        request.headers[HEADER_MAX_UNITS] = str(channel.book.units.get(key, 1))
         # Only ever the session at hand: others are taken up again after the first 402.
         request.headers[HEADER_SESSION] = channel.session_id
         return channel, key

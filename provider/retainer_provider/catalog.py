@@ -8,6 +8,7 @@ from retainer.protocol.sla import SlaTerms
 from retainer_provider.books.records import LEDGER_MAX
 from retainer_provider.offers import Offer
 from retainer_provider.settings import OfferSettings, SettingsError
+from retainer_provider.tariffs import Tariff
 
 
 def load_offers(settings: Mapping[str, OfferSettings]) -> Mapping[str, Offer]:
@@ -41,7 +42,7 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
             f"all below {LEDGER_MAX} base units"
         )
     sla = settings.sla
-    return Offer(
+    offer = Offer(
         id=name,
         price=price,
         mint=settings.mint,
@@ -58,5 +59,17 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         voucher_signer=settings.voucher_signer,
         description=settings.description,
         sla=None if sla is None else SlaTerms(sla.max_latency_ms, sla.accepted_statuses, sla.min_body_bytes),
-        routes=settings.routes,
+        routes=settings.tariffs,
     )
+    for route, tariff in offer.routes.items():
+        require_affordable(offer, route, tariff)
+    return offer
+
+
+def require_affordable(offer: Offer, route: str, tariff: Tariff) -> None:
+    """SettingsError where a session of the deposit that is suggested could not pay one request of the route."""
+    if offer.price * tariff.max_units > offer.suggested_deposit:
+        raise SettingsError(
+            f"[offers.{offer.id}]: {tariff.max_units} units of {route!r} cost more than `suggested_deposit`, "
+            "so that no session opened with it could pay one request"
+        )

@@ -13,6 +13,7 @@ from retainer_provider.settings import (
     LedgerSettings,
     LimitSettings,
     OfferSettings,
+    PricedRoute,
     RouteSettings,
     ServiceSettings,
     Settings,
@@ -27,6 +28,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[ledger]": LedgerSettings,
     "[routes]": RouteSettings,
     "[offers.NAME]": OfferSettings,
+    "[[offers.NAME.routes]]": PricedRoute,
     "[offers.NAME.sla]": SlaSettings,
     "[limits]": LimitSettings,
 }

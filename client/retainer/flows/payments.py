@@ -4,26 +4,33 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 from weakref import WeakValueDictionary
 
 import httpx
 
-from retainer.channels.accounting import enter_receipt
+from retainer.channels.accounting import check_digest, check_receipt, enter_receipt
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.errors import ClientError, PinError, ReceiptError, RefusedError, SessionError
 from retainer.flows.answers import problem_of, receipt_of
 from retainer.flows.offers import Offer, Scope, origin_of
 from retainer.flows.opener import Opener
+from retainer.flows.prices import KnownPrices
 from retainer.flows.setup import Setup
+from retainer.flows.streams import MeteredBody, is_stream
 from retainer.flows.topper import Topper
+from retainer.protocol.constants import HEADER_CREDENTIAL
 from retainer.protocol.digests import request_digest
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.receipts import Receipt
+from retainer.protocol.receipts import Receipt, parse_receipt
 from retainer.protocol.session import SessionState
 from retainer.trust.caps import TopUpPolicy, in_base_units
 from retainer.trust.policy import require_trusted
+
+RECEIPT_EXTENSION: Final = "retainer"
+"""Where an answer's verified receipt stands among its ``extensions``."""
 
 
 class Payments:
@@ -34,7 +41,9 @@ class Payments:
         self._opener = opener
         self._topper = topper
         self._paying: dict[str, Scope] = {}
+        self.prices = KnownPrices()
         self._in_hand: Counter[str] = Counter()
+        self._cut_off: dict[str, tuple[Channel, httpx.Request]] = {}
         self._topping_up = asyncio.Lock()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
         self._opening: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
@@ -109,30 +118,30 @@ class Payments:
         """Whether sessions get more by themselves."""
         return self._setup.topping_up is not None
 
-    async def _fund(self, channel: Channel) -> None:
+    async def _fund(self, channel: Channel, units: int) -> None:
         """Put more into the session where the caller's policy asks for that.
 
-        While it can pay one more request, a top-up that is not possible is no reason not to send that.
+        While it can pay ``units``, one more request, a top-up that is not possible is no reason not to send that.
         """
         policy = self._setup.topping_up
-        if policy is None or not self._short(channel, policy):
+        if policy is None or not self._short(channel, policy, units):
             return
         async with self._topping_up:
             channel = await self._setup.channel(channel.session_id)
-            if not self._short(channel, policy):
+            if not self._short(channel, policy, units):
                 return
             try:
                 await self._topper.top_up(channel.session_id, policy.amount)
             except (RefusedError, SessionError):
                 # Another process may have topped the same session up meanwhile, and even have spent it already.
                 newest = await self._setup.channel(channel.session_id)
-                if newest.deposit == channel.deposit and newest.free < newest.price:
+                if newest.deposit == channel.deposit and newest.free < units * newest.price:
                     raise
 
     @staticmethod
-    def _short(channel: Channel, policy: TopUpPolicy) -> bool:
+    def _short(channel: Channel, policy: TopUpPolicy, units: int) -> bool:
         below = in_base_units(policy.below, channel.offer.request.decimals)
-        return channel.state is SessionState.ACTIVE and channel.free < max(below, channel.price)
+        return channel.state is SessionState.ACTIVE and channel.free < max(below, units * channel.price)
 
     async def funded(
         self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None
@@ -144,7 +153,7 @@ class Payments:
         """
         while True:
             if self.tops_up and not {key, lost} & channel.book.outstanding.keys():
-                await self._fund(channel)
+                await self._fund(channel, self.prices.units(request))
             try:
                 return await self.sent(channel, key, request, lost, covered=self.tops_up)
             except _UncoveredError:
@@ -158,14 +167,15 @@ class Payments:
         The session comes back with what pays the request: a voucher is signed and kept in the same write. When it has
         to be ``covered`` by what is free, and is not, nothing is noted.
         """
-        digest = _digest(request).hex()
+        digest, units = _digest(request).hex(), self.prices.units(request)
+        self._setup.caps.require_price(units * channel.price, channel.offer.request.decimals)
 
         def note(kept: Channel) -> Channel:
             chosen = lost if lost is not None and lost in kept.book.outstanding else key
             new, live = chosen not in kept.book.outstanding, kept.state is SessionState.ACTIVE
-            if covered and new and live and kept.free < kept.price:
+            if covered and new and live and kept.free < units * kept.price:
                 raise _UncoveredError
-            return self._setup.authorized(kept.with_book(kept.book.sent(chosen, digest)))
+            return self._setup.authorized(kept.with_book(kept.book.sent(chosen, digest, units)))
 
         noted = await self._setup.update(channel.session_id, note)
         return noted, lost if lost is not None and key not in noted.book.outstanding else key
@@ -183,6 +193,8 @@ class Payments:
             receipt = receipt_of(response)
             if receipt is None:
                 await self._unreceipted(channel, key, response)
+            elif _comes_last(channel, receipt, response):
+                check_receipt(channel, receipt)
             else:
                 digest = _digest(response.request)
                 await self._setup.update(
@@ -192,11 +204,60 @@ class Payments:
             raise await self.dispute(channel, str(error), response) from None
         return receipt
 
-    async def dispute(self, channel: Channel, fault: str, response: httpx.Response) -> ReceiptError:
-        """Stop spending from the session; the error to raise, with the answer read and kept in it."""
+    async def streaming(self, channel: Channel, key: str, response: httpx.Response, receipt: Receipt) -> bool:
+        """Whether the answer is a stream, whose own receipt comes last; it is then entered as it arrives."""
+        if not _comes_last(channel, receipt, response):
+            return False
+
+        async def ended(text: str | None, digest: bytes) -> None:
+            await self._streamed(channel, key, response, text, digest)
+
+        # What was asked is being answered: the same request again is another one.
+        await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.sent(key)))
+        body = MeteredBody(response.stream, ended)
+        if response.is_stream_consumed:  # by a transport that reads answers whole
+            await body.take_whole(response.content)
+        response.stream = body
+        return True
+
+    async def _streamed(
+        self, channel: Channel, key: str, response: httpx.Response, text: str | None, digest: bytes
+    ) -> None:
+        """Enter the receipt of a stream, or remember that it must be asked for."""
+        if text is None:
+            self._cut_off[key] = channel, response.request
+            return
+        try:
+            receipt = parse_receipt(text)
+            check_digest(receipt, digest)
+            request = _digest(response.request)
+            await self._setup.update(
+                channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=request)
+            )
+        except (BookError, MessageError) as error:
+            raise await self.dispute(channel, str(error), response, read=False) from None
+        response.extensions[RECEIPT_EXTENSION] = receipt
+
+    def cut_off(self, channel: Channel | None) -> Iterator[tuple[httpx.Request, str]]:
+        """Requests of this session that ask again for the receipts of streams that were not read to their end.
+
+        Each is asked once. Where it does not help, the books go on counting the stream with all that it may cost.
+        """
+        for key, (paid_by, request) in [*self._cut_off.items()]:
+            if channel is not None and paid_by.session_id == channel.session_id and key in self._cut_off:
+                del self._cut_off[key]
+                headers = request.headers.copy()
+                headers[HEADER_CREDENTIAL] = channel.pay_header()
+                yield httpx.Request(request.method, request.url, headers=headers, content=request.content), key
+
+    async def dispute(
+        self, channel: Channel, fault: str, response: httpx.Response, *, read: bool = True
+    ) -> ReceiptError:
+        """Stop spending from the session; the error to raise, with the answer (read, if not already) kept in it."""
         reason = f"a receipt of session {channel.session_id} cannot be right: {fault}"
         await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
-        await response.aread()
+        if read:
+            await response.aread()
         return ReceiptError(f"{reason}. Nothing more is spent from it; close it", channel.session_id, response)
 
     async def _unreceipted(self, channel: Channel, key: str, response: httpx.Response) -> None:
@@ -241,6 +302,12 @@ class Payments:
 
 class _UncoveredError(Exception):
     """Requests at once have reserved what was left in the session."""
+
+
+def _comes_last(channel: Channel, receipt: Receipt, response: httpx.Response) -> bool:
+    """Whether this receipt is the one at the beginning of a stream, which says nothing about the request yet."""
+    metered = receipt.retainer.metered if receipt.retainer else None
+    return channel.offer.request.retainer is not None and metered is None and is_stream(response)
 
 
 def _digest(request: httpx.Request) -> bytes:

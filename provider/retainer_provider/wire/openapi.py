@@ -13,6 +13,7 @@ from retainer.protocol.constants import INTENT, METHOD
 from retainer.protocol.encoding import Json
 from retainer.protocol.tokens import token_symbol
 from retainer_provider.offers import Offer
+from retainer_provider.wire.routing import Priced
 
 DISCOVERY_PATH: Final = "/openapi.json"
 PAYMENT_REQUIRED: Final[dict[str, Json]] = {
@@ -23,15 +24,17 @@ PAYMENT_REQUIRED: Final[dict[str, Json]] = {
 _METHODS: Final = ("get", "post")
 
 
-def payment_info(offer: Offer) -> dict[str, Json]:
-    """The `x-payment-info` of an operation at this price."""
+def payment_info(target: Priced) -> dict[str, Json]:
+    """The `x-payment-info` of an operation at this price; of one that costs by use, at its most."""
+    offer, tariff = target.offer, target.tariff
+    price, by_use = offer.price * tariff.max_units, "up to " if tariff.count else ""
     name = token_symbol(offer.mint) or str(offer.mint)
     told: dict[str, Json] = {
         "intent": INTENT,
         "method": METHOD,
-        "amount": str(offer.price),
+        "amount": str(price),
         "currency": str(offer.mint),
-        "description": f"{format_amount(offer.price, offer.decimals)} {name} a request, from a session",
+        "description": f"{by_use}{format_amount(price, offer.decimals)} {name} a request, from a session",
     }
     return {"offers": [told]}
 
@@ -40,9 +43,9 @@ def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> d
     """OpenAPI 3.1 of the JSON API under `prefix`, and of the routes that `offers` price."""
     paths: dict[str, Json] = {}
     for offer in offers:
-        for route in offer.routes:
+        for route, tariff in offer.routes.items():
             path = route.replace("*", "{path}")
-            paths[path] = {method: _priced(offer, path) for method in _METHODS}
+            paths[path] = {method: _priced(Priced(offer, tariff), path) for method in _METHODS}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version("retainer")},
@@ -51,13 +54,13 @@ def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> d
     }
 
 
-def _priced(offer: Offer, path: str) -> Json:
+def _priced(target: Priced, path: str) -> Json:
     parameter: Json = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
     operation: dict[str, Json] = {
-        "summary": offer.description or f"Paid from a session of {offer.id}",
+        "summary": target.offer.description or f"Paid from a session of {target.offer.id}",
         "security": [{"payment": []}],
         "responses": {"200": {"description": "The service's answer, with a receipt"}, "402": PAYMENT_REQUIRED},
-        "x-payment-info": payment_info(offer),
+        "x-payment-info": payment_info(target),
     }
     return {**operation, "parameters": [parameter]} if "{path}" in path else operation
 

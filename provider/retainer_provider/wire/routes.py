@@ -20,6 +20,7 @@ from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.gate import answer_or_refusal, read_credential
 from retainer_provider.wire.openapi import DISCOVERY_PATH, openapi_document
 from retainer_provider.wire.problems import STATUS_OK, STATUS_UNHEALTHY
+from retainer_provider.wire.routing import Priced
 
 Health = Callable[[], Mapping[str, str]]
 """What is wrong, a sentence by part; empty while all is well."""
@@ -75,7 +76,7 @@ class Api:
     async def _show_session(self, scope: Scope, session_id: str) -> Answer:
         # Any offer's challenge will do for someone who has no session yet.
         offer = next(iter(self._offers.values()))
-        return await answer_or_refusal(self._engine, offer, lambda: self._session(scope, session_id))
+        return await answer_or_refusal(self._engine, Priced(offer), lambda: self._session(scope, session_id))
 
     async def _session(self, scope: Scope, session_id: str) -> Answer:
         credential = read_credential(scope)
