@@ -7,7 +7,7 @@ import pytest
 
 from tools.postgres import postgres
 
-_TABLES = "process, session, reservation, usage, answer, settlement"
+_TABLES = "transfer, process, session, reservation, usage, answer, settlement"
 
 
 @pytest.fixture(scope="session")

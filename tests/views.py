@@ -121,8 +121,17 @@ class View:
     async def signatures_for(self, address: Pubkey, *, limit: int = 100, before: str | None = None) -> list[str]:
         return await self._see(lambda: self.cluster.signatures_for(address, limit=limit, before=before))
 
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        level = self._level(commitment)
+        return await self._see(lambda: self.cluster.program_accounts(program, offset=offset, key=key, commitment=level))
+
     async def simulate(self, raw: bytes) -> SimulationResult:
         return await self._see(lambda: self.cluster.simulate(raw))
+
+    async def genesis_hash(self) -> str:
+        return await self._see(self.cluster.genesis_hash)
 
     async def minimum_balance(self, space: int) -> int:
         return await self._see(lambda: self.cluster.minimum_balance(space))

@@ -72,15 +72,20 @@ class Service:
     url: str
     process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start it and wait until it answers; StageError with the end of its log when it does not."""
+    async def spawn(self, *program: str) -> asyncio.subprocess.Process:
+        """Start it, or another program in its place, and do not wait for anything."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "retainer_provider", "serve", "--config", str(self.settings)),
+                *(sys.executable, "-m", *(program or ("retainer_provider", "serve")), "--config", str(self.settings)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+        return self.process
+
+    async def start(self) -> None:
+        """Start it and wait until it answers; StageError with the end of its log when it does not."""
+        process = await self.spawn()
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _READY_SECONDS
         async with httpx.AsyncClient() as http:
@@ -90,7 +95,7 @@ class Service:
                         return
                 except httpx.TransportError:
                     pass
-                if self.process.returncode is not None or loop.time() > give_up_at:
+                if process.returncode is not None or loop.time() > give_up_at:
                     tail = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
                     raise StageError(f"the provider did not start:\n{tail}")
                 await asyncio.sleep(0.05)

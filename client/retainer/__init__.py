@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from retainer.flows.answers import problem_of
     from retainer.flows.closer import CloseResult
     from retainer.flows.leaving import Leaving
-    from retainer.flows.offers import Offer, Scope
+    from retainer.flows.offers import Offer
     from retainer.flows.opener import Submit
     from retainer.protocol.amounts import BaseUnits
     from retainer.protocol.constants import Network
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from retainer.protocol.views import SessionView
     from retainer.session_client import SessionClient
     from retainer.stores import (
+        ChannelScope,
         ChannelStore,
+        SessionStore,
         StringKv,
         create_channel_store,
         create_json_channel_store,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseUnits",
+    "ChannelScope",
     "ChannelStore",
     "ClientError",
     "CloseResult",
@@ -46,10 +49,10 @@ __all__ = [
     "Offer",
     "Pins",
     "RetainerError",
-    "Scope",
     "SessionAuth",
     "SessionClient",
     "SessionState",
+    "SessionStore",
     "SessionView",
     "Signer",
     "SpendingCaps",
@@ -69,6 +72,7 @@ __all__ = [
 
 _HOMES: Final = {
     "BaseUnits": "protocol.amounts",
+    "ChannelScope": "stores",
     "ChannelStore": "stores",
     "ClientError": "errors",
     "CloseResult": "flows.closer",
@@ -77,10 +81,10 @@ _HOMES: Final = {
     "Offer": "flows.offers",
     "Pins": "trust.pins",
     "RetainerError": "protocol.errors",
-    "Scope": "flows.offers",
     "SessionAuth": "auth",
     "SessionClient": "session_client",
     "SessionState": "protocol.session",
+    "SessionStore": "stores",
     "SessionView": "protocol.views",
     "Signer": "wallet",
     "SpendingCaps": "trust.caps",

@@ -15,6 +15,7 @@ from retainer.flows.answers import pause_asked, problem_of
 from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
 from retainer.flows.payments import RECEIPT_EXTENSION, Payments
+from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_MAX_UNITS, HEADER_SESSION
 from retainer.protocol.problems import Problem, ProblemType
 from retainer.protocol.vouchers import SignedVoucher
@@ -41,8 +42,9 @@ class SessionAuth(httpx.Auth):
 
     requires_request_body = True
 
-    def __init__(self, payments: Payments, session_id: str | None = None) -> None:
+    def __init__(self, payments: Payments, witness: Witness, session_id: str | None = None) -> None:
         self._payments = payments
+        self._witness = witness
         self._session_id = session_id
         self.paid = False
         """Whether a request has left that carried a session's proof."""
@@ -67,11 +69,14 @@ class SessionAuth(httpx.Auth):
                 if channel is not None:
                     await self._payments.answered(channel, its_key, response)
             while True:
+                repeated = False
                 if channel is not None:
                     exchange = replace(exchange, paid=True)
+                    before = channel.book.outstanding
                     channel, key = await self._noted(channel, request, hand, fresh=fresh, fund=fund)
-                    fresh = False
+                    fresh, repeated = False, key in before
                     self.paid = True
+                sent = self._witness.clock()
                 response = yield request
                 if response.status_code in _READ_AT_ONCE:
                     await response.aread()
@@ -79,6 +84,7 @@ class SessionAuth(httpx.Auth):
                 if origin_of(response.request.url) != origin_of(request.url):
                     return
                 if channel is not None:
+                    self._witness.watch(response, channel.session_id, sent=sent, repeated=repeated)
                     receipt = await self._payments.answered(channel, key, response)
                     if receipt is not None and not await self._payments.streaming(channel, key, response, receipt):
                         response.extensions[RECEIPT_EXTENSION] = receipt
@@ -140,7 +146,7 @@ class SessionAuth(httpx.Auth):
             status=response.status_code,
             problem=problem.type if problem else None,
             challenged=bool(offers),
-            same_scope=channel is None or any(offer.scope == channel.scope for offer in offers),
+            same_scope=channel is None or any(offer.scope == channel.offer.scope for offer in offers),
             outbid=outbid,
             overdrawn=refused
             and paid_by_voucher

@@ -1,5 +1,6 @@
 """The client: sessions opened, used, watched and closed, by hand or by an httpx client that pays by itself."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -28,11 +29,15 @@ from retainer.flows.settlements import find_settlement
 from retainer.flows.setup import Setup, VoucherSigners
 from retainer.flows.streams import MeteredBody
 from retainer.flows.topper import Topper
+from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
-from retainer.protocol.receipts import Receipt
+from retainer.protocol.encoding import canonical_json
+from retainer.protocol.receipts import Receipt, receipt_header
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
-from retainer.stores import ChannelStore, create_channel_store
+from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
+from retainer.stores import SessionStore, create_channel_store
+from retainer.stores.receipts import ReceiptFolder
 from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer
@@ -56,7 +61,8 @@ class SessionClient:
     session gets that opens by itself, otherwise what the service suggests within ``caps.per_session``; with neither,
     only ``create_session`` opens one. ``top_up``: when
     sessions get more by themselves. ``http``: for another transport, proxy or timeout; it stays the caller's to
-    close, as does ``chain``. ``store``: where sessions are kept, in memory by default.
+    close, as does ``chain``. ``store``: where sessions are kept, in memory by default. ``receipts``: a folder to keep
+    every receipt in, beside what this client saw of the answer; ``retainer audit settlement`` reads it.
     """
 
     def __init__(
@@ -71,7 +77,8 @@ class SessionClient:
         deposit: Amount | None = None,
         top_up: TopUpPolicy | None = None,
         http: httpx.AsyncClient | None = None,
-        store: ChannelStore | None = None,
+        store: SessionStore | None = None,
+        receipts: str | os.PathLike[str] | None = None,
         now: Callable[[], int] = lambda: int(time.time()),
         timer: Timer | None = None,
     ) -> None:
@@ -96,6 +103,8 @@ class SessionClient:
         self._closer = Closer(self._setup)
         self._topper = Topper(self._setup)
         self._payments = Payments(self._setup, self._opener, self._topper)
+        folder = None if receipts is None else ReceiptFolder(receipts)
+        self._witness = Witness(folder, self._setup.timer, now)
         self._exit = Exit(self._setup.chain, signer, self._setup.pins, self._setup.timer)
 
     async def __aenter__(self) -> Self:
@@ -116,7 +125,7 @@ class SessionClient:
     @property
     def auth(self) -> SessionAuth:
         """For ``httpx.AsyncClient(auth=client.auth)``: pays 402s within ``caps``, with sessions of this client."""
-        return SessionAuth(self._payments)
+        return SessionAuth(self._payments, self._witness)
 
     async def offers(self, url: str, *, method: str = "GET") -> list[Offer]:
         """What the service asks for at ``url``; nothing is signed. OfferError when it asks for no session."""
@@ -163,6 +172,18 @@ class SessionClient:
         """The receipt with the highest total so far; it proves what the operator may settle at that point."""
         return (await self._setup.channel(session_id)).receipt
 
+    async def proofs(self, session_id: str) -> list[str]:
+        """What proves the session's spending to an operator that has lost its books: one line of text each.
+
+        The receipt with the highest total and, in voucher mode, the newest voucher. Empty before the first receipt.
+        """
+        channel = await self._setup.channel(session_id)
+        if channel.receipt is None:
+            return []
+        voucher = channel.authority if isinstance(channel.authority, SignedVoucher) else None
+        signed = [] if voucher is None else [canonical_json(voucher_to_json(voucher)).decode()]
+        return [receipt_header(channel.receipt), *signed]
+
     async def sessions(self) -> list[SessionView]:
         """All sessions of this client, oldest first, as far as it knows without asking anyone."""
         now = self._setup.now()
@@ -189,7 +210,7 @@ class SessionClient:
         if idempotency_key is not None:
             request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key
         await request.aread()
-        auth = SessionAuth(self._payments, session)
+        auth = SessionAuth(self._payments, self._witness, session)
         with ExitStack() as hand:
             for tries_left in reversed(range(_TRIES)):
                 try:

@@ -67,6 +67,11 @@ class RetainerApp:
         else:
             await self._parts.gate(scope, receive, send)
 
+    def stop(self) -> None:
+        """Say from now on that the service is not ready, as it is about to end. It serves until `running` is left."""
+        if self._parts is not None:
+            self._parts.readiness.stop()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve for as long as the block runs."""

@@ -18,6 +18,8 @@ from retainer_provider.clock import Clock, SystemClock
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
+from retainer_provider.monitoring.observer import UNOBSERVED, Observer
+from retainer_provider.monitoring.readiness import Readiness
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.engine import Engine
@@ -73,10 +75,11 @@ class Blueprint:
 
 @dataclass(frozen=True)
 class Assembled:
-    """The two adapters of a running service."""
+    """The two adapters of a running service, and whether it sells."""
 
     api: Api
     gate: RetainerGate
+    readiness: Readiness
 
 
 def service_identity(settings: Settings, keys: Keys) -> Identity:
@@ -109,12 +112,21 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             ledger = await open_ledger(settings)
             stack.push_async_callback(ledger.aclose)
         await _require_own_sessions(ledger, identity)
+        view = ChainView()
+        readiness = Readiness(
+            ledger=ledger,
+            view=view,
+            clock=around.clock,
+            shortest=min(offer.grace_period for offer in blueprint.offers.values()),
+        )
+        # Before all that serves, so that it tells what goes on until the last request is done.
+        observer = await _observer(blueprint, ledger, view, readiness, stack)
         target = await _open_upstream(blueprint, stack)
         upstream = Upstream(
             target, clock=around.clock, limit=limits.response_body_bytes, timeout=limits.upstream_seconds
         )
         stack.push_async_callback(upstream.aclose)
-        view, settler = ChainView(), _settler(blueprint, chain, ledger)
+        settler = _settler(blueprint, chain, ledger, observer)
         closer = Closer(ledger=ledger, settle=settler.settle, clock=around.clock, wait=limits.close_wait_seconds)
         stack.push_async_callback(closer.aclose)
         watcher = _watcher(blueprint, chain, ledger, view)
@@ -127,6 +139,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             clock=around.clock,
             wait=limits.in_flight_wait_seconds,
             streams=StreamLimits(limits.upstream_seconds, limits.stream_seconds, limits.response_body_bytes),
+            observer=observer,
         )
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
         engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
@@ -137,7 +150,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
                 identity=identity,
                 offers=blueprint.offers,
                 prefix=settings.service.api_prefix,
-                health=lambda: _health(blueprint, ledger, view),
+                health=readiness.problems,
                 # An upstream that is priced or free at this path describes itself.
                 discovery=blueprint.find(_DISCOVERY) is Unpriced.UNKNOWN,
             ),
@@ -148,8 +161,26 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
                 upstream=upstream,
                 request_limit=limits.request_body_bytes,
                 request_seconds=limits.request_body_seconds,
+                clock=around.clock,
+                observer=observer,
             ),
+            readiness=readiness,
         )
+
+
+async def _observer(
+    blueprint: Blueprint, ledger: Ledger, view: ChainView, readiness: Readiness, stack: AsyncExitStack
+) -> Observer:
+    address = blueprint.settings.metrics.address
+    if address is None:
+        return UNOBSERVED
+    # Only where it is asked for: it brings a client library and a second server.
+    from retainer_provider.monitoring.listener import listening, monitoring_app  # noqa: PLC0415
+    from retainer_provider.monitoring.metrics import MEDIA_TYPE, Metrics  # noqa: PLC0415
+
+    metrics = Metrics(ledger=ledger, view=view, clock=blueprint.around.clock)
+    await stack.enter_async_context(listening(address, monitoring_app(readiness, metrics.exposition, MEDIA_TYPE)))
+    return metrics
 
 
 async def _open_upstream(blueprint: Blueprint, stack: AsyncExitStack) -> ASGIApp:
@@ -225,7 +256,7 @@ def _engine(
     )
 
 
-def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> Settler:
+def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger, observer: Observer) -> Settler:
     return Settler(
         chain=chain,
         ledger=ledger,
@@ -233,6 +264,7 @@ def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> Settler:
         clock=blueprint.around.clock,
         timer=blueprint.around.timer,
         options=SettlerOptions(program_id=blueprint.identity.program_id),
+        observer=observer,
     )
 
 
@@ -254,13 +286,3 @@ def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watche
     )
     sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, reclaimer=reclaimer, options=options)
     return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=around.pace, options=options)
-
-
-def _health(blueprint: Blueprint, ledger: Ledger, view: ChainView) -> dict[str, str]:
-    problems = {}
-    if ledger.failure is not None:
-        problems["ledger"] = ledger.failure
-    shortest = min(offer.grace_period for offer in blueprint.offers.values())
-    if not view.fresh(blueprint.around.clock.now(), shortest):
-        problems["chain"] = "the chain has not been seen for too long: look at the RPC node"
-    return problems

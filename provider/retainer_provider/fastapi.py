@@ -22,7 +22,7 @@ from starlette.types import Scope
 
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.assembly import Surroundings
-from retainer_provider.catalog import load_offers, require_affordable
+from retainer_provider.catalog import load_offers, require_sellable
 from retainer_provider.offers import Offer
 from retainer_provider.settings import PricedRoute, Settings, SettingsError
 from retainer_provider.tariffs import Tariff
@@ -97,7 +97,7 @@ def _price(route: RouteContext, offers: Mapping[str, Offer]) -> Target:
     for name, tariff in prices:
         if name not in offers:
             raise SettingsError(f"route {route.path} requires a session of {name!r}: there is no [offers.{name}]")
-        require_affordable(offers[name], str(route.path), tariff)
+        require_sellable(offers[name], str(route.path), tariff)
         return Priced(offers[name], tariff)
     return Unpriced.FREE
 

@@ -33,6 +33,7 @@ from retainer_provider.tariffs import COUNT_BYTES, COUNT_EVENTS, COUNT_UNITS, CO
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
 _DATABASE: Final = "retainer.sqlite"
+_LARGEST_PORT: Final = 65_535
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PLACEHOLDER_REALMS: Final = frozenset(
     {"", "realm", "changeme", "change-me", "default", "example.com", "api.example.com"}
@@ -44,6 +45,7 @@ _LONGEST_DURATION: Final = MAX_EXPIRY_AHEAD - 86_400
 
 Units = Annotated[int, Meta(ge=0, le=MAX_UNITS)]
 Positive = Annotated[int, Meta(ge=1)]
+BasisPoints = Annotated[int, Meta(ge=1, le=10_000)]
 Bytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 IdleSeconds = Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
@@ -70,7 +72,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     payee: Pubkey | None = None
     commitment: Literal["confirmed", "finalized"] = "confirmed"
     host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65_535)] = 8402
+    port: Annotated[int, Meta(ge=0, le=_LARGEST_PORT)] = 8402
     upstream: str | None = None
     api_prefix: str = "/api"
     challenge_ttl: Annotated[int, Meta(ge=30, le=3600)] = 300
@@ -122,6 +124,16 @@ class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return f"LedgerSettings(lease_seconds={self.lease_seconds})"  # the URL may hold a password (F27)
 
 
+class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics]: a port for whoever operates the service; not for clients."""
+
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.address is not None:
+            split_address(self.address)
+
+
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[limits]: bytes held in memory or kept, and seconds waited."""
 
@@ -151,12 +163,23 @@ class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         _require_patterns("free", self.free)
 
 
+class AvailabilitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[offers.NAME.sla.availability]: what a session gets back when too many of its requests broke a term."""
+
+    min_bps: BasisPoints
+    credit_bps: BasisPoints
+    window_requests: Positive | None = None
+    window_seconds: Positive | None = None
+
+
 class SlaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[offers.NAME.sla]: a request that breaks one of these is answered but not charged."""
 
     max_latency_ms: Positive | None = None
     accepted_statuses: tuple[str, ...] = ("2xx", "3xx", "4xx")
     min_body_bytes: Annotated[int, Meta(ge=0)] = 0
+    response_schema: Path | None = None
+    availability: AvailabilitySettings | None = None
 
 
 class PricedRoute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -243,6 +266,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     offers: dict[str, OfferSettings]
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
 
     def __post_init__(self) -> None:
@@ -291,6 +315,17 @@ def settings_from(raw: Mapping[str, object], environ: Mapping[str, str], *, base
         )
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {error}") from None
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT` or `[IPV6]:PORT`; ValueError for anything else."""
+    host, _, port = address.rpartition(":")
+    inside = host.removeprefix("[").removesuffix("]")
+    if not inside or (":" in inside and inside == host) or not port.isascii() or not port.isdigit():
+        raise ValueError(f'`address` is a host and a port, such as "127.0.0.1:9464", not {address!r}')
+    if int(port) > _LARGEST_PORT:
+        raise ValueError(f"`address` has port {port}: the largest is {_LARGEST_PORT}")
+    return inside, int(port)
 
 
 def environment_names() -> dict[str, str]:

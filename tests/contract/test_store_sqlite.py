@@ -22,7 +22,8 @@ WRITERS, KEYS = 3, 10
 
 async def test_the_file_is_private_from_the_first_byte(tmp_path: Path) -> None:
     path = tmp_path / "state" / "sessions.sqlite"
-    await create_sqlite_channel_store(path).set(a_channel(Keypair()))
+    channel = a_channel(Keypair())
+    await create_sqlite_channel_store(path).set(channel.scope, channel)
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no journal stays behind"
 
@@ -39,7 +40,7 @@ async def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path) -> No
 async def test_a_damaged_record_is_refused(tmp_path: Path, record: str) -> None:
     path, channel = tmp_path / "sessions.sqlite", a_channel(Keypair())
     store = create_sqlite_channel_store(path)
-    await store.set(channel)
+    await store.set(channel.scope, channel)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE sessions SET record = ?", (record,))
     with pytest.raises(StoreError, match="cannot be read"):
@@ -49,30 +50,31 @@ async def test_a_damaged_record_is_refused(tmp_path: Path, record: str) -> None:
 async def test_a_file_of_the_first_version_is_read_and_taken_over(tmp_path: Path) -> None:
     path, agent = tmp_path / "sessions.sqlite", Keypair()
     channel = a_channel(agent)
-    await create_sqlite_channel_store(path).set(channel)
+    await create_sqlite_channel_store(path).set(channel.scope, channel)
     with closing(sqlite3.connect(path)) as db:
         db.execute("ALTER TABLE sessions DROP COLUMN signed")
         db.execute("PRAGMA user_version = 1")
     store = create_sqlite_channel_store(path)
     assert await store.find(agent.pubkey(), channel.session_id) == channel
-    await store.set(channel.opened())
+    await store.set(channel.scope, channel.opened())
     assert await store.find(agent.pubkey(), channel.session_id) == channel.opened()
 
 
 async def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
     path, channel = tmp_path / "sessions.sqlite", a_channel(Keypair())
     store = create_sqlite_channel_store(path)
-    await store.set(channel)
+    await store.set(channel.scope, channel)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 3")
     with pytest.raises(StoreError, match="another version"):
-        await store.set(channel)
+        await store.set(channel.scope, channel)
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    store, channel = create_sqlite_channel_store(tmp_path / "file" / "sessions.sqlite"), a_channel(Keypair())
     with pytest.raises(StoreError, match="cannot be opened"):
-        await create_sqlite_channel_store(tmp_path / "file" / "sessions.sqlite").set(a_channel(Keypair()))
+        await store.set(channel.scope, channel)
 
 
 def send_many(path: Path, record: dict[str, object], writer: int) -> None:
@@ -89,7 +91,7 @@ def send_many(path: Path, record: dict[str, object], writer: int) -> None:
 
 async def test_workers_that_share_a_session_lose_nothing_of_each_other(tmp_path: Path) -> None:
     path, channel = tmp_path / "sessions.sqlite", a_channel(Keypair())
-    await create_sqlite_channel_store(path).set(channel)
+    await create_sqlite_channel_store(path).set(channel.scope, channel)
     spawn = multiprocessing.get_context("spawn")
     record = channel_to_json(channel)
     writers = [spawn.Process(target=send_many, args=(path, record, writer)) for writer in range(WRITERS)]

@@ -15,11 +15,10 @@ from retainer import SessionClient, create_channel_store, create_sqlite_channel_
 from retainer.chain.testing import token_balance
 from retainer.channels.channel import Channel
 from retainer.errors import OfferError, ReceiptError, SessionError
-from retainer.flows import offers as client_offers
 from retainer.protocol.amounts import base_units
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
-from retainer.stores import ChannelStore
+from retainer.stores import ChannelScope, SessionStore
 from retainer.wallet import sign_voucher_as
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.wire.views import request_receipt
@@ -55,7 +54,7 @@ def make(shop: Shop) -> Make:
     return client
 
 
-async def only(store: ChannelStore) -> Channel:
+async def only(store: SessionStore) -> Channel:
     [channel] = await store.channels(AGENT.pubkey())
     return channel
 
@@ -146,7 +145,7 @@ async def test_the_next_process_takes_the_session_up(shop: Shop, make: Make, tmp
 async def test_a_wallet_picks_the_key_by_scope_and_session(make: Make) -> None:
     asked: list[Channel | None] = []
 
-    def pick(scope: client_offers.Scope, channel: Channel | None) -> Keypair:
+    def pick(scope: ChannelScope, channel: Channel | None) -> Keypair:
         assert scope.payee == OPERATOR.pubkey()
         asked.append(channel)
         return VOUCHERS
@@ -174,7 +173,8 @@ async def test_records_older_than_the_service_sign_nothing_more(shop: Shop, make
     store, backup = create_channel_store(), create_channel_store()
     async with make(store=store) as client:
         await client.request("GET", URL)
-        await backup.set(await only(store))
+        backed_up = await only(store)
+        await backup.set(backed_up.scope, backed_up)
         for _ in range(4):
             await client.request("GET", URL)
     old = await only(backup)
@@ -213,8 +213,8 @@ async def test_a_session_on_other_terms_is_not_taken_up(shop: Shop, make: Make) 
         await client.request("GET", URL)
     first = await only(store)
     other = replace(first.offer, request=replace(first.offer.request, amount=base_units(PRICE - 1)))
-    await store.delete(AGENT.pubkey(), first.session_id)
-    await store.set(replace(first, offer=other))
+    await store.forget(AGENT.pubkey(), first.session_id)
+    await store.set(first.scope, replace(first, offer=other))
     async with make(store=store) as client:
         assert (await client.request("GET", URL)).status_code == 200
     assert len(await store.channels(AGENT.pubkey())) == 2

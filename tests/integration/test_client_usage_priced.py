@@ -10,7 +10,7 @@ from retainer import SessionClient, SpendingCaps, TopUpPolicy, create_channel_st
 from retainer.channels.channel import Channel
 from retainer.errors import CapError, ReceiptError
 from retainer.protocol.receipts import Receipt
-from retainer.stores import ChannelStore
+from retainer.stores import SessionStore
 from tests.integration.conftest import AGENT, Shop
 from tests.integration.test_usage_priced import ROUTES, flowing, saying
 from tests.shop import DEPOSIT, PRICE
@@ -40,7 +40,7 @@ def make(shop: Shop) -> Make:
     return client
 
 
-async def only(store: ChannelStore) -> Channel:
+async def only(store: SessionStore) -> Channel:
     [channel] = await store.channels(AGENT.pubkey())
     return channel
 

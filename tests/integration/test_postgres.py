@@ -251,12 +251,12 @@ async def test_processes_that_start_together_make_one_schema(postgres_url: str) 
 
 async def test_a_newer_schema_is_refused(process: Process, postgres_url: str) -> None:
     await process()
-    execute(postgres_url, "UPDATE retainer_schema SET version_num = '9999'")
+    execute(postgres_url, "UPDATE retainer_schema SET version_num = version_num || '9'")
     try:
         with pytest.raises(LedgerError, match="written by a newer retainer"):
             await PostgresLedger.open(postgres_url)
     finally:
-        execute(postgres_url, "UPDATE retainer_schema SET version_num = '0001'")
+        execute(postgres_url, "UPDATE retainer_schema SET version_num = left(version_num, -1)")
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from retainer.protocol.encoding import Json
+
 
 class Kind(StrEnum):
     """Which promise is broken."""
@@ -15,6 +17,9 @@ class Kind(StrEnum):
     PARTIES = "parties"
     SETTLEMENT = "settlement"
     RECEIPT = "receipt"
+    ESCROW = "escrow"
+    LATENCY = "latency"  # the agent's clock against the provider's
+    HIDDEN = "hidden"  # a session that one side shows and the other does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +33,7 @@ class Finding:
     def __str__(self) -> str:
         """The sentence, led by its place."""
         return self.sentence if self.sequence is None else f"request {self.sequence}: {self.sentence}"
+
+    def to_json(self) -> dict[str, Json]:
+        """The finding as commands print it."""
+        return {"kind": str(self.kind), "sequence": self.sequence, "sentence": self.sentence}

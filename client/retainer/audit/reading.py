@@ -8,9 +8,9 @@ from retainer.audit.settlement import OnChain
 from retainer.chain.base import Chain
 from retainer.errors import UnknownSessionError
 from retainer.flows.settlements import find_opening
-from retainer.protocol.errors import MessageError
 from retainer.protocol.events import SessionClosed, events_from_logs
-from retainer.protocol.receipts import Receipt, parse_receipt
+from retainer.protocol.receipts import Receipt
+from retainer.stores.receipts import read_kept
 
 
 async def read_onchain(chain: Chain, signature: str, program: Pubkey) -> OnChain:
@@ -30,16 +30,11 @@ async def read_onchain(chain: Chain, signature: str, program: Pubkey) -> OnChain
     raise UnknownSessionError(f"transaction {signature} closed no session of program {program}", signature)
 
 
-def read_receipts(folder: Path) -> dict[int, Receipt]:
-    """Receipts by sequence number: one `Payment-Receipt` text per file or per line. MessageError names a bad one."""
+def read_receipts(folder: Path, session: Pubkey) -> dict[int, Receipt]:
+    """Receipts that an agent kept for the session, by sequence number. MessageError names a bad one."""
     found: dict[int, Receipt] = {}
-    for path in sorted(folder.iterdir()):
-        for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").split(), 1):
-            try:
-                receipt = parse_receipt(line)
-            except MessageError as error:
-                raise MessageError(f"{path.name}, line {number}, is no receipt: {error}") from None
-            metered = receipt.retainer.metered if receipt.retainer else None
-            if metered is not None:
-                found[metered.sequence] = receipt
+    for kept in read_kept(folder, str(session)):
+        metered = kept.receipt.retainer.metered if kept.receipt.retainer else None
+        if metered is not None:
+            found[metered.sequence] = kept.receipt
     return found

@@ -101,6 +101,10 @@ class Chain(Protocol):
         """A blockhash to sign with."""
         ...
 
+    async def genesis_hash(self) -> str:
+        """The hash, in base58, that tells this cluster from every other."""
+        ...
+
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level."""
         ...
@@ -133,6 +137,12 @@ class Chain(Protocol):
 
     async def signatures_for(self, address: Pubkey, *, limit: int = 100, before: str | None = None) -> list[str]:
         """Signatures of transactions that name the address, newest first."""
+        ...
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`; nodes may refuse to search."""
         ...
 
     async def simulate(self, raw: bytes) -> SimulationResult:

@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import Final
 
 from solders.account import Account
+from solders.hash import Hash
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -177,6 +178,11 @@ class FakeChain:
         slot = self._slot(commitment)
         return LatestBlockhash(self._svm.blockhash(slot), slot, self._svm.height(slot) + BLOCKHASH_BLOCKS)
 
+    async def genesis_hash(self) -> str:
+        """That of no public cluster."""
+        self._answer()
+        return str(Hash.default())
+
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level."""
         return self._slot(commitment)
@@ -250,6 +256,18 @@ class FakeChain:
         ]
         after = found.index(before) + 1 if before in found else 0
         return found[after : after + limit]
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`."""
+        slot, place = self._slot(commitment), slice(offset, offset + Pubkey.LENGTH)
+        found = ((address, self._svm.read(address, slot)) for address in self._svm.written)
+        return [
+            AccountInfo(address, account.owner, account.lamports, account.data, slot)
+            for address, account in found
+            if account is not None and account.owner == program and account.data[place] == bytes(key)
+        ]
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""

@@ -16,6 +16,7 @@ from solders.commitment_config import CommitmentLevel
 from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.rpc import config, requests
+from solders.rpc.filter import Memcmp
 from solders.signature import Signature
 from solders.transaction_status import UiTransactionEncoding
 
@@ -103,6 +104,10 @@ class RpcChain:
             last_valid_block_height=answer.value.last_valid_block_height,
         )
 
+    async def genesis_hash(self) -> str:
+        """The hash that tells this cluster from every other."""
+        return await self._ask(requests.GetGenesisHash(), str)
+
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level."""
         return await self._ask(requests.GetSlot(config.RpcContextConfig(_LEVELS[commitment])), int)
@@ -183,6 +188,22 @@ class RpcChain:
         )
         answer = await self._ask(requests.GetSignaturesForAddress(address, settings), list[wire.SignatureAnswer])
         return [found.signature for found in answer]
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` whose data holds `key` at `offset`."""
+        settings = config.RpcProgramAccountsConfig(
+            config.RpcAccountInfoConfig(encoding=UiAccountEncoding.Base64, commitment=_LEVELS[commitment]),
+            [Memcmp(offset, str(key))],
+        )
+        slot = await self.slot(commitment=commitment)
+        found = await self._ask(requests.GetProgramAccounts(program, settings), list[wire.KeyedAccount])
+        return [
+            account
+            for one in found
+            if (account := _account(_parsed(Pubkey.from_string, one.pubkey), one.account, slot)) is not None
+        ]
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""

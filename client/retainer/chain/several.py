@@ -122,6 +122,10 @@ class SeveralNodes:
 
         return await self._first(ask)
 
+    async def genesis_hash(self) -> str:
+        """The hash that tells this cluster from every other."""
+        return await self._first(lambda node: node.genesis_hash())
+
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level that `quorum` nodes have reached."""
         return await self._reached(self._slots, commitment, lambda node: node.slot(commitment=commitment))
@@ -184,6 +188,14 @@ class SeveralNodes:
         """Signatures of transactions that name the address, newest first; none only where no node has any."""
         known = await self._known(lambda node: node.signatures_for(address, limit=limit, before=before))
         return known[0] if known else []
+
+    async def program_accounts(
+        self, program: Pubkey, *, offset: int, key: Pubkey, commitment: Commitment = Commitment.CONFIRMED
+    ) -> list[AccountInfo]:
+        """Every account of `program` that holds `key` at `offset`, as one node has them: read each that matters."""
+        return await self._first(
+            lambda node: node.program_accounts(program, offset=offset, key=key, commitment=commitment)
+        )
 
     async def simulate(self, raw: bytes) -> SimulationResult:
         """Run a transaction without landing it."""

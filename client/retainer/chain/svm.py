@@ -90,6 +90,11 @@ class Svm:
         made = self._hashes.get(blockhash)
         return made is not None and self.slot <= made + BLOCKHASH_BLOCKS
 
+    @property
+    def written(self) -> list[Pubkey]:
+        """Every address that ever changed here."""
+        return list(self._journal)
+
     def read(self, address: Pubkey, slot: int) -> Account | None:
         """The account as of the end of `slot`."""
         for written, account in reversed(self._journal.get(address, [])):

@@ -42,6 +42,13 @@ class Account(msgspec.Struct):
     data: tuple[str, str]
 
 
+class KeyedAccount(msgspec.Struct):
+    """Of getProgramAccounts."""
+
+    pubkey: str
+    account: Account
+
+
 class AccountAnswer(msgspec.Struct):
     """Of getAccountInfo."""
 

@@ -8,7 +8,8 @@ import httpx
 from solders.pubkey import Pubkey
 
 from retainer.channels.book import Book
-from retainer.flows.offers import Offer, Scope, origin_of
+from retainer.channels.scope import ChannelScope
+from retainer.flows.offers import Offer, origin_of
 from retainer.protocol.actions import Action, CloseAction, UseAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof
@@ -84,9 +85,9 @@ class Channel:
         return str(self.address)
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> ChannelScope:
         """What it can pay for."""
-        return self.offer.scope
+        return replace(self.offer.scope, payer=self.payer)
 
     @property
     def price(self) -> BaseUnits:

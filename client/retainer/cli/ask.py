@@ -41,6 +41,7 @@ class Question:
     mints: tuple[Pubkey, ...]
     session: Pubkey | None
     idempotency_key: str | None
+    receipts: Path | None
     times: int
 
     def __post_init__(self) -> None:
@@ -92,6 +93,7 @@ async def ask_times(options: Options, question: Question) -> ExitStatus:
         deposit=question.deposit,
         top_up=question.topping_up,
         store=options.keeper(),
+        receipts=question.receipts,
     )
     answers: list[Json] = []
     status = ExitStatus.OK

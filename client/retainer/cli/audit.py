@@ -7,6 +7,9 @@ import click
 
 from retainer.audit.reading import read_onchain, read_receipts
 from retainer.audit.settlement import OnChain, Sums, audit_settlement
+from retainer.audit.witnessed import contradicted
+from retainer.cli.audit_provider import provider
+from retainer.cli.audit_session import session
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options, examples, reads_chain
 from retainer.protocol.amounts import format_amount
@@ -14,6 +17,7 @@ from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.encoding import Json
 from retainer.protocol.layouts import decode_mint
 from retainer.protocol.usage_log import read_log
+from retainer.stores.receipts import read_kept
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -22,6 +26,10 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.group()
 def audit() -> None:
     """Check a provider against the chain, its own log, and the receipts that it signed."""
+
+
+audit.add_command(session)
+audit.add_command(provider)
 
 
 @audit.command(
@@ -49,21 +57,23 @@ async def settlement(options: Options, signature: str, log: Path, receipts: Path
         mint = await chain.account(onchain.closed.mint)
     finally:
         await chain.aclose()
-    kept, sums = read_receipts(receipts) if receipts else {}, Sums()
+    kept, sums = read_receipts(receipts, onchain.opened.session) if receipts else {}, Sums()
     with log.open(encoding="utf-8") as lines:
         header, entries = read_log(lines)
         findings = list(audit_settlement(onchain, header, entries, kept, sums))
+    if receipts:
+        findings += contradicted(read_kept(receipts, str(onchain.opened.session)), header.sla)
     told: dict[str, Json] = {
         "session": str(onchain.opened.session),
         "requests": sums.requests,
         "free": sums.free,
+        "creditUnits": sums.credit_units,
+        "shortWindows": sums.short_windows,
         "receipts": len(sums.receipts),
         "deposit": str(onchain.closed.deposit),
         "settled": str(onchain.closed.settled),
         "refunded": str(onchain.closed.refunded),
-        "findings": [
-            {"kind": str(found.kind), "sequence": found.sequence, "sentence": found.sentence} for found in findings
-        ],
+        "findings": [found.to_json() for found in findings],
     }
     if options.as_json:
         click.echo(json.dumps(told))

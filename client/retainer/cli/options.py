@@ -15,11 +15,12 @@ from solders.pubkey import Pubkey
 from retainer.chain.rpc import RpcChain
 from retainer.cli.failures import FAILURES, ExitStatus, report
 from retainer.protocol.constants import Network
-from retainer.stores import ChannelStore, create_sqlite_channel_store
+from retainer.stores import SessionStore, create_sqlite_channel_store
 from retainer.trust.pins import Pins
 
 _LOCAL_RPC: Final = "http://127.0.0.1:8899"
 _INTERRUPTED: Final = 130
+_PATIENCE: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further try
 
 
 def address(text: str) -> Pubkey:
@@ -51,11 +52,11 @@ class Options:
         """What the user trusts."""
         return Pins(Network(self.network)).trusting(self.programs)
 
-    def chain(self) -> RpcChain:
-        """The user's node."""
-        return RpcChain(self.rpc_url)
+    def chain(self, *, patient: bool = False) -> RpcChain:
+        """The user's node; ``patient`` where thousands of requests are to come, and its limits will be met."""
+        return RpcChain(self.rpc_url, pauses=_PATIENCE) if patient else RpcChain(self.rpc_url)
 
-    def keeper(self) -> ChannelStore:
+    def keeper(self) -> SessionStore:
         """Where the user's sessions are kept."""
         return create_sqlite_channel_store(self.store)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import httpx
 from solders.pubkey import Pubkey
 
+from retainer.channels.scope import ChannelScope
 from retainer.errors import OfferError
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.challenges import Challenge, parse_challenge_headers
@@ -12,23 +13,6 @@ from retainer.protocol.constants import HEADER_CHALLENGE, INTENT, METHOD
 from retainer.protocol.errors import MessageError
 from retainer.protocol.offers import SessionRequest
 from retainer.protocol.session import VoucherSigner
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What one session can pay for: sessions are kept and found by it.
-
-    Payee, token, escrow program and cluster are the payment scope proper. The origin belongs to it because the proof
-    of a metered session is a bearer token: a host that copies another one's payee must not be shown it. So does the
-    offer, because a session commits to one price.
-    """
-
-    payee: Pubkey
-    token: Pubkey
-    program: Pubkey
-    cluster: str
-    origin: str
-    offer_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +25,10 @@ class Offer:
     request: SessionRequest
 
     @property
-    def scope(self) -> Scope:
-        """What a session opened for this offer can pay for."""
+    def scope(self) -> ChannelScope:
+        """What a session opened for this offer can pay for, whoever opens it."""
         request = self.request
-        return Scope(
+        return ChannelScope(
             payee=request.recipient,
             token=request.currency,
             program=request.channel_program,

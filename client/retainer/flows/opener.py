@@ -1,7 +1,6 @@
 """Opening sessions: check, sign, hand over, and take an interrupted opening up again instead of paying twice."""
 
 import contextlib
-import secrets
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -26,12 +25,10 @@ from retainer.protocol.constants import OPEN_SLOT_WINDOW
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionAccount, SessionState
-from retainer.stores.base import latest_usable
 from retainer.trust.caps import Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
 from retainer.trust.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
 
-_SALT_BITS: Final = 64
 _CONFIRMATION_SECONDS: Final = 90.0
 # The outcome is still open: asking again is what these ask for.
 _OPEN: Final = frozenset(
@@ -71,7 +68,7 @@ class Opener:
         """
         setup = self._setup
         now = setup.now()
-        voucher_signer = setup.signer_for(offer.scope)
+        voucher_signer = setup.signer_for(setup.scope(offer))
         require_trusted(
             offer, payer=setup.payer, voucher_key=voucher_signer.pubkey(), pins=setup.pins, caps=setup.caps, now=now
         )
@@ -86,16 +83,15 @@ class Opener:
             setup.signer,
             voucher_signer=voucher_signer,
             deposit=deposit,
-            salt=secrets.randbits(_SALT_BITS),
             token_program=facts.token_program,
             now=now,
             self_sent=submit is Submit.SELF,
         )
 
         def choice(kept: list[Channel]) -> Channel:
-            other = latest_usable(kept, offer.scope) if sole else None
-            if other is not None and other.offer.agrees_with(offer):
-                return other
+            fitting = [other for other in kept if other.usable and other.offer.scope == offer.scope]
+            if sole and fitting and fitting[-1].offer.agrees_with(offer):
+                return fitting[-1]
             setup.caps.require_deposit(signing, facts.decimals, history(kept))
             return channel
 

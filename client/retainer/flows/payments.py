@@ -12,9 +12,10 @@ import httpx
 from retainer.channels.accounting import check_digest, check_receipt, enter_receipt
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
+from retainer.channels.scope import ChannelScope
 from retainer.errors import ClientError, PinError, ReceiptError, RefusedError, SessionError
 from retainer.flows.answers import problem_of, receipt_of
-from retainer.flows.offers import Offer, Scope, origin_of
+from retainer.flows.offers import Offer, origin_of
 from retainer.flows.opener import Opener
 from retainer.flows.prices import KnownPrices
 from retainer.flows.setup import Setup
@@ -40,13 +41,13 @@ class Payments:
         self._setup = setup
         self._opener = opener
         self._topper = topper
-        self._paying: dict[str, Scope] = {}
+        self._paying: dict[str, ChannelScope] = {}
         self.prices = KnownPrices()
         self._in_hand: Counter[str] = Counter()
         self._cut_off: dict[str, tuple[Channel, httpx.Request]] = {}
         self._topping_up = asyncio.Lock()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
-        self._opening: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
+        self._opening: WeakValueDictionary[ChannelScope, asyncio.Lock] = WeakValueDictionary()
 
     async def pause(self, seconds: float) -> None:
         """Let time pass."""
@@ -55,7 +56,7 @@ class Payments:
     async def expected(self, url: httpx.URL) -> Channel | None:
         """The live session that paid this host last: a guess that spares the first 402."""
         scope = self._paying.get(origin_of(url))
-        channel = await self._setup.store.get(self._setup.payer, scope) if scope else None
+        channel = await self._setup.store.get(scope) if scope else None
         return channel if channel is not None and channel.state is SessionState.ACTIVE else None
 
     async def named(self, session_id: str, url: httpx.URL) -> Channel:
@@ -85,7 +86,7 @@ class Payments:
 
     async def _agreeing(self, offer: Offer) -> Channel | None:
         """The session that pays for the offer's scope, if it was opened on just the terms that are asked for now."""
-        channel = await self._setup.store.get(self._setup.payer, offer.scope)
+        channel = await self._setup.store.get(self._setup.scope(offer))
         return channel if channel is not None and channel.offer.agrees_with(offer) else None
 
     async def replacing(self, stale: Channel, offers: list[Offer], *, dispute: str | None) -> Channel:
@@ -272,7 +273,7 @@ class Payments:
         elif problem.type is not ProblemType.REQUEST_IN_FLIGHT:
             await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.refused(key)))
 
-    def _alone(self, scope: Scope) -> asyncio.Lock:
+    def _alone(self, scope: ChannelScope) -> asyncio.Lock:
         return self._opening.setdefault(scope, asyncio.Lock())
 
     async def _live(self, channel: Channel) -> Channel:
@@ -289,7 +290,7 @@ class Payments:
         for offer in offers:
             try:
                 setup = self._setup
-                key = setup.signer_for(offer.scope).pubkey()
+                key = setup.signer_for(setup.scope(offer)).pubkey()
                 require_trusted(
                     offer, payer=setup.payer, voucher_key=key, pins=setup.pins, caps=setup.caps, now=setup.now()
                 )

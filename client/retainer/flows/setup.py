@@ -1,7 +1,7 @@
 """What every part of the client works with: keys, chain, network, rules, records and time, all injected."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import httpx
@@ -10,16 +10,17 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain
 from retainer.chain.confirm import Timer
 from retainer.channels.channel import Channel
+from retainer.channels.scope import ChannelScope
 from retainer.errors import SessionError
-from retainer.flows.offers import Scope
+from retainer.flows.offers import Offer
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.vouchers import SignedVoucher
-from retainer.stores.base import ChannelStore, unknown
+from retainer.stores.base import SessionStore, unknown
 from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
 from retainer.wallet import Signer, sign_voucher_as
 
-VoucherSigners: TypeAlias = Callable[[Scope, Channel | None], Signer]
+VoucherSigners: TypeAlias = Callable[[ChannelScope, Channel | None], Signer]
 """Picks the key for what a session pays: the session is None where one is about to be opened for that key."""
 
 
@@ -36,7 +37,7 @@ class Setup:
     http: httpx.AsyncClient
     pins: Pins
     caps: SpendingCaps
-    store: ChannelStore
+    store: SessionStore
     now: Callable[[], int]
     timer: Timer
     voucher_signer: Signer | VoucherSigners | None = None
@@ -48,7 +49,11 @@ class Setup:
         """Whose sessions these are."""
         return self.signer.pubkey()
 
-    def signer_for(self, scope: Scope, channel: Channel | None = None) -> Signer:
+    def scope(self, offer: Offer) -> ChannelScope:
+        """What a session of this payer's pays for, opened for the offer."""
+        return replace(offer.scope, payer=self.payer)
+
+    def signer_for(self, scope: ChannelScope, channel: Channel | None = None) -> Signer:
         """Whose vouchers pay for ``scope``."""
         chosen = self.voucher_signer
         if chosen is None:

@@ -83,6 +83,7 @@ class SessionRequest:
     """The draft's session request; ``amount`` is the price per unit, times are seconds, amounts base units.
 
     A new channel carries blockhash, slot and grace period; a resumed one carries ``channel_id`` and its idle timeout.
+    Without ``anchor_on_chain`` there is no escrow: the deposit is a transfer to the recipient, who holds the money.
     """
 
     amount: BaseUnits
@@ -109,10 +110,12 @@ class SessionRequest:
     idle_timeout_options: tuple[int, ...] | None = None
     min_voucher_delta: BaseUnits | None = None
     ttl_seconds: int | None = None
+    anchor_on_chain: bool = True
     retainer: RetainerTerms | None = None
 
     def __post_init__(self) -> None:
         details = "request.methodDetails"
+        _require_custody(self, details)
         if self.channel_id is None:
             required: dict[str, object] = {
                 "recentBlockhash": self.recent_blockhash,
@@ -180,6 +183,7 @@ class SessionRequest:
                 "idleTimeoutOptionsSeconds": None if options is None else [*options],
                 "idleTimeoutSeconds": self.idle_timeout_seconds,
                 "gracePeriodSeconds": self.grace_period_seconds,
+                "anchorOnChain": None if self.anchor_on_chain else False,
                 "retainer": None if self.retainer is None else self.retainer.to_json(),
             }
         )
@@ -217,8 +221,16 @@ class SessionRequest:
             idle_timeout_options=details.optional("idleTimeoutOptionsSeconds", fields.list_of(idle)),
             idle_timeout_seconds=details.optional("idleTimeoutSeconds", idle),
             grace_period_seconds=details.optional("gracePeriodSeconds", fields.integer(1, _U32_MAX)),
+            anchor_on_chain=details.optional("anchorOnChain", fields.flag) is not False,
             retainer=None if retainer is None else RetainerTerms.from_json(retainer),
         )
+
+
+def _require_custody(request: SessionRequest, details: str) -> None:
+    # A voucher limits what an escrow pays out; without one, nothing would hold the recipient to it.
+    metered = request.voucher_signer is VoucherSigner.OPERATOR
+    if not request.anchor_on_chain and (not metered or request.fee_payer):
+        raise MessageError(f"{details}.anchorOnChain is false: voucherSigner must be operator, feePayer false")
 
 
 def _text(value: object | None) -> str | None:

@@ -20,6 +20,7 @@ _DOMAIN: Final = b"retainer-usage-v1"
 class UsageEntry:
     """One metered request. ``cumulative`` is what the session has spent after it; digests are hexadecimal SHA-256.
 
+    ``schema_ok`` says whether the body fitted the agreed JSON Schema; it is left out where none was agreed or applied.
     The log goes to auditors, so it holds digests of the Idempotency-Key, the request and the response, not their text.
     """
 
@@ -38,6 +39,7 @@ class UsageEntry:
     units: int
     amount: BaseUnits
     cumulative: BaseUnits
+    schema_ok: bool | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The entry as a log line holds it."""
@@ -58,6 +60,7 @@ class UsageEntry:
                 "units": str(self.units),
                 "amount": str(self.amount),
                 "cumulative": str(self.cumulative),
+                "schemaOk": self.schema_ok,
             }
         )
 
@@ -84,6 +87,7 @@ class UsageEntry:
             units=entry.require("units", fields.units),
             amount=entry.require("amount", fields.units),
             cumulative=entry.require("cumulative", fields.units),
+            schema_ok=entry.optional("schemaOk", fields.flag),
         )
         entry.only(*read.to_json())
         return read

@@ -2,13 +2,18 @@
 
 import os
 
-from retainer.stores.base import ChannelStore, entry_key
+from retainer.channels.channel import Channel
+from retainer.channels.scope import ChannelScope
+from retainer.stores.base import ChannelStore, SessionStore, entry_key
 from retainer.stores.json_kv import JsonChannelStore, StringKv
 from retainer.stores.memory import MemoryChannelStore
 from retainer.stores.sqlite import SqliteChannelStore
 
 __all__ = [
+    "Channel",
+    "ChannelScope",
     "ChannelStore",
+    "SessionStore",
     "StringKv",
     "create_channel_store",
     "create_json_channel_store",
@@ -17,16 +22,16 @@ __all__ = [
 ]
 
 
-def create_channel_store() -> ChannelStore:
+def create_channel_store() -> SessionStore:
     """Sessions for as long as the process lives."""
     return MemoryChannelStore()
 
 
-def create_json_channel_store(kv: StringKv) -> ChannelStore:
+def create_json_channel_store(kv: StringKv) -> SessionStore:
     """Sessions in any key-value store of strings, for one process at a time."""
     return JsonChannelStore(kv)
 
 
-def create_sqlite_channel_store(path: str | os.PathLike[str]) -> ChannelStore:
+def create_sqlite_channel_store(path: str | os.PathLike[str]) -> SessionStore:
     """Sessions in a SQLite file, which several processes of one machine may share."""
     return SqliteChannelStore(path)

@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 from solders.pubkey import Pubkey
 
 from retainer.channels.channel import Channel
+from retainer.channels.scope import ChannelScope
 from retainer.errors import StoreError
-from retainer.flows.offers import Scope
-from retainer.stores.base import entry_key, figures, shrinking, unknown
+from retainer.stores.base import entry_key, figures, require_covered, shrinking, unknown
 from retainer.stores.records import channel_from_text, channel_to_text
 
 T = TypeVar("T")
@@ -48,39 +48,45 @@ _WRITE: Final = """
 INSERT INTO sessions (payer, session_id, entry_key, usable, deposit, spent, charged, signed, record)
 VALUES (:payer, :session_id, :entry_key, :usable, :deposit, :spent, :charged, :signed, :record)
 ON CONFLICT (payer, session_id) DO UPDATE
-SET usable = excluded.usable, deposit = excluded.deposit, spent = excluded.spent, charged = excluded.charged,
-    signed = excluded.signed, record = excluded.record
+SET entry_key = coalesce(:moved, entry_key), usable = excluded.usable, deposit = excluded.deposit,
+    spent = excluded.spent, charged = excluded.charged, signed = excluded.signed, record = excluded.record
 WHERE excluded.deposit >= deposit AND excluded.spent >= spent AND excluded.charged >= charged
     AND excluded.signed >= signed
 """
-_FIND: Final = "SELECT session_id, record FROM sessions WHERE payer = ? AND session_id = ?"
+_FIND: Final = "SELECT payer, session_id, record FROM sessions WHERE payer = ? AND session_id = ?"
 _GET: Final = """
-SELECT session_id, record FROM sessions WHERE payer = ? AND entry_key = ? AND usable ORDER BY opened DESC LIMIT 1
+SELECT payer, session_id, record FROM sessions WHERE entry_key = ? AND usable ORDER BY opened DESC LIMIT 1
 """
-_ALL: Final = "SELECT session_id, record FROM sessions WHERE payer = ? ORDER BY opened"
-_DELETE: Final = "DELETE FROM sessions WHERE payer = ? AND session_id = ?"
+_ALL: Final = "SELECT payer, session_id, record FROM sessions WHERE payer = ? ORDER BY opened"
+_DELETE: Final = "DELETE FROM sessions WHERE entry_key = ?"
+_FORGET: Final = "DELETE FROM sessions WHERE payer = ? AND session_id = ?"
 
 
 class SqliteChannelStore:
-    """A `ChannelStore` in a file, made with its folder on first use; readable by its owner alone."""
+    """A `SessionStore` in a file, made with its folder on first use; readable by its owner alone."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path).expanduser()
 
-    async def get(self, payer: Pubkey, scope: Scope) -> Channel | None:
-        """The latest usable session for the scope."""
-        channels = await self._in_thread(lambda db: _read(db, payer, _GET, entry_key(payer, scope)))
-        if any(channel.scope != scope or not channel.usable for channel in channels):
+    async def get(self, scope: ChannelScope) -> Channel | None:
+        """The latest session that can pay for the scope."""
+        channels = await self._in_thread(lambda db: _read(db, _GET, entry_key(scope)))
+        if any(not scope.covers(channel.scope) or not channel.usable for channel in channels):
             raise StoreError(f"{self._path} has filed a session under something else than it pays for")
         return channels[0] if channels else None
+
+    async def set(self, scope: ChannelScope, channel: Channel) -> None:
+        """Keep this version under the scope."""
+        require_covered(scope, channel)
+        await self._in_thread(lambda db: _write(db, channel, entry_key(scope)))
+
+    async def delete(self, scope: ChannelScope) -> None:
+        """Forget all sessions of the scope."""
+        await self._in_thread(lambda db: db.execute(_DELETE, (entry_key(scope),)))
 
     async def find(self, payer: Pubkey, session_id: str) -> Channel | None:
         """A session by its address, usable or not."""
         return await self._in_thread(lambda db: _find(db, payer, session_id))
-
-    async def set(self, channel: Channel) -> None:
-        """Keep this version; StoreError when its deposit or total is below the kept one's."""
-        await self._in_thread(lambda db: _write(db, channel))
 
     async def update(self, payer: Pubkey, session_id: str, change: Callable[[Channel], Channel]) -> Channel:
         """Apply ``change``, in another thread, to the newest version and keep the result."""
@@ -101,19 +107,19 @@ class SqliteChannelStore:
 
         def work(db: sqlite3.Connection) -> Channel:
             with _transaction(db):
-                chosen = choice(_read(db, payer, _ALL))
+                chosen = choice(_read(db, _ALL, str(payer)))
                 _write(db, chosen)
                 return chosen
 
         return await self._in_thread(work)
 
-    async def delete(self, payer: Pubkey, session_id: str) -> None:
-        """Forget a session; nothing happens when it is not there."""
-        await self._in_thread(lambda db: db.execute(_DELETE, (str(payer), session_id)))
+    async def forget(self, payer: Pubkey, session_id: str) -> None:
+        """Delete one session; nothing happens when it is not there."""
+        await self._in_thread(lambda db: db.execute(_FORGET, (str(payer), session_id)))
 
     async def channels(self, payer: Pubkey) -> list[Channel]:
         """All of the payer's sessions, oldest first."""
-        return await self._in_thread(lambda db: _read(db, payer, _ALL))
+        return await self._in_thread(lambda db: _read(db, _ALL, str(payer)))
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.to_thread(self._connected, work)
@@ -160,12 +166,14 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("COMMIT")
 
 
-def _write(db: sqlite3.Connection, channel: Channel) -> None:
+def _write(db: sqlite3.Connection, channel: Channel, moved: str | None = None) -> None:
+    """Keep the session, under the entry key ``moved`` where there is one, else where it was."""
     deposit, spent, charged, signed = (f"{figure:020d}" for figure in figures(channel))
     row = {
         "payer": str(channel.payer),
         "session_id": channel.session_id,
-        "entry_key": entry_key(channel.payer, channel.scope),
+        "entry_key": moved or entry_key(channel.scope),
+        "moved": moved,
         "usable": int(channel.usable),
         "deposit": deposit,
         "spent": spent,
@@ -178,9 +186,11 @@ def _write(db: sqlite3.Connection, channel: Channel) -> None:
 
 
 def _find(db: sqlite3.Connection, payer: Pubkey, session_id: str) -> Channel | None:
-    return next(iter(_read(db, payer, _FIND, session_id)), None)
+    return next(iter(_read(db, _FIND, str(payer), session_id)), None)
 
 
-def _read(db: sqlite3.Connection, payer: Pubkey, query: str, *parameters: str) -> list[Channel]:
-    rows = db.execute(query, (str(payer), *parameters)).fetchall()
-    return [channel_from_text(record, payer, session_id) for session_id, record in rows]
+def _read(db: sqlite3.Connection, query: str, *parameters: str) -> list[Channel]:
+    return [
+        channel_from_text(record, Pubkey.from_string(payer), session_id)
+        for payer, session_id, record in db.execute(query, parameters).fetchall()
+    ]

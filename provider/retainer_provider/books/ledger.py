@@ -15,10 +15,13 @@ from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    AdoptOutcome,
     ClaimOutcome,
     CloseBegin,
     CommitResult,
+    CreditOutcome,
     DepositOutcome,
+    ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
     ReleaseOutcome,
@@ -26,13 +29,16 @@ from retainer_provider.books.outcomes import (
     SignedOutcome,
 )
 from retainer_provider.books.records import (
+    Adoption,
     Commit,
+    ExpectedTransfer,
     NewSession,
     Reservation,
     ReserveRequest,
     SessionRecord,
     Settlement,
     SettlementPlan,
+    Tally,
 )
 
 CLOSED: Final = "the ledger is closed; open it again to go on"
@@ -64,6 +70,13 @@ class Ledger(Protocol):
         self, session_id: str, account: SessionAccount, signature: str | None, now: int
     ) -> ActivateOutcome:
         """PENDING -> ACTIVE with the deposit and terms that the account itself states."""
+        ...
+
+    async def adopt(self, adoption: Adoption) -> AdoptOutcome:
+        """Enter a lost session as CLOSING, to be settled for what is proven; never over what the books know.
+
+        Nothing more is sold from it: the answers that its keys would replay are lost.
+        """
         ...
 
     async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
@@ -119,6 +132,25 @@ class Ledger(Protocol):
         """Take over the account's deposit after a top-up. It never goes down, however often or late told (F02)."""
         ...
 
+    async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
+        """Register a custodial deposit before it is sent; its signature is one session's for ever (F01).
+
+        Until it is credited or dropped, the session's settlement is not planned.
+        """
+        ...
+
+    async def credit_transfer(self, session_id: str, signature: str, now: int) -> CreditOutcome:
+        """Count an expected transfer that is final, once: PENDING -> ACTIVE with it, or the deposit grows by it."""
+        ...
+
+    async def drop_transfer(self, signature: str) -> None:
+        """An expected transfer can never land, or landed without effect."""
+        ...
+
+    async def expected_transfers(self, session_id: str) -> Sequence[ExpectedTransfer]:
+        """The session's transfers whose outcome is open."""
+        ...
+
     async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
         """The payer asked for its exit on chain: like ``begin_close``, and the deadline is remembered."""
         ...
@@ -149,9 +181,12 @@ class Ledger(Protocol):
         ...
 
     async def record_settled(
-        self, session_id: str, signature: str, settled: int, refunded: int, now: int
+        self, session_id: str, signature: str | None, settled: int, refunded: int, now: int
     ) -> RecordOutcome:
-        """CLOSING -> REFUNDED with what the chain did. ``settled + refunded`` must be the whole deposit."""
+        """CLOSING -> REFUNDED with what the chain did. ``settled + refunded`` must be the whole deposit.
+
+        Without ``signature`` nothing had to move: a custodial session that is spent to the last unit.
+        """
         ...
 
     async def left_behind(self, limit: int = 100) -> Sequence[SessionRecord]:
@@ -160,6 +195,10 @@ class Ledger(Protocol):
 
     async def account_gone(self, session_id: str) -> None:
         """The account of a session that was left behind is removed."""
+        ...
+
+    async def tally(self, now: int) -> Sequence[Tally]:
+        """Counts and sums over all sessions, for monitoring: one pass over the books, so not for every request."""
         ...
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:

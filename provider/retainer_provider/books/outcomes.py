@@ -22,6 +22,13 @@ class AdmitResult:
     session: SessionRecord
 
 
+class AdoptOutcome(StrEnum):
+    """Of entering a session that the books had lost."""
+
+    ADOPTED = "adopted"
+    KNOWN = "known"  # nothing written: what the books say of it stands
+
+
 class ActivateOutcome(StrEnum):
     """Of a deposit that was confirmed."""
 
@@ -35,6 +42,24 @@ class AbandonOutcome(StrEnum):
 
     ABANDONED = "abandoned"
     NOT_PENDING = "not_pending"
+
+
+class ExpectOutcome(StrEnum):
+    """Of writing down a transfer that is about to be sent, or was found on chain."""
+
+    EXPECTED = "expected"
+    KNOWN = "known"  # this session's own, told again
+    REPLAYED = "replayed"  # another session's, for ever (F01)
+    DEAD = "dead"  # this session's own, which never landed
+    NOT_OPEN = "not_open"
+
+
+class CreditOutcome(StrEnum):
+    """Of a transfer that is final on chain."""
+
+    CREDITED = "credited"
+    ALREADY = "already"
+    REFUSED = "refused"  # not expected by this session, or the session is over
 
 
 class ReserveOutcome(StrEnum):

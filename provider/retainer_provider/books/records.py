@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
-from retainer.protocol.session import SessionState, VoucherSigner
+from retainer.protocol.session import SessionAccount, SessionState, VoucherSigner
 from retainer.protocol.usage import UsageEntry
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.meter import Charge
@@ -17,10 +17,20 @@ LEDGER_MAX = 2**63 - 1
 """Largest amount that every SQL database's integer holds; a deposit above it is refused at the door."""
 
 
+URGENT_FRACTION = 3
+"""Of the grace period: from the last such part on, a session that is not settled is an alarm."""
+
 PAYER_ASKED = "the payer asked for it on chain"
 """Closing reason of a session whose payer sent ``request_close``."""
 
 NOTHING = BaseUnits(0)
+
+
+class Custody(StrEnum):
+    """Who holds a session's money: the program's escrow, or in the custodial variant the provider itself."""
+
+    ESCROW = "escrow"
+    PROVIDER = "provider"
 
 
 def ledger_amount(value: int) -> BaseUnits:
@@ -63,10 +73,29 @@ class NewSession:
     max_free_answers: int | None
     creation_signature: str | None
     created_at: int
+    custody: Custody = Custody.ESCROW
 
     def __post_init__(self) -> None:
         ledger_amount(self.deposit)
         ledger_amount(self.price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """A session that the books had lost, as the chain has it, with what proofs say was spent, in base units.
+
+    ``usage_root`` is the head of the usage log after ``sequence`` requests; the log itself is lost.
+    """
+
+    new: NewSession
+    account: SessionAccount
+    spent: BaseUnits
+    units_charged: int
+    sequence: int
+    usage_root: bytes
+    voucher: SignedVoucher | None
+    reason: str
+    now: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +148,7 @@ class SessionRecord:
     settlement_signature: str | None
     accepted: BaseUnits = NOTHING  # voucher mode: the most that a voucher has authorized
     voucher: SignedVoucher | None = None  # that voucher
+    custody: Custody = Custody.ESCROW
 
     @property
     def remaining(self) -> BaseUnits:
@@ -131,6 +161,10 @@ class SessionRecord:
         starts = [at for at in (self.closure_started_at, self.expires_at) if at]
         return min(starts) + self.grace_period if starts else None
 
+    def urgent(self, now: int) -> bool:
+        """Whether so little time is left to settle that a person should look."""
+        return self.deadline is not None and self.deadline - now < self.grace_period // URGENT_FRACTION
+
     def state_at(self, now: int) -> SessionState:
         """The state that people see: an ACTIVE session may be EXPIRED, or DEPLETED (cannot pay one more unit)."""
         if self.state is not SessionState.ACTIVE:
@@ -140,6 +174,23 @@ class SessionRecord:
         if self.remaining < max(self.price, 1):
             return SessionState.DEPLETED
         return SessionState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """All sessions of one offer in one stored state; ``urgent`` of them are CLOSING with little time left.
+
+    Amounts are sums in base units, for people to watch: rounded where they exceed 2**53.
+    """
+
+    offer_id: str
+    state: SessionState
+    sessions: int
+    deposit: int
+    reserved: int
+    spent: int
+    settled: int
+    urgent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +259,7 @@ class UsageDraft:
     status: int
     latency_ms: int
     body_bytes: int
+    schema_ok: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +280,15 @@ class Commit:
     usage: UsageDraft
     finish: Callable[[CommitFacts], StoredAnswer]
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedTransfer:
+    """A custodial deposit or top-up on its way: dead once the finalized chain is past the height without it."""
+
+    signature: str
+    amount: int
+    last_valid_block_height: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,17 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 import uvicorn
+from starlette.types import ASGIApp
 
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.cli.common import config_option, settings_of, told
+from retainer_provider.listening import open_listener
 from retainer_provider.logs import configure_logging
-from retainer_provider.settings import ServiceSettings, Settings, SettingsError
+from retainer_provider.settings import ServiceSettings, Settings
 
 
 @click.command()
@@ -26,23 +29,40 @@ def serve(config: Path, upstream: str | None, host: str | None, port: str | None
     settings = settings_of(config, upstream=upstream, host=host, port=port)
     configure_logging(settings.service.log_level, settings.service.log_format)
     app = create_app(settings)
-    with _listen(settings.service) as listener:
-        asyncio.run(_serve(app, settings, listener))
+    with listen(settings.service) as listener:
+        asyncio.run(serve_app(app, settings, listener))
 
 
-async def _serve(app: RetainerApp, settings: Settings, listener: socket.socket) -> None:
-    server = uvicorn.Server(
+class _Server(uvicorn.Server):
+    """Tells the app of a signal at once: uvicorn itself first finishes what runs."""
+
+    def __init__(self, app: RetainerApp, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Say that the service is not ready any more, then stop accepting and finish what runs."""
+        self._app.stop()
+        super().handle_exit(sig, frame)
+
+
+async def serve_app(
+    app: RetainerApp, settings: Settings, listener: socket.socket, *, front: ASGIApp | None = None
+) -> None:
+    """Serve `app`, by way of what stands in `front` of it, until SIGTERM or SIGINT."""
+    server = _Server(
+        app,
         uvicorn.Config(
-            app,
+            front or app,
             lifespan="off",  # `running` is entered here, so that its refusals are ours to tell
             log_config=None,
             access_log=False,
             server_header=False,
             ws="none",
             timeout_graceful_shutdown=settings.limits.shutdown_seconds,
-        )
+        ),
     )
-    # uvicorn hands a signal on to whoever held it before, once it has shut down: by then all is done.
+    # Before and after uvicorn's own: it hands a signal on to whoever held it before, and by then all is done.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     async with app.running():
@@ -52,12 +72,6 @@ async def _serve(app: RetainerApp, settings: Settings, listener: socket.socket) 
         await server.serve(sockets=[listener])
 
 
-def _listen(service: ServiceSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in service.host else socket.AF_INET
-    try:
-        return socket.create_server((service.host, service.port), family=family, backlog=2048)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {service.host} port {service.port}: {error.strerror or error}. "
-            "Choose another `host` or `port`"
-        ) from None
+def listen(service: ServiceSettings) -> socket.socket:
+    """The listening socket; SettingsError when the address is not to be had."""
+    return open_listener(service.host, service.port, "`host` or `port`")

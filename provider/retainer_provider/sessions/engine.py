@@ -9,6 +9,7 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
@@ -26,6 +27,7 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_signer, check_voucher
+from retainer_provider.settling.crediting import credited
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.problems import needs_challenge, problem_answer
@@ -83,11 +85,11 @@ class Engine:
 
     async def open(self, challenge: Challenge, action: OpenAction) -> Statement:
         """Open the session that a deposit pays for, or find it open already."""
-        return self._statement(await self._opener.open(challenge, action))
+        return await self._statement(await self._opener.open(challenge, action))
 
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
         """Add to a session's deposit, or find it added already."""
-        return self._statement(await self._topper.top_up(challenge, action))
+        return await self._statement(await self._topper.top_up(challenge, action))
 
     async def use(
         self,
@@ -120,7 +122,7 @@ class Engine:
         """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""
         record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
         _require(check_voucher(action.signed, record, self._clock.now()))
-        return self._statement(await self._metering.accept(record, action.signed))
+        return await self._statement(await self._metering.accept(record, action.signed))
 
     async def close(self, challenge: Challenge, action: CloseAction) -> Statement:
         """Close a session on its payer's word; the statement has a receipt once the chain has settled it."""
@@ -130,7 +132,7 @@ class Engine:
         else:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
             _require(check_metered(record))
-        return self._statement(await self._closer.close(record))
+        return await self._statement(await self._closer.close(record))
 
     async def show(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionView:
         """A session as whoever can pay from it may see it, at any time, for nothing: no voucher is taken for it."""
@@ -139,7 +141,7 @@ class Engine:
             _require(check_signer(action.signed, record))
         else:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
-        return session_view(record, self._clock.now())
+        return session_view(record, self._clock.now(), await self._credited(record))
 
     async def refusal(self, refusal: Refusal, target: Priced | None, hint: str | None = None) -> Answer:
         """A refusal as an answer, with a fresh challenge for `target`.
@@ -177,11 +179,16 @@ class Engine:
     ) -> SessionRecord:
         return await authenticate(self._challenger, self._ledger, challenge, channel_id, proof)
 
-    def _statement(self, record: SessionRecord) -> Statement:
-        now = self._clock.now()
+    async def _statement(self, record: SessionRecord) -> Statement:
+        now, back = self._clock.now(), await self._credited(record)
         settling = record.state is SessionState.CLOSING
-        receipt = None if settling else session_receipt(record, self._operator, now)
-        return Statement(session_view(record, now), receipt)
+        receipt = None if settling else session_receipt(record, self._operator, now, back)
+        return Statement(session_view(record, now, back), receipt)
+
+    async def _credited(self, record: SessionRecord) -> BaseUnits | None:
+        if record.settled is None:
+            return None
+        return credited(record, await self._ledger.settlement(record.session_id))
 
 
 def _require(refusal: Refusal | None) -> None:

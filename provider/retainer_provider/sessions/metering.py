@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 import structlog
@@ -29,8 +30,11 @@ from retainer_provider.books.records import (
     StoredAnswer,
     UsageDraft,
 )
+from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
+from retainer_provider.monitoring.observer import UNOBSERVED, Observer, writing
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.schema import schema_ok
 from retainer_provider.sessions.streaming import Delivered, MeteredStream, StreamLimits
 from retainer_provider.sessions.unreserved import refusal_of
 from retainer_provider.tariffs import ONE_UNIT, RunningCount, Tariff
@@ -39,7 +43,7 @@ from retainer_provider.wire.failures import UpstreamFailure
 from retainer_provider.wire.flow import Flow
 from retainer_provider.wire.problems import broken_term, failure_answer
 from retainer_provider.wire.upstream import UpstreamResult
-from retainer_provider.wire.views import request_receipt, session_receipt, session_terms
+from retainer_provider.wire.views import request_receipt, session_receipt
 
 _log = structlog.get_logger(__name__)
 
@@ -67,12 +71,20 @@ Call = Callable[[MeteredRequest], Awaitable[UpstreamResult]]
 """Hands a request to the service that is sold."""
 
 
+class DeliveryKind(StrEnum):
+    """What an answer cost."""
+
+    CHARGED = "charged"
+    FREE = "free"  # it broke the SLA
+    REPLAYED = "replayed"  # booked before
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What may leave: charged and durable. `replayed` answers were paid for before; their body may be gone."""
+    """What may leave: booked and durable. A replayed answer's body may be gone."""
 
     answer: StoredAnswer
-    replayed: bool
+    kind: DeliveryKind
 
 
 def short_of_units(request: MeteredRequest) -> Refusal | None:
@@ -96,6 +108,7 @@ class Finished:
     latency_ms: int
     digest: bytes
     length: int
+    fits: bool | None = None  # the agreed schema
     kept: bool = True
 
 
@@ -107,8 +120,10 @@ class _Run:
     request: MeteredRequest
     reservation: Reservation
 
-    def judged(self, status: int, latency_ms: int, length: int) -> Verdict:
-        return judge(session_terms(self.record), Observation(status, latency_ms, length, self.request.method))
+    def judged(self, status: int, latency_ms: int, length: int, *, fits: bool | None = None) -> Verdict:
+        """Whether an answer like this keeps the SLA; what flows is held against no schema."""
+        seen = Observation(status, latency_ms, length, self.request.method, fits)
+        return judge(session_terms(self.record), seen)
 
 
 class Metering:
@@ -122,12 +137,14 @@ class Metering:
         clock: Clock,
         wait: float,
         streams: StreamLimits = StreamLimits(),  # noqa: B008 - frozen
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._ledger = ledger
         self._operator = operator
         self._clock = clock
         self._wait = wait
         self._stream_limits = streams
+        self._observer = observer
         self._running: dict[tuple[str, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Delivery | MeteredStream]] = set()
         self._streams: set[MeteredStream] = set()
@@ -172,7 +189,7 @@ class Metering:
         cost = quote(record.price, request.tariff.max_units)
         reserved = await self._reserve(record, request, cost)
         if reserved.answer is not None:
-            return Delivery(reserved.answer, replayed=True)
+            return Delivery(reserved.answer, DeliveryKind.REPLAYED)
         if reserved.reservation is None:
             raise refusal_of(reserved.outcome, reserved.session or record, cost)
         return await self._run(_Run(reserved.session or record, request, reserved.reservation), call)
@@ -189,7 +206,8 @@ class Metering:
         )
         give_up_at = self._clock.monotonic() + self._wait
         while True:
-            result = await self._ledger.reserve(wanted)
+            with writing(self._observer, self._clock, "reserve"):
+                result = await self._ledger.reserve(wanted)
             if result.outcome is not ReserveOutcome.IN_FLIGHT:
                 return result
             left = give_up_at - self._clock.monotonic()
@@ -265,18 +283,20 @@ class Metering:
         return stream
 
     async def _commit(self, run: _Run, result: UpstreamResult) -> Delivery:
-        outcome, units = result.outcome, 0
+        outcome, units, tariff = result.outcome, 0, run.request.tariff
         if isinstance(outcome, Answer):
-            answer, tariff = outcome, run.request.tariff
+            answer, failure = outcome, None
             units = tariff.used(result.said, answer.body)
             if tariff.count is not None and tariff.counted(result.said, answer.body) is None:
                 _log.warning("usage_not_told", target=run.request.target, count=tariff.count, charged=units)
-            verdict = run.judged(answer.status, result.latency_ms, len(answer.body))
         else:
-            # An upstream that gave no answer breaks the SLA whatever was agreed.
             failure = outcome if isinstance(outcome, UpstreamFailure) else UpstreamFailure.BROKEN
-            answer, verdict = failure_answer(failure), Verdict(broken_term(failure), failure.value)
-        finished = Finished(answer, result.latency_ms, body_digest(answer.body), len(answer.body))
+            answer = failure_answer(failure)
+        fits = await schema_ok(session_terms(run.record), run.request.method, answer.status, answer.body)
+        verdict = run.judged(answer.status, result.latency_ms, len(answer.body), fits=fits)
+        if failure is not None:  # an upstream that gave no answer breaks the SLA whatever was agreed
+            verdict = Verdict(broken_term(failure), failure.value)
+        finished = Finished(answer, result.latency_ms, body_digest(answer.body), len(answer.body), fits)
         committed = await self._book(run, finished, verdict, units)
         if committed.outcome is CommitOutcome.FREE_EXHAUSTED:
             cost = quote(run.record.price, units)
@@ -287,7 +307,7 @@ class Metering:
                 "The request could not be booked, so its answer is withheld and nothing was charged: send it again.",
                 retry_after=1,
             )
-        return Delivery(committed.answer, replayed=False)
+        return Delivery(committed.answer, DeliveryKind.FREE if verdict.breached else DeliveryKind.CHARGED)
 
     async def _book(self, run: _Run, finished: Finished, verdict: Verdict, units: int) -> CommitResult:
         """Charge ``units``, or nothing where the SLA was broken, and keep what was answered."""
@@ -306,9 +326,11 @@ class Metering:
             status=answer.status,
             latency_ms=finished.latency_ms,
             body_bytes=finished.length,
+            schema_ok=finished.fits,
         )
         charge = decide(verdict, quote(run.record.price, units))
-        committed = await self._ledger.commit(Commit(run.reservation, charge, draft, finish, now))
+        with writing(self._observer, self._clock, "commit"):
+            committed = await self._ledger.commit(Commit(run.reservation, charge, draft, finish, now))
         if committed.outcome is CommitOutcome.COMMITTED:
             _log.info(
                 "request_metered",

@@ -32,7 +32,9 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import ClaimOutcome, PlanOutcome, RecordOutcome, SignedOutcome
 from retainer_provider.books.records import SessionRecord, Settlement, SettlementPlan, SettlementStage
 from retainer_provider.clock import Clock
+from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused
+from retainer_provider.settling.crediting import availability_of
 from retainer_provider.settling.removal import Removal, RemovalKind, find_removal
 from retainer_provider.settling.settlement import Mismatch, plan_settlement
 
@@ -41,8 +43,6 @@ _log = structlog.get_logger(__name__)
 _DEADLINE_PASSED: Final = 6154
 # How the payer's token account can stand in the way: wrong, frozen, malformed, with a refused extension.
 _REFUND_BLOCKED: Final = frozenset({6056, 6057, 6058, 6251})
-# Of the grace period: from here on an unsettled session is an alarm.
-_URGENT_FRACTION: Final = 3
 _PAY_SECONDS: Final = 90.0
 
 
@@ -92,12 +92,14 @@ class Settler:
         clock: Clock,
         timer: Timer,
         options: SettlerOptions | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._clock = clock
         self._timer = timer
         self._options = options or SettlerOptions()
+        self._observer = observer
         self._builder = CloseBuilder(chain, operator, self._options.program_id)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(self._options.parallel)
@@ -109,6 +111,7 @@ class Settler:
         """
         async with self._locks[session_id]:
             outcome = await self._settle(session_id)
+        self._observer.tried_to_settle(str(outcome))
         if outcome.is_end:
             self._locks.pop(session_id, None)
         return outcome
@@ -153,7 +156,8 @@ class Settler:
         if account.deposit > record.deposit:  # a top-up that nobody told us of
             await self._ledger.update_deposit(record.session_id, account.deposit, self._clock.now())
             record = await self._ledger.session(record.session_id) or record
-        plan = plan_settlement(record, account)
+        availability = await availability_of(self._ledger, record)
+        plan = plan_settlement(record, account, availability.credit_units)
         if isinstance(plan, Mismatch):
             return self._mismatch(record, plan.reason)
         planned = await self._ledger.plan_settlement(record.session_id, plan, self._clock.now())
@@ -272,8 +276,9 @@ class Settler:
         return SettlementOutcome.MISMATCH
 
     def _warn_of_deadline(self, record: SessionRecord) -> None:
-        left = None if record.deadline is None else record.deadline - self._clock.now()
-        if left is not None and left < record.grace_period // _URGENT_FRACTION:
+        now = self._clock.now()
+        if record.deadline is not None and record.urgent(now):
+            left = record.deadline - now
             _log.error("settlement_urgent", session=record.session_id, seconds_left=left, unpaid=record.spent)
 
 

@@ -43,12 +43,17 @@ class ChainView:
         if slot > self._slot:
             self._slot, self._seen_at = slot, now
 
+    def age(self, now: int) -> int | None:
+        """Seconds since then; None before the first look."""
+        return None if self._seen_at is None else now - self._seen_at
+
     def fresh(self, now: int, grace_period: int) -> bool:
         """Whether a payer's exit would have been seen early enough for a session of this grace period.
 
         False as well when the machine's clock went back, since the view's age is not known then (F25).
         """
-        return self._seen_at is not None and 0 <= now - self._seen_at <= grace_period // _STALE_FRACTION
+        age = self.age(now)
+        return age is not None and 0 <= age <= grace_period // _STALE_FRACTION
 
 
 class Watcher:

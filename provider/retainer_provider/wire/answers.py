@@ -13,16 +13,17 @@ _NO_CONTENT: Final = 204
 # Answers that have no body whatever their Content-Length says (RFC 9110 section 6.4.1).
 _BODILESS: Final = frozenset({_NO_CONTENT, 304})
 _FINAL_STATUSES: Final = range(200, 600)
-_SUCCESSES: Final = range(200, 300)
+_SUCCESS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Header names in lower case; Content-Length is set when it is sent."""
+    """Header names in lower case; Content-Length is set when it is sent. `outcome` is what a counter calls it."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    outcome: str = "answered"
 
     def with_headers(self, *added: tuple[str, str]) -> "Answer":
         """The same answer with these headers in the place of any of their names."""
@@ -44,7 +45,7 @@ def require_status(status: int) -> int:
 
 def is_success(status: int) -> bool:
     """Whether the status says that what was asked for is in the body."""
-    return status in _SUCCESSES
+    return status // 100 == _SUCCESS
 
 
 def collected(method: str, status: int, named: tuple[tuple[str, str], ...], body: bytes) -> Answer:

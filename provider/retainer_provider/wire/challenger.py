@@ -19,11 +19,11 @@ from retainer.protocol.session import VoucherSigner
 from retainer.protocol.sla import SlaTerms
 from retainer.protocol.timestamps import format_timestamp
 from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.refusals import refuse
-from retainer_provider.wire.views import session_terms
 
 _NONCE_BYTES: Final = 12
 _FRESH_SECONDS: Final = 2.0

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,8 +24,10 @@ from retainer.protocol.credentials import Credential, parse_authorization
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer_provider.books.ledger import LedgerError
+from retainer_provider.clock import Clock
+from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE, Engine, Statement
-from retainer_provider.sessions.metering import Delivery, MeteredRequest
+from retainer_provider.sessions.metering import Delivery, DeliveryKind, MeteredRequest
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.sessions.vouchers import replay_key
@@ -41,6 +44,8 @@ from retainer_provider.wire.upstream import Upstream, UpstreamResult
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 # Without a key it is the draft's update of a voucher; with one, a HEAD of the service like any other request.
 _HEAD: Final = "HEAD"
+_PASSED_ON: Final = "passed_on"
+_STREAMED: Final = "streamed"
 _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
 _PRIVATE: Final = ("cache-control", "private, no-store")
@@ -66,6 +71,8 @@ class RetainerGate:
         upstream: Upstream,
         request_limit: int,
         request_seconds: float,
+        clock: Clock,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._app = app
         self._engine = engine
@@ -73,23 +80,29 @@ class RetainerGate:
         self._upstream = upstream
         self._request_limit = request_limit
         self._request_seconds = request_seconds
+        self._clock = clock
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection. Websockets cannot be metered and are refused."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
             return
-        target = self._find(scope)
+        started, target = self._clock.monotonic(), self._find(scope)
         if target is Unpriced.FREE:
             await self._pass(scope, receive, send)
+            self._observer.answered("", _PASSED_ON, self._clock.monotonic() - started)
             return
         try:
             answer = await self._answer(target, scope, receive)
         except _ClientLeftError:
             return
+        offer = "" if isinstance(target, Unpriced) else target.offer.id
         if isinstance(answer, MeteredStream):
             await send_stream(send, receive, answer, _PRIVATE, _VARY)
+            self._observer.answered(offer, _STREAMED, self._clock.monotonic() - started)
             return
+        self._observer.answered(offer, answer.outcome, self._clock.monotonic() - started)
         await send_answer(send, answer, scope["method"])
 
     async def _answer(self, target: Target, scope: Scope, receive: Receive) -> Answer | MeteredStream:
@@ -110,13 +123,13 @@ class RetainerGate:
         challenge, action = credential.challenge, credential.action
         match action:
             case OpenAction():
-                return statement_answer(await self._engine.open(challenge, action))
+                return statement_answer(await self._engine.open(challenge, action), "opened")
             case TopUpAction():
-                return statement_answer(await self._engine.top_up(challenge, action))
+                return statement_answer(await self._engine.top_up(challenge, action), "topped_up")
             case CloseAction():
-                return statement_answer(await self._engine.close(challenge, action))
+                return statement_answer(await self._engine.close(challenge, action), "closed")
             case VoucherAction() if scope["method"] == _HEAD and _idempotency_key(scope) is None:
-                return statement_answer(await self._engine.accept(challenge, action))
+                return statement_answer(await self._engine.accept(challenge, action), "voucher_kept")
             case UseAction() | VoucherAction():
                 return await self._metered(target, credential, action, scope, receive)
 
@@ -197,12 +210,14 @@ def read_credential(scope: Scope) -> Credential | None:
         ) from None
 
 
-def statement_answer(statement: Statement) -> Answer:
+def statement_answer(statement: Statement, outcome: str) -> Answer:
     """The answer to a lifecycle call: the session, never the resource. Without a receipt it is still closing."""
     if statement.receipt is None:
-        return json_answer(STATUS_ACCEPTED, statement.view.to_json()).with_headers(_PRIVATE, ("retry-after", "1"))
+        answer = json_answer(STATUS_ACCEPTED, statement.view.to_json()).with_headers(_PRIVATE, ("retry-after", "1"))
+        return replace(answer, outcome="closing")
     receipt = (HEADER_RECEIPT.lower(), statement.receipt)
-    return json_answer(STATUS_OK, statement.view.to_json()).with_headers(_PRIVATE, receipt)
+    answer = json_answer(STATUS_OK, statement.view.to_json()).with_headers(_PRIVATE, receipt)
+    return replace(answer, outcome=outcome)
 
 
 def delivery_answer(delivery: Delivery) -> Answer:
@@ -214,7 +229,8 @@ def delivery_answer(delivery: Delivery) -> Answer:
         # Its own Vary may stand beside ours.
         answer, replayed = Answer(stored.status, (*stored.headers, _VARY), stored.body), "true"
     answer = answer.with_headers(_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
-    return answer.with_headers((_REPLAYED, replayed)) if delivery.replayed else answer
+    answer = replace(answer, outcome=str(delivery.kind))
+    return answer.with_headers((_REPLAYED, replayed)) if delivery.kind is DeliveryKind.REPLAYED else answer
 
 
 class _ClientLeftError(Exception):

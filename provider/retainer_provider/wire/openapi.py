@@ -16,6 +16,7 @@ from retainer_provider.offers import Offer
 from retainer_provider.wire.routing import Priced
 
 DISCOVERY_PATH: Final = "/openapi.json"
+_READY: Final = "Whether the service sees the chain and can write its books; 503 and the reasons where it cannot"
 PAYMENT_REQUIRED: Final[dict[str, Json]] = {
     "description": "Payment required: a problem (RFC 9457) with a fresh challenge in WWW-Authenticate",
     "content": {"application/problem+json": {"schema": {"type": "object"}}},
@@ -76,7 +77,9 @@ def _api(prefix: str) -> dict[str, Json]:
     }
     return {
         f"{prefix}/offers": _page("What is for sale, on which terms"),
-        f"{prefix}/health": _page("Whether the service sees the chain and can write its books"),
+        f"{prefix}/health": _page(_READY),
+        f"{prefix}/healthz": _page("Whether the process answers at all"),
+        f"{prefix}/readyz": _page(_READY),
         f"{prefix}/sessions/{{id}}": session,
     }
 

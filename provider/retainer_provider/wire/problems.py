@@ -1,6 +1,7 @@
 """Every status code this service decides on, and the problem documents (RFC 9457) that go with them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -78,7 +79,7 @@ def problem_answer(refusal: Refusal, challenge: Challenge | None) -> Answer:
         answer = answer.with_headers(("www-authenticate", challenge_header(challenge)))
     if refusal.retry_after is not None:
         answer = answer.with_headers(("retry-after", str(refusal.retry_after)))
-    return answer
+    return replace(answer, outcome=refusal.problem.name.lower())
 
 
 def failure_answer(failure: UpstreamFailure) -> Answer:

@@ -52,6 +52,8 @@ class Api:
         self._pages: dict[str, Callable[[], Answer]] = {
             f"{prefix}/offers": self._list_offers,
             f"{prefix}/health": self._show_health,
+            f"{prefix}/healthz": lambda: json_answer(STATUS_OK, {"status": "ok"}),
+            f"{prefix}/readyz": self._show_health,
             f"{prefix}/openapi.json": lambda: json_answer(STATUS_OK, openapi_document("retainer", prefix)),
         }
         if discovery:

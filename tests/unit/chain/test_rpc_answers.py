@@ -109,6 +109,7 @@ CALLS: dict[str, Callable[[RpcChain], Awaitable[object]]] = {
     "block_time": lambda chain: chain.block_time(),
     "signature_status": lambda chain: chain.signature_status(SIGNATURE),
     "signatures_for": lambda chain: chain.signatures_for(SENDER.pubkey()),
+    "program_accounts": lambda chain: chain.program_accounts(SENDER.pubkey(), offset=0, key=SENDER.pubkey()),
     "simulate": lambda chain: chain.simulate(RAW),
 }
 

@@ -247,7 +247,7 @@ async def test_a_retry_shows_no_proof_of_a_session_that_ended_meanwhile(stage: S
         stage.service.before = None
         channel = await stage.store.find(stage.agent.pubkey(), session.session_id)
         assert channel is not None
-        await stage.store.set(channel.closing())
+        await stage.store.set(channel.scope, channel.closing())
         raise httpx.ReadError("the connection broke", request=request)
 
     stage.service.before = ending

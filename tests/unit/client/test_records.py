@@ -19,6 +19,7 @@ from retainer.protocol.actions import OpenAction
 from retainer.protocol.amounts import base_units
 from retainer.protocol.constants import MAX_TRANSACTION_BYTES, TOKEN_PROGRAM_ID
 from retainer.protocol.credentials import parse_authorization
+from retainer.protocol.pda import SessionSeeds, derive_session, derive_vault
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.transactions import inspect_open
 from retainer.stores import entry_key
@@ -121,9 +122,12 @@ async def test_scopes_differ_in_each_part(stage: Stage) -> None:
         replace(scope, cluster="devnet"),
         replace(scope, origin="https://other.example:443"),
         replace(scope, offer_id="premium"),
+        replace(scope, payer=Pubkey.new_unique()),
+        replace(scope, payer=None),
     ]
-    payer = stage.agent.pubkey()
-    assert len({entry_key(payer, each) for each in (scope, *others)}) == 7
+    assert len({entry_key(each) for each in (scope, *others)}) == 9
+    assert not any(scope.covers(other) for other in others if other.payer)
+    assert replace(scope, payer=None, origin="", offer_id="").covers(scope)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +159,26 @@ def test_a_malformed_challenge_is_an_offer_error() -> None:
     response = httpx.Response(402, headers={"WWW-Authenticate": 'Payment id="a"'}, request=httpx.Request("GET", URL))
     with pytest.raises(OfferError, match="cannot be read"):
         read_offers(response)
+
+
+async def test_sessions_of_the_client_open_without_a_search_for_bumps(stage: Stage) -> None:
+    """Each bump that the program passes over costs the opening 1,500 compute units."""
+    (offer,) = await stage.client.offers(URL)
+    for _ in range(20):
+        opened = build_opening(
+            offer, stage.agent, deposit=base_units(1), token_program=TOKEN_PROGRAM_ID, now=NOW, self_sent=True
+        )
+        assert opened.opening is not None
+        action = parse_authorization(opened.opening).action
+        assert isinstance(action, OpenAction)
+        address, bump = derive_session(
+            SessionSeeds(
+                payer=action.payer,
+                payee=action.payee,
+                mint=action.mint,
+                authorized_signer=action.authorized_signer,
+                salt=action.salt,
+                open_slot=action.open_slot,
+            )
+        )
+        assert (address, bump, derive_vault(address)[1]) == (opened.address, 255, 255)

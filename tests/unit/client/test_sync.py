@@ -5,12 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
 from retainer.bridge import Bridge
 from retainer.errors import ClientError
+from retainer.protocol.digests import body_digest
+from retainer.stores.receipts import read_kept
 from retainer.sync_client import SyncSessionClient
 from tests.unit.client.conftest import CAPS, Stage
 from tests.unit.client.service import NOW, PRICE, URL
@@ -28,10 +31,10 @@ class Relay(httpx.BaseTransport):
         return self._bridge.run(self._stage.service(request))
 
 
-def sync_client(stage: Stage) -> SyncSessionClient:
+def sync_client(stage: Stage, **more: object) -> SyncSessionClient:
     http = httpx.AsyncClient(transport=httpx.MockTransport(stage.service))
     options = {"chain": stage.chain, "timer": stage.chain, "now": lambda: NOW, "caps": CAPS, "http": http}
-    return SyncSessionClient(stage.agent, **options)
+    return SyncSessionClient(stage.agent, **{**options, **more})
 
 
 @pytest.fixture
@@ -65,6 +68,29 @@ async def test_a_synchronous_httpx_client_pays_by_itself(stage: Stage, bridge: B
             assert all(answer.extensions["retainer"] for answer in answers)
             [session] = client.sessions()
             assert session.spent == 8 * PRICE
+
+    await asyncio.to_thread(work)
+
+
+class Streaming(Relay):
+    """The same, with bodies that arrive while they are read."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(answer.content))
+
+
+async def test_what_a_synchronous_httpx_client_sees_is_kept(stage: Stage, bridge: Bridge, tmp_path: Path) -> None:
+    def work() -> None:
+        with (
+            sync_client(stage, receipts=tmp_path) as client,
+            httpx.Client(transport=Streaming(stage, bridge), auth=client.auth) as http,
+        ):
+            assert http.get(URL).status_code == 200
+            [session] = client.sessions()
+            [kept] = read_kept(tmp_path, session.session_id)
+            assert kept.seen is not None
+            assert kept.seen.body_digest == body_digest(b'{"answer": 42}').hex()
 
     await asyncio.to_thread(work)
 

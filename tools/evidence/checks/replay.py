@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from retainer import ChannelStore, SessionClient, create_channel_store
+from retainer import SessionClient, SessionStore, create_channel_store
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
 from tools.stage import Stage, stage
@@ -44,7 +44,7 @@ async def run(report: Report) -> None:
 async def _replay(
     report: Report,
     stood: Stage,
-    store: ChannelStore,
+    store: SessionStore,
     upstream: Upstream,
     *,
     session: str,
@@ -72,7 +72,7 @@ async def _replay(
 
 
 @asynccontextmanager
-async def _clients(stood: Stage, store: ChannelStore, connections: int) -> AsyncIterator[list[SessionClient]]:
+async def _clients(stood: Stage, store: SessionStore, connections: int) -> AsyncIterator[list[SessionClient]]:
     """Clients of one agent with one connection each."""
     async with AsyncExitStack() as stack:
         limits = httpx.Limits(max_connections=1)

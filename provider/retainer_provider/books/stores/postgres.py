@@ -11,10 +11,13 @@ from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    AdoptOutcome,
     ClaimOutcome,
     CloseBegin,
     CommitResult,
+    CreditOutcome,
     DepositOutcome,
+    ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
     ReleaseOutcome,
@@ -23,16 +26,25 @@ from retainer_provider.books.outcomes import (
 )
 from retainer_provider.books.records import (
     PAYER_ASKED,
+    Adoption,
     AnswerLimits,
     Commit,
+    ExpectedTransfer,
     NewSession,
     Reservation,
     ReserveRequest,
     SessionRecord,
     Settlement,
     SettlementPlan,
+    Tally,
 )
-from retainer_provider.books.stores import postgres_requests, postgres_sessions, postgres_settlements
+from retainer_provider.books.stores import (
+    postgres_requests,
+    postgres_sessions,
+    postgres_settlements,
+    postgres_tally,
+    postgres_transfers,
+)
 from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
 from retainer_provider.books.stores.postgres_pool import Transactions
 from retainer_provider.books.stores.postgres_turn import Turn
@@ -76,6 +88,9 @@ class PostgresLedger:
         self, session_id: str, account: SessionAccount, signature: str | None, now: int
     ) -> ActivateOutcome:
         return await self._books.write(postgres_sessions.activate, session_id, account, signature, now)
+
+    async def adopt(self, adoption: Adoption) -> AdoptOutcome:
+        return await self._books.write(postgres_sessions.adopt, adoption)
 
     async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
         return await self._books.write(postgres_sessions.abandon, session_id, reason, now)
@@ -128,6 +143,18 @@ class PostgresLedger:
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
         return await self._books.write(postgres_sessions.update_deposit, session_id, deposit, now)
 
+    async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
+        return await self._books.write(postgres_transfers.expect_transfer, session_id, transfer)
+
+    async def credit_transfer(self, session_id: str, signature: str, now: int) -> CreditOutcome:
+        return await self._books.write(postgres_transfers.credit_transfer, session_id, signature, now)
+
+    async def drop_transfer(self, signature: str) -> None:
+        await self._books.write(postgres_transfers.drop_transfer, signature)
+
+    async def expected_transfers(self, session_id: str) -> Sequence[ExpectedTransfer]:
+        return await self._books.read(postgres_transfers.expected_transfers, session_id)
+
     async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
         return await self._books.write(
             postgres_sessions.mark_closing_on_chain, session_id, PAYER_ASKED, started_at, now
@@ -158,7 +185,7 @@ class PostgresLedger:
         return await self._books.read(postgres_settlements.settlement, session_id)
 
     async def record_settled(
-        self, session_id: str, signature: str, settled: int, refunded: int, now: int
+        self, session_id: str, signature: str | None, settled: int, refunded: int, now: int
     ) -> RecordOutcome:
         return await self._books.write(
             postgres_settlements.record_settled, session_id, signature, settled=settled, refunded=refunded, now=now
@@ -169,6 +196,9 @@ class PostgresLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._books.write(postgres_sessions.account_gone, session_id)
+
+    async def tally(self, now: int) -> Sequence[Tally]:
+        return await self._books.read(postgres_tally.tally, now)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._books.read(postgres_requests.usage, session_id, after, limit)

@@ -10,7 +10,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.fields import Fields
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.vouchers import SignedVoucher, voucher_from_json
-from retainer_provider.books.records import NewSession, SessionRecord
+from retainer_provider.books.records import Custody, NewSession, SessionRecord
 
 
 def _voucher(text: str | None) -> SignedVoucher | None:
@@ -28,6 +28,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "voucher_signer": VoucherSigner,
     "state": SessionState,
     "voucher": _voucher,
+    "custody": Custody,
 }
 _FIELDS: Final = tuple(name for name in SessionRecord.__dataclass_fields__ if name != "reserved")
 NEW_FIELDS: Final = tuple(NewSession.__dataclass_fields__)

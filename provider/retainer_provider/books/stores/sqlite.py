@@ -17,10 +17,13 @@ from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    AdoptOutcome,
     ClaimOutcome,
     CloseBegin,
     CommitResult,
+    CreditOutcome,
     DepositOutcome,
+    ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
     ReleaseOutcome,
@@ -29,16 +32,25 @@ from retainer_provider.books.outcomes import (
 )
 from retainer_provider.books.records import (
     PAYER_ASKED,
+    Adoption,
     AnswerLimits,
     Commit,
+    ExpectedTransfer,
     NewSession,
     Reservation,
     ReserveRequest,
     SessionRecord,
     Settlement,
     SettlementPlan,
+    Tally,
 )
-from retainer_provider.books.stores import sqlite_requests, sqlite_sessions, sqlite_settlements
+from retainer_provider.books.stores import (
+    sqlite_requests,
+    sqlite_sessions,
+    sqlite_settlements,
+    sqlite_tally,
+    sqlite_transfers,
+)
 from retainer_provider.books.stores.sqlite_file import DatabaseFile, open_database
 from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_writer import GroupWriter
@@ -72,6 +84,9 @@ class SqliteLedger:
         self, session_id: str, account: SessionAccount, signature: str | None, now: int
     ) -> ActivateOutcome:
         return await self._write(sqlite_sessions.activate, session_id, account, signature, now)
+
+    async def adopt(self, adoption: Adoption) -> AdoptOutcome:
+        return await self._write(sqlite_sessions.adopt, self._holds, adoption)
 
     async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
         return await self._write(sqlite_sessions.abandon, session_id, reason, now)
@@ -124,6 +139,18 @@ class SqliteLedger:
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
         return await self._write(sqlite_sessions.update_deposit, session_id, deposit, now)
 
+    async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
+        return await self._write(sqlite_transfers.expect_transfer, session_id, transfer)
+
+    async def credit_transfer(self, session_id: str, signature: str, now: int) -> CreditOutcome:
+        return await self._write(sqlite_transfers.credit_transfer, session_id, signature, now)
+
+    async def drop_transfer(self, signature: str) -> None:
+        await self._write(sqlite_transfers.drop_transfer, signature)
+
+    async def expected_transfers(self, session_id: str) -> Sequence[ExpectedTransfer]:
+        return await self._read(sqlite_transfers.expected_transfers, session_id)
+
     async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
         return await self._write(sqlite_sessions.mark_closing_on_chain, session_id, PAYER_ASKED, started_at, now)
 
@@ -145,7 +172,7 @@ class SqliteLedger:
         return await self._read(sqlite_settlements.settlement, session_id)
 
     async def record_settled(
-        self, session_id: str, signature: str, settled: int, refunded: int, now: int
+        self, session_id: str, signature: str | None, settled: int, refunded: int, now: int
     ) -> RecordOutcome:
         return await self._write(
             sqlite_settlements.record_settled, session_id, signature, settled=settled, refunded=refunded, now=now
@@ -156,6 +183,9 @@ class SqliteLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._write(sqlite_sessions.account_gone, session_id)
+
+    async def tally(self, now: int) -> Sequence[Tally]:
+        return await self._read(sqlite_tally.tally, self._holds, now)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._read(sqlite_requests.usage, session_id, after, limit)

@@ -27,6 +27,10 @@ class Holds:
         """What the session's running requests hold."""
         return self._by_session.get(session_id, _NOTHING)
 
+    def all(self) -> dict[str, Hold]:
+        """What running requests hold, by session."""
+        return self._by_session.copy()
+
     def put(self, session_id: str, hold: Hold) -> None:
         """Take over the writer's totals of a session."""
         if hold.requests:

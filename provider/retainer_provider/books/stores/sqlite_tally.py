@@ -1,0 +1,46 @@
+"""Counts and sums over the books, in SQLite."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Final
+
+import apsw
+
+from retainer.protocol.session import SessionState
+from retainer_provider.books.records import URGENT_FRACTION, Tally
+from retainer_provider.books.stores.sqlite_holds import Holds
+
+# total() is floating: what strangers deposit of their own tokens must not overflow a sum() and blind the monitoring.
+_TALLY: Final = f"""
+  SELECT offer_id, state, count(*), total(deposit), total(spent), total(settled),
+    count(*) FILTER (WHERE state = 'closing' AND deadline - :now < grace_period / {URGENT_FRACTION})
+  FROM session GROUP BY offer_id, state ORDER BY offer_id, state"""
+_WHOSE: Final = "SELECT session_id, offer_id, state FROM session WHERE session_id IN (SELECT value FROM json_each(?))"
+
+
+def tally(connection: apsw.Connection, holds: Holds, now: int) -> list[Tally]:
+    """See ``Ledger.tally``."""
+    tallies = [
+        Tally(
+            offer_id=offer_id,
+            state=SessionState(state),
+            sessions=sessions,
+            deposit=int(deposit),
+            reserved=0,
+            spent=int(spent),
+            settled=int(settled),
+            urgent=urgent,
+        )
+        for offer_id, state, sessions, deposit, spent, settled, urgent in connection.execute(_TALLY, {"now": now})
+    ]
+    reserved = _reserved(connection, holds)
+    return [replace(entry, reserved=reserved[entry.offer_id, entry.state]) for entry in tallies]
+
+
+def _reserved(connection: apsw.Connection, holds: Holds) -> Counter[tuple[str, SessionState]]:
+    held = holds.all()
+    sums: Counter[tuple[str, SessionState]] = Counter()
+    for session_id, offer_id, state in connection.execute(_WHOSE, (json.dumps([*held]),)):
+        sums[offer_id, SessionState(state)] += held[session_id].amount
+    return sums

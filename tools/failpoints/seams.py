@@ -1,0 +1,140 @@
+"""Doubles around what a service acts on: the books, the chain, the metered service and the client's connection."""
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from retainer.chain.raw import decode_signed
+from retainer.protocol.constants import PROGRAM_ID
+from retainer.protocol.instruction_data import (
+    CloseData,
+    DecodedInstruction,
+    OpenData,
+    OpenWithTermsData,
+    RequestCloseData,
+    SettleData,
+    TopUpData,
+    WithdrawData,
+    decode_instruction,
+)
+from retainer_provider.books.records import Commit, CommitFacts, ReserveRequest, StoredAnswer
+from tools.failpoints.trap import Trap
+
+_KINDS = {
+    OpenData: "open",
+    OpenWithTermsData: "open",
+    TopUpData: "top_up",
+    RequestCloseData: "request_close",
+    SettleData: "settle",
+    CloseData: "close",
+    WithdrawData: "withdraw",
+}
+
+
+class _Double:
+    """Stands for its target, call by call."""
+
+    def __init__(self, target: object, trap: Trap) -> None:
+        self._target = target
+        self._trap = trap
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  stands for anything
+        method = getattr(self._target, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
+
+        async def call(*args: object, **kwargs: object) -> object:
+            step = self._step(name, args)
+            self._trap.reach(f"{step} before")
+            result = await method(*self._arguments(name, args), **kwargs)
+            self._trap.reach(f"{step} after")
+            return result
+
+        return call
+
+    def _step(self, name: str, args: tuple[object, ...]) -> str:
+        raise NotImplementedError
+
+    def _arguments(self, name: str, args: tuple[object, ...]) -> tuple[object, ...]:
+        return args
+
+
+class TrappedLedger(_Double):
+    """The books. `forgetful` ones lose every Idempotency-Key: what the evidence must find out."""
+
+    def __init__(self, target: object, trap: Trap, *, forgetful: bool = False) -> None:
+        super().__init__(target, trap)
+        self._forgetful = forgetful
+
+    def _step(self, name: str, args: tuple[object, ...]) -> str:
+        return f"ledger.{name}"
+
+    def _arguments(self, name: str, args: tuple[object, ...]) -> tuple[object, ...]:
+        match args:
+            case (Commit() as commit,):
+                return (replace(commit, finish=self._finishing(commit)),)
+            case (ReserveRequest() as request,) if self._forgetful:
+                return (replace(request, key=None),)
+        return args
+
+    def _finishing(self, commit: Commit) -> Any:  # noqa: ANN401  a callback of the ledger's
+        def finish(facts: CommitFacts) -> StoredAnswer:
+            self._trap.reach("ledger.commit within")
+            return commit.finish(facts)
+
+        return finish
+
+
+class TrappedChain(_Double):
+    """The chain, whose transactions are told apart by what they ask our program for."""
+
+    def _step(self, name: str, args: tuple[object, ...]) -> str:
+        kind = f" {_kind(args[0])}" if name == "send" and isinstance(args[0], bytes) else ""
+        return f"chain.{name}{kind}"
+
+
+def trapped_upstream(app: ASGIApp, trap: Trap) -> ASGIApp:
+    """The service that is metered."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        trap.reach("upstream.call before")
+        await app(scope, receive, send)
+        trap.reach("upstream.call after")
+
+    return call
+
+
+def trapped_front(app: ASGIApp, trap: Trap, *, spared: str) -> ASGIApp:
+    """What clients talk to; paths that begin with `spared` are only for looking at the service."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(spared):
+            await app(scope, receive, send)
+            return
+
+        async def sending(message: Message) -> None:
+            started = message["type"] == "http.response.start"
+            trap.reach("answer before" if started else "answer within")
+            await send(message)
+
+        trap.reach("request arrived")
+        await app(scope, receive, sending)
+        trap.reach("answer after")
+
+    return call
+
+
+def _kind(raw: bytes) -> str:
+    asked = [_KINDS[type(data)] for data in _program_data(raw)]
+    return asked[-1] if asked else "other"
+
+
+def _program_data(raw: bytes) -> list[DecodedInstruction]:
+    message = decode_signed(raw).message
+    return [
+        decode_instruction(bytes(instruction.data))
+        for instruction in message.instructions
+        if message.account_keys[instruction.program_id_index] == PROGRAM_ID
+    ]
