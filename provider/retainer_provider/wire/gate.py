@@ -34,6 +34,7 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.vouchers import replay_key
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
 from retainer_provider.wire.routing import Finder, Unpriced, raw_path
@@ -108,11 +109,12 @@ class RetainerGate:
 
     async def _answer(self, target: Offer | Unpriced, scope: Scope, receive: Receive) -> Answer:
         if isinstance(target, Unpriced):
-            return await self._engine.refusal(_UNPRICED[target], None)
+            return await self._engine.refusal(_UNPRICED[target], None, caller_of(scope))
         return await answer_or_refusal(
             self._engine,
             target,
             lambda: self._paid(target, read_credential(scope), scope, receive),
+            caller=caller_of(scope),
             hint=next(iter(headers.values(scope["headers"], HEADER_SESSION)), None),
         )
 
@@ -122,7 +124,7 @@ class RetainerGate:
         challenge, action = credential.challenge, credential.action
         match action:
             case OpenAction():
-                return statement_answer(await self._engine.open(challenge, action), "opened")
+                return statement_answer(await self._engine.open(challenge, action, caller_of(scope)), "opened")
             case TopUpAction():
                 return statement_answer(await self._engine.top_up(challenge, action), "topped_up")
             case CloseAction():
@@ -171,7 +173,7 @@ class RetainerGate:
 
 
 async def answer_or_refusal(
-    engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]], *, hint: str | None = None
+    engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]], *, caller: str, hint: str | None = None
 ) -> Answer:
     """What `act` answers, or the problem that stopped it with a challenge for `offer`, or for the session `hint`."""
     try:
@@ -182,7 +184,7 @@ async def answer_or_refusal(
         refusal = CHAIN_UNAVAILABLE
     except LedgerError:
         refusal = LEDGER_UNAVAILABLE
-    return await engine.refusal(refusal, offer, hint)
+    return await engine.refusal(refusal, offer, caller, hint)
 
 
 def read_credential(scope: Scope) -> Credential | None:
