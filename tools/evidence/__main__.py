@@ -62,6 +62,10 @@ CHECKS = {
         "crash",
         "killed at every failpoint on both stores: no token lost, nothing charged twice, no answer unpaid",
     ),
+    "settle-once": (
+        "settle_once",
+        "a settlement that dies at any step, or is lost by its node, pays exactly once; exact balances",
+    ),
     "recover": (
         "recover",
         "the database deleted under 20 live sessions: all recovered or refunded, lost at most what was in flight",
