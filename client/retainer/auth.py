@@ -14,7 +14,7 @@ from retainer.errors import ClientError
 from retainer.flows.answers import pause_asked, problem_of
 from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
-from retainer.flows.payments import RECEIPT_EXTENSION, Payments
+from retainer.flows.payments import RECEIPT_EXTENSION, Payments, RetiredError
 from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_MAX_UNITS, HEADER_SESSION
 from retainer.protocol.problems import Problem, ProblemType
@@ -59,21 +59,30 @@ class SessionAuth(httpx.Auth):
         fresh = HEADER_IDEMPOTENCY_KEY not in request.headers
         key = request.headers.setdefault(HEADER_IDEMPOTENCY_KEY, new_key())
         exchange = Exchange(pinned=self._session_id is not None, may_fund=self._payments.tops_up)
-        fund = fresh
+        fund, may_retire = fresh, self._session_id is None
         with ExitStack() as hand:
             hand.enter_context(self._payments.holding(key))
             channel = await self._first(request.url)
-            for cut, its_key in self._payments.cut_off(channel):
+            while channel is not None and (cut := self._payments.cut_off(channel)) is not None:
                 # The receipt of a stream that its caller left before its end: asked again, it is all that comes.
-                response = yield cut
-                if channel is not None:
-                    await self._payments.answered(channel, its_key, response)
+                response = yield cut.request
+                await self._payments.answered(channel, cut.key, response)
             while True:
                 repeated = False
                 if channel is not None:
                     exchange = replace(exchange, paid=True)
                     before = channel.book.outstanding
-                    channel, key = await self._noted(channel, request, hand, fresh=fresh, fund=fund)
+                    try:
+                        channel, key = await self._noted(
+                            channel, request, hand, fresh=fresh, fund=fund, may_retire=may_retire
+                        )
+                    except RetiredError:
+                        # Another session is to pay, once; what it has to agree to, an unpaid request brings.
+                        channel, may_retire = None, False
+                        exchange = Exchange(may_replace=False)
+                        request.headers.pop(HEADER_CREDENTIAL, None)
+                        request.headers.pop(HEADER_SESSION, None)
+                        continue
                     fresh, repeated = False, key in before
                     self.paid = True
                 sent = self._witness.clock()
@@ -86,33 +95,44 @@ class SessionAuth(httpx.Auth):
                 if channel is not None:
                     self._witness.watch(response, channel.session_id, sent=sent, repeated=repeated)
                     receipt = await self._payments.answered(channel, key, response)
-                    if receipt is not None and not await self._payments.streaming(channel, key, response, receipt):
+                    if receipt is not None:
                         response.extensions[RECEIPT_EXTENSION] = receipt
-                offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
-                self._payments.prices.learn(request, offers)
+                offers = self._offers(request, response)
                 reply = await self._reply(response, offers, channel)
                 exchange, step = decide(exchange, reply)
                 if step is Next.DELIVER:
                     return
                 fund = fund or step is Next.FUND
-                channel = await self._next(step, channel, reply, response, offers)
+                if step is Next.WAIT:
+                    await self._payments.pause(pause_asked(response))
+                channel = await self._next(step, exchange, channel, reply, offers)
+
+    def _offers(self, request: httpx.Request, response: httpx.Response) -> list[Offer]:
+        """What the answer asks for, if it is a 402; what the route may cost is remembered."""
+        offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
+        self._payments.prices.learn(request, offers)
+        return offers
 
     async def _next(
-        self, step: Next, channel: Channel | None, reply: Reply, response: httpx.Response, offers: list[Offer]
+        self, step: Next, exchange: Exchange, channel: Channel | None, reply: Reply, offers: list[Offer]
     ) -> Channel | None:
         """The session that pays the next try."""
         match step:
-            case Next.WAIT:
-                await self._payments.pause(pause_asked(response))
-                return channel
-            case Next.OUTBID | Next.FUND | Next.RAISE:
+            case Next.WAIT | Next.OUTBID | Next.FUND | Next.RAISE:
                 return channel
             case Next.REPLACE if channel is not None:
                 return await self._payments.replacing(channel, offers, dispute=_dispute(reply))
-        return await self._payments.fitting(offers)
+        return await self._payments.fitting(offers, succeeding=not exchange.may_replace)
 
     async def _noted(
-        self, channel: Channel, request: httpx.Request, hand: ExitStack, *, fresh: bool, fund: bool
+        self,
+        channel: Channel,
+        request: httpx.Request,
+        hand: ExitStack,
+        *,
+        fresh: bool,
+        fund: bool,
+        may_retire: bool,
     ) -> tuple[Channel, str]:
         """What pays the request, and the key that it now leaves under; a ``fresh`` one gives way to a lost answer's.
 
@@ -123,8 +143,10 @@ class SessionAuth(httpx.Auth):
         if lost is not None:
             hand.enter_context(self._payments.holding(lost))
         key = request.headers[HEADER_IDEMPOTENCY_KEY]
-        note = self._payments.funded if fund else self._payments.sent
-        channel, key = await note(channel, key, request, lost)
+        if fund:
+            channel, key = await self._payments.funded(channel, key, request, lost, may_retire=may_retire)
+        else:
+            channel, key = await self._payments.sent(channel, key, request, lost)
         request.headers[HEADER_IDEMPOTENCY_KEY] = key
         request.headers[HEADER_CREDENTIAL] = channel.pay_header()
         request.headers[HEADER_MAX_UNITS] = str(channel.book.units.get(key, 1))

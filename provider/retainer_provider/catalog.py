@@ -64,6 +64,7 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         description=settings.description,
         sla=None if settings.sla is None else _terms(settings.sla),
         routes=settings.tariffs,
+        anchor_on_chain=settings.anchor_on_chain,
     )
     for route, tariff in offer.routes.items():
         require_sellable(offer, route, tariff)

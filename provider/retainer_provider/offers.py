@@ -13,7 +13,10 @@ from retainer_provider.tariffs import Tariff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One price of a unit for some routes, with what each costs. Amounts are base units of `mint`, times seconds."""
+    """One price of a unit for some routes, with what each costs. Amounts are base units of `mint`, times seconds.
+
+    Without `anchor_on_chain` its sessions are custodial: the service itself holds their deposits.
+    """
 
     id: str
     price: BaseUnits
@@ -32,3 +35,4 @@ class Offer:
     description: str | None
     sla: SlaTerms | None
     routes: Mapping[str, Tariff]
+    anchor_on_chain: bool = True

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -13,8 +14,18 @@ from retainer.channels.accounting import check_digest, check_receipt, enter_rece
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.channels.scope import ChannelScope
-from retainer.errors import ClientError, PinError, ReceiptError, RefusedError, SessionError
+from retainer.errors import (
+    CapError,
+    ClientError,
+    PinError,
+    ReceiptError,
+    RefusedError,
+    SessionError,
+    TopUpRefusedError,
+    TopUpUnconfirmedError,
+)
 from retainer.flows.answers import problem_of, receipt_of
+from retainer.flows.closer import Closer
 from retainer.flows.offers import Offer, origin_of
 from retainer.flows.opener import Opener
 from retainer.flows.prices import KnownPrices
@@ -27,24 +38,34 @@ from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt, parse_receipt
 from retainer.protocol.session import SessionState
-from retainer.trust.caps import TopUpPolicy, in_base_units
+from retainer.trust.caps import Amount, TopUpPolicy, in_base_units
 from retainer.trust.policy import require_trusted
 
 RECEIPT_EXTENSION: Final = "retainer"
 """Where an answer's verified receipt stands among its ``extensions``."""
 
 
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """A request whose answer was a stream, and whose receipt has not come; sent again, it gets that alone."""
+
+    session_id: str
+    key: str
+    request: httpx.Request
+
+
 class Payments:
     """Sessions of one client, by what they pay for. Requests of one client that need a session share it."""
 
-    def __init__(self, setup: Setup, opener: Opener, topper: Topper) -> None:
+    def __init__(self, setup: Setup, opener: Opener, topper: Topper, closer: Closer) -> None:
         self._setup = setup
         self._opener = opener
         self._topper = topper
+        self._closer = closer
         self._paying: dict[str, ChannelScope] = {}
         self.prices = KnownPrices()
         self._in_hand: Counter[str] = Counter()
-        self._cut_off: dict[str, tuple[Channel, httpx.Request]] = {}
+        self._cut_off: dict[str, CutOff] = {}
         self._topping_up = asyncio.Lock()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
         self._opening: WeakValueDictionary[ChannelScope, asyncio.Lock] = WeakValueDictionary()
@@ -70,8 +91,12 @@ class Payments:
             raise SessionError(f"session {session_id} is {channel.state}; open another one", session_id)
         return await self._live(channel)
 
-    async def fitting(self, offers: list[Offer]) -> Channel:
-        """A session for one of the offers: one that is open, else a new one for the first that may be paid."""
+    async def fitting(self, offers: list[Offer], *, succeeding: bool = False) -> Channel:
+        """A session for one of the offers: one that is open, else a new one for the first that may be paid.
+
+        ``succeeding``: it takes the place of one that pays no more, and may hold what that would have been topped up by
+        where the caller has said nothing about deposits.
+        """
         for offer in offers:
             async with self._alone(offer.scope):
                 channel = await self._agreeing(offer)
@@ -81,7 +106,8 @@ class Payments:
         # Requests that meet the same challenge at once wait here, and all but the first find the session open.
         async with self._alone(offer.scope):
             channel = await self._agreeing(offer)
-            opened = await (self._opener.open(offer, None, sole=True) if channel is None else self._live(channel))
+            deposit = self._inherited if succeeding else None
+            opened = await (self._opener.open(offer, deposit, sole=True) if channel is None else self._live(channel))
             return self.remember(opened)
 
     async def _agreeing(self, offer: Offer) -> Channel | None:
@@ -98,7 +124,13 @@ class Payments:
             stale.session_id,
             lambda kept: kept.disputed(dispute) if dispute else kept.closing() if kept.usable else kept,
         )
-        return await self.fitting(offers)
+        return await self.fitting(offers, succeeding=True)
+
+    @property
+    def _inherited(self) -> Amount | None:
+        setup = self._setup
+        said = setup.deposit is not None or setup.caps.per_session is not None
+        return None if said or setup.topping_up is None else setup.topping_up.amount
 
     @contextmanager
     def holding(self, key: str) -> Iterator[None]:
@@ -119,10 +151,12 @@ class Payments:
         """Whether sessions get more by themselves."""
         return self._setup.topping_up is not None
 
-    async def _fund(self, channel: Channel, units: int) -> None:
+    async def _fund(self, channel: Channel, units: int, *, may_retire: bool) -> None:
         """Put more into the session where the caller's policy asks for that.
 
         While it can pay ``units``, one more request, a top-up that is not possible is no reason not to send that.
+        Afterwards it is closed, and RetiredError raised, if it ``may_retire``. The refund comes before another deposit:
+        a service that does not settle gets none.
         """
         policy = self._setup.topping_up
         if policy is None or not self._short(channel, policy, units):
@@ -133,11 +167,18 @@ class Payments:
                 return
             try:
                 await self._topper.top_up(channel.session_id, policy.amount)
-            except (RefusedError, SessionError):
-                # Another process may have topped the same session up meanwhile, and even have spent it already.
+            except (RefusedError, SessionError) as refusal:
+                # Another process may have topped the same session up meanwhile, and even have spent it already; or its
+                # top-up is on chain, where it counts against the caps, and not yet in the store.
                 newest = await self._setup.channel(channel.session_id)
-                if newest.deposit == channel.deposit and newest.free < units * newest.price:
+                landing = newest.top_up is not None and isinstance(refusal, CapError)
+                if landing or newest.deposit != channel.deposit or newest.free >= units * newest.price:
+                    return
+                if not may_retire or not _is_final(refusal):
                     raise
+                # While others wait to top up: they find it closing, and sign nothing more for it.
+                await self._closer.close(channel.session_id)
+                raise RetiredError from refusal
 
     @staticmethod
     def _short(channel: Channel, policy: TopUpPolicy, units: int) -> bool:
@@ -145,16 +186,17 @@ class Payments:
         return channel.state is SessionState.ACTIVE and channel.free < max(below, units * channel.price)
 
     async def funded(
-        self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None
+        self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None, *, may_retire: bool = False
     ) -> tuple[Channel, str]:
         """As `sent`, after topping up by the caller's policy for as long as the deposit does not cover the request.
 
-        Whether it does is decided in the write that notes it, so however many requests come at once, none leaves that
-        those before it have left nothing for.
+        RetiredError: it does not, and takes no top-up; it is closed, as ``may_retire`` allowed. Whether it does is
+        decided in the write that notes it, so however many requests come at once, none leaves that those before it
+        have left nothing for.
         """
         while True:
             if self.tops_up and not {key, lost} & channel.book.outstanding.keys():
-                await self._fund(channel, self.prices.units(request))
+                await self._fund(channel, self.prices.units(request), may_retire=may_retire)
             try:
                 return await self.sent(channel, key, request, lost, covered=self.tops_up)
             except _UncoveredError:
@@ -186,7 +228,7 @@ class Payments:
         return (await self._setup.channel(channel.session_id)).signed > channel.signed
 
     async def answered(self, channel: Channel, key: str, response: httpx.Response) -> Receipt | None:
-        """Enter what an answer says about money, and return its receipt.
+        """Enter what an answer says about money, and return its receipt; that of a stream is entered when it comes.
 
         ReceiptError when it cannot be right; the session is then in dispute, and nothing more is spent from it.
         """
@@ -196,6 +238,8 @@ class Payments:
                 await self._unreceipted(channel, key, response)
             elif _comes_last(channel, receipt, response):
                 check_receipt(channel, receipt)
+                await self._watch_stream(channel, key, response)
+                return None
             else:
                 digest = _digest(response.request)
                 await self._setup.update(
@@ -205,10 +249,8 @@ class Payments:
             raise await self.dispute(channel, str(error), response) from None
         return receipt
 
-    async def streaming(self, channel: Channel, key: str, response: httpx.Response, receipt: Receipt) -> bool:
-        """Whether the answer is a stream, whose own receipt comes last; it is then entered as it arrives."""
-        if not _comes_last(channel, receipt, response):
-            return False
+    async def _watch_stream(self, channel: Channel, key: str, response: httpx.Response) -> None:
+        """Have the receipt that ends the stream entered as it arrives."""
 
         async def ended(text: str | None, digest: bytes) -> None:
             await self._streamed(channel, key, response, text, digest)
@@ -219,14 +261,15 @@ class Payments:
         if response.is_stream_consumed:  # by a transport that reads answers whole
             await body.take_whole(response.content)
         response.stream = body
-        return True
 
     async def _streamed(
         self, channel: Channel, key: str, response: httpx.Response, text: str | None, digest: bytes
     ) -> None:
         """Enter the receipt of a stream, or remember that it must be asked for."""
         if text is None:
-            self._cut_off[key] = channel, response.request
+            sent = response.request
+            again = httpx.Request(sent.method, sent.url, headers=sent.headers, content=sent.content)
+            self._cut_off[key] = CutOff(channel.session_id, key, again)
             return
         try:
             receipt = parse_receipt(text)
@@ -239,17 +282,18 @@ class Payments:
             raise await self.dispute(channel, str(error), response, read=False) from None
         response.extensions[RECEIPT_EXTENSION] = receipt
 
-    def cut_off(self, channel: Channel | None) -> Iterator[tuple[httpx.Request, str]]:
-        """Requests of this session that ask again for the receipts of streams that were not read to their end.
+    def cut_off(self, channel: Channel) -> "CutOff | None":
+        """What asks again for the receipt of a stream of this session that was not read to its end.
 
         Each is asked once. Where it does not help, the books go on counting the stream with all that it may cost.
         """
-        for key, (paid_by, request) in [*self._cut_off.items()]:
-            if channel is not None and paid_by.session_id == channel.session_id and key in self._cut_off:
-                del self._cut_off[key]
-                headers = request.headers.copy()
-                headers[HEADER_CREDENTIAL] = channel.pay_header()
-                yield httpx.Request(request.method, request.url, headers=headers, content=request.content), key
+        mine = (key for key, cut in self._cut_off.items() if cut.session_id == channel.session_id)
+        key = next(mine, None)
+        if key is None:
+            return None
+        cut = self._cut_off.pop(key)
+        cut.request.headers[HEADER_CREDENTIAL] = channel.pay_header()
+        return cut
 
     async def dispute(
         self, channel: Channel, fault: str, response: httpx.Response, *, read: bool = True
@@ -299,6 +343,20 @@ class Payments:
             else:
                 return offer
         raise refusals[0]
+
+
+class RetiredError(Exception):
+    """The session could neither pay nor be topped up, and is closed: another one has to pay."""
+
+
+def _is_final(refusal: RefusedError | SessionError) -> bool:
+    """Whether the session takes no top-up any more, as against one that the caller's own rules forbid.
+
+    One that the service has refused and that might still land does so before the close or never, and is in the refund
+    then. One that nobody has said anything about is waited for.
+    """
+    answered = isinstance(refusal, TopUpUnconfirmedError) and refusal.problem is not None
+    return answered or isinstance(refusal, TopUpRefusedError)
 
 
 class _UncoveredError(Exception):

@@ -73,6 +73,7 @@ class MeteredStream:
         self._units = self._length = 0
         self._booking: asyncio.Task[str | None] | None = None
         self._over = False
+        self._at_end: Callable[[], None] = lambda: None
 
     async def read(self) -> bytes | None:
         """The next whole events, and at the end the receipt; None after that."""
@@ -93,11 +94,19 @@ class MeteredStream:
                 return taken
         return None
 
+    def at_end(self, release: Callable[[], None]) -> None:
+        """Have this called when it is closed."""
+        self._at_end = release
+
     async def aclose(self) -> None:
         """Stop what still runs, and book what went out."""
         self._over = True
         self._flow.close()
-        await self._booked()
+        try:
+            await self._booked()
+        finally:
+            self._at_end()
+            self._at_end = lambda: None
 
     def _taken(self, events: list[bytes]) -> tuple[bytes, bool]:
         """The events that are paid for, and whether there is one that no unit is left for."""

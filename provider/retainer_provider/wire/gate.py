@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
+import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.chain.errors import ChainUnavailableError
@@ -34,6 +36,7 @@ from retainer_provider.sessions.vouchers import replay_key
 from retainer_provider.tariffs import said_units
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.failures import UpstreamFailure, UpstreamUnreachableError
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
@@ -44,6 +47,8 @@ from retainer_provider.wire.upstream import Upstream, UpstreamResult
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 # Without a key it is the draft's update of a voucher; with one, a HEAD of the service like any other request.
 _HEAD: Final = "HEAD"
+_REQUEST_ID: Final = "x-request-id"
+_REQUEST_ID_BYTES: Final = 8
 _PASSED_ON: Final = "passed_on"
 _STREAMED: Final = "streamed"
 _REPLAYED: Final = "idempotent-replayed"
@@ -88,6 +93,12 @@ class RetainerGate:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
             return
+        # Ours, never the client's, whose text has no business in our logs.
+        number = secrets.token_hex(_REQUEST_ID_BYTES)
+        with structlog.contextvars.bound_contextvars(request=number):
+            await self._http(scope, receive, send, number)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send, number: str) -> None:
         started, target = self._clock.monotonic(), self._find(scope)
         if target is Unpriced.FREE:
             await self._pass(scope, receive, send)
@@ -99,19 +110,20 @@ class RetainerGate:
             return
         offer = "" if isinstance(target, Unpriced) else target.offer.id
         if isinstance(answer, MeteredStream):
-            await send_stream(send, receive, answer, _PRIVATE, _VARY)
+            await send_stream(send, receive, answer, _PRIVATE, _VARY, (_REQUEST_ID, number))
             self._observer.answered(offer, _STREAMED, self._clock.monotonic() - started)
             return
         self._observer.answered(offer, answer.outcome, self._clock.monotonic() - started)
-        await send_answer(send, answer, scope["method"])
+        await send_answer(send, answer.with_headers((_REQUEST_ID, number)), scope["method"])
 
     async def _answer(self, target: Target, scope: Scope, receive: Receive) -> Answer | MeteredStream:
         if isinstance(target, Unpriced):
-            return await self._engine.refusal(_UNPRICED[target], None)
+            return await self._engine.refusal(_UNPRICED[target], None, caller_of(scope))
         return await answer_or_refusal(
             self._engine,
             target,
             lambda: self._paid(target, read_credential(scope), scope, receive),
+            caller=caller_of(scope),
             hint=next(iter(headers.values(scope["headers"], HEADER_SESSION)), None),
         )
 
@@ -123,7 +135,7 @@ class RetainerGate:
         challenge, action = credential.challenge, credential.action
         match action:
             case OpenAction():
-                return statement_answer(await self._engine.open(challenge, action), "opened")
+                return statement_answer(await self._engine.open(challenge, action, caller_of(scope)), "opened")
             case TopUpAction():
                 return statement_answer(await self._engine.top_up(challenge, action), "topped_up")
             case CloseAction():
@@ -181,7 +193,7 @@ Answered = TypeVar("Answered", Answer, Answer | MeteredStream)
 
 
 async def answer_or_refusal(
-    engine: Engine, target: Priced, act: Callable[[], Awaitable[Answered]], *, hint: str | None = None
+    engine: Engine, target: Priced, act: Callable[[], Awaitable[Answered]], *, caller: str, hint: str | None = None
 ) -> Answered | Answer:
     """What `act` answers, or the problem that stopped it with a challenge for `target`, or for the session `hint`."""
     try:
@@ -192,7 +204,7 @@ async def answer_or_refusal(
         refusal = CHAIN_UNAVAILABLE
     except LedgerError:
         refusal = LEDGER_UNAVAILABLE
-    return await engine.refusal(refusal, target, hint)
+    return await engine.refusal(refusal, target, caller, hint)
 
 
 def read_credential(scope: Scope) -> Credential | None:
