@@ -28,6 +28,8 @@ from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.settling.closing_transaction import CostPolicy
+from retainer_provider.settling.fees import FeePolicy
 from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.settler import Settler, SettlerOptions
 from retainer_provider.settling.watcher import ChainView, Watcher
@@ -94,6 +96,20 @@ def service_identity(settings: Settings, keys: Keys) -> Identity:
         sponsor=None if keys.sponsor is None else keys.sponsor.pubkey(),
         sponsor_fee=service.sponsor_fee,
     )
+
+
+def settler_options(settings: Settings, identity: Identity) -> SettlerOptions:
+    """How the settings would have sessions settled."""
+    chosen = settings.settlement
+    first = (
+        {"none": 0, "auto": None}[chosen.priority_fee] if isinstance(chosen.priority_fee, str) else chosen.priority_fee
+    )
+    costs = CostPolicy(
+        fees=FeePolicy(first, chosen.priority_fee_cap),
+        sponsor=identity.sponsor,
+        pay_for_accounts=chosen.pay_for_accounts,
+    )
+    return SettlerOptions(program_id=identity.program_id, costs=costs, alarm_before=chosen.alarm_before_seconds)
 
 
 @asynccontextmanager
@@ -176,7 +192,8 @@ async def _observer(
     from retainer_provider.monitoring.listener import listening, monitoring_app  # noqa: PLC0415
     from retainer_provider.monitoring.metrics import MEDIA_TYPE, Metrics  # noqa: PLC0415
 
-    metrics = Metrics(ledger=ledger, view=view, clock=blueprint.around.clock)
+    alarm_before = blueprint.settings.settlement.alarm_before_seconds
+    metrics = Metrics(ledger=ledger, view=view, clock=blueprint.around.clock, alarm_before=alarm_before)
     await stack.enter_async_context(listening(address, monitoring_app(readiness, metrics.exposition, MEDIA_TYPE)))
     return metrics
 
@@ -261,7 +278,7 @@ def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger, observer: Obser
         operator=blueprint.keys.operator,
         clock=blueprint.around.clock,
         timer=blueprint.around.timer,
-        options=SettlerOptions(program_id=blueprint.identity.program_id),
+        options=settler_options(blueprint.settings, blueprint.identity),
         observer=observer,
     )
 
