@@ -77,7 +77,16 @@ CHECKS = {
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",
     ),
+    "ten-lies": (
+        "ten_lies",
+        "a provider that lies in ten ways is caught each time by what gives it away; the honest one passes",
+    ),
+    "audit-scale": (
+        "audit_scale",
+        "10,000 recorded sessions audited in hardly more memory than 1,000, each a real run of the program",
+    ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
+    "attacks-http": ("attacks_http", "each attack on service and client refused, each honest twin served"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }
 

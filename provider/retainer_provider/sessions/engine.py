@@ -21,10 +21,10 @@ from retainer_provider.clock import Clock
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.authority import authenticate, vouched
 from retainer_provider.sessions.closing import Closer
+from retainer_provider.sessions.fairness import Fairness
+from retainer_provider.sessions.holding import Holding
 from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
-from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
-from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_signer, check_voucher
 from retainer_provider.settling.crediting import credited
 from retainer_provider.wire.answers import Answer
@@ -62,32 +62,33 @@ class Engine:
         self,
         *,
         challenger: Challenger,
-        opener: Opener,
-        topper: Topper,
+        holding: Holding,
         metering: Metering,
         closer: Closer,
         ledger: Ledger,
         watch: ChainWatch,
         operator: Keypair,
         clock: Clock,
+        fairness: Fairness,
     ) -> None:
         self._challenger = challenger
-        self._opener = opener
-        self._topper = topper
+        self._holding = holding
         self._metering = metering
         self._closer = closer
         self._ledger = ledger
         self._watch = watch
         self._operator = operator
         self._clock = clock
+        self._fairness = fairness
 
-    async def open(self, challenge: Challenge, action: OpenAction) -> Statement:
-        """Open the session that a deposit pays for, or find it open already."""
-        return await self._statement(await self._opener.open(challenge, action))
+    async def open(self, challenge: Challenge, action: OpenAction, caller: str) -> Statement:
+        """Open the session that a deposit pays for, or find it open already; not often for one `caller`."""
+        self._fairness.require_room_for_unpaid(caller)
+        return await self._statement(await self._holding.open(challenge, action))
 
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
         """Add to a session's deposit, or find it added already."""
-        return await self._statement(await self._topper.top_up(challenge, action))
+        return await self._statement(await self._holding.top_up(challenge, action))
 
     async def use(
         self,
@@ -112,7 +113,8 @@ class Engine:
             )
         if not self._watch.fresh(self._clock.now(), record.grace_period):
             raise RefusedError(CHAIN_UNAVAILABLE)
-        return await self._metering.serve(record, await read(), call)
+        with self._fairness.admitted(str(record.payer)):
+            return await self._metering.serve(record, await read(), call)
 
     async def accept(self, challenge: Challenge, action: VoucherAction) -> Statement:
         """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""
@@ -139,11 +141,13 @@ class Engine:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
         return session_view(record, self._clock.now(), await self._credited(record))
 
-    async def refusal(self, refusal: Refusal, offer: Offer | None, hint: str | None = None) -> Answer:
-        """A refusal as an answer, with a fresh challenge for `offer`.
+    async def refusal(self, refusal: Refusal, offer: Offer | None, caller: str, hint: str | None = None) -> Answer:
+        """A refusal as an answer, with a fresh challenge for `offer`; without any for a `caller` who asks too often.
 
         Where a first request names a session of this offer that can pay, as `hint`, the challenge resumes that one.
         """
+        if too_often := self._fairness.too_often(refusal, caller):
+            return problem_answer(too_often, None)
         challenge = None
         if hint is not None and offer is not None and refusal.problem is ProblemType.PAYMENT_REQUIRED:
             challenge = await self._resumed(offer, hint)
@@ -167,7 +171,7 @@ class Engine:
 
     async def aclose(self) -> None:
         """Stop waiting for top-ups."""
-        await self._topper.aclose()
+        await self._holding.aclose()
 
     async def _authenticate(
         self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None

@@ -62,6 +62,7 @@ async def test_a_service_in_order_is_told_so(chain: FakeChain, mint: Pubkey) -> 
         ({"decimals": 9}, "has 6 decimals: set `decimals`"),
     ],
 )
+@pytest.mark.row("F28", attack="a node of another cluster, or a mint that is none", twin="the right ones are told so")
 async def test_a_wrong_token_is_named(
     chain: FakeChain, mint: Pubkey, changes: dict[str, object], sentence: str
 ) -> None:
@@ -79,6 +80,7 @@ async def test_an_account_that_is_no_mint_is_named(chain: FakeChain, mint: Pubke
     assert (finding.ok, "is no mint" in finding.sentence) == (False, True)
 
 
+@pytest.mark.row("C40", attack="another program at our address, or none", twin="the released one is told so")
 async def test_another_program_or_none_is_named(chain: FakeChain, mint: Pubkey) -> None:
     """C40."""
     offer = offers(mint)["standard"]
