@@ -130,6 +130,9 @@ class View:
     async def simulate(self, raw: bytes) -> SimulationResult:
         return await self._see(lambda: self.cluster.simulate(raw))
 
+    async def genesis_hash(self) -> str:
+        return await self._see(self.cluster.genesis_hash)
+
     async def minimum_balance(self, space: int) -> int:
         return await self._see(lambda: self.cluster.minimum_balance(space))
 

@@ -30,9 +30,11 @@ from retainer.flows.setup import Setup, VoucherSigners
 from retainer.flows.topper import Topper
 from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
-from retainer.protocol.receipts import Receipt
+from retainer.protocol.encoding import canonical_json
+from retainer.protocol.receipts import Receipt, receipt_header
 from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
+from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
 from retainer.stores import SessionStore, create_channel_store
 from retainer.stores.receipts import ReceiptFolder
 from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
@@ -99,7 +101,7 @@ class SessionClient:
         self._opener = Opener(self._setup)
         self._closer = Closer(self._setup)
         self._topper = Topper(self._setup)
-        self._payments = Payments(self._setup, self._opener, self._topper)
+        self._payments = Payments(self._setup, self._opener, self._topper, self._closer)
         folder = None if receipts is None else ReceiptFolder(receipts)
         self._witness = Witness(folder, self._setup.timer, now)
         self._exit = Exit(self._setup.chain, signer, self._setup.pins, self._setup.timer)
@@ -168,6 +170,18 @@ class SessionClient:
     async def receipt(self, session_id: str) -> Receipt | None:
         """The receipt with the highest total so far; it proves what the operator may settle at that point."""
         return (await self._setup.channel(session_id)).receipt
+
+    async def proofs(self, session_id: str) -> list[str]:
+        """What proves the session's spending to an operator that has lost its books: one line of text each.
+
+        The receipt with the highest total and, in voucher mode, the newest voucher. Empty before the first receipt.
+        """
+        channel = await self._setup.channel(session_id)
+        if channel.receipt is None:
+            return []
+        voucher = channel.authority if isinstance(channel.authority, SignedVoucher) else None
+        signed = [] if voucher is None else [canonical_json(voucher_to_json(voucher)).decode()]
+        return [receipt_header(channel.receipt), *signed]
 
     async def sessions(self) -> list[SessionView]:
         """All sessions of this client, oldest first, as far as it knows without asking anyone."""

@@ -1,13 +1,18 @@
 """What is for sale: a settings file's offers with their amounts in base units and their contradictions refused."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from retainer.protocol.amounts import BaseUnits, parse_amount
-from retainer.protocol.errors import AmountError, TermsError
+from retainer.protocol.availability import Availability
+from retainer.protocol.encoding import read_json
+from retainer.protocol.errors import AmountError, MessageError, TermsError
+from retainer.protocol.response_schema import canonical_schema
 from retainer.protocol.sla import SlaTerms
 from retainer_provider.books.records import LEDGER_MAX
 from retainer_provider.offers import Offer
-from retainer_provider.settings import OfferSettings, SettingsError
+from retainer_provider.sessions.schema import require_usable
+from retainer_provider.settings import OfferSettings, SettingsError, SlaSettings
 
 
 def load_offers(settings: Mapping[str, OfferSettings]) -> Mapping[str, Offer]:
@@ -40,7 +45,6 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
             f"[offers.{name}]: price <= minimum_deposit <= suggested_deposit <= maximum_deposit must hold, "
             f"all below {LEDGER_MAX} base units"
         )
-    sla = settings.sla
     return Offer(
         id=name,
         price=price,
@@ -57,6 +61,32 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         max_free_answers=settings.max_free_answers,
         voucher_signer=settings.voucher_signer,
         description=settings.description,
-        sla=None if sla is None else SlaTerms(sla.max_latency_ms, sla.accepted_statuses, sla.min_body_bytes),
+        sla=None if settings.sla is None else _terms(settings.sla),
         routes=settings.routes,
+        anchor_on_chain=settings.anchor_on_chain,
     )
+
+
+def _terms(settings: SlaSettings) -> SlaTerms:
+    promised = settings.availability
+    return SlaTerms(
+        max_latency_ms=settings.max_latency_ms,
+        accepted_statuses=settings.accepted_statuses,
+        min_body_bytes=settings.min_body_bytes,
+        response_schema=None if settings.response_schema is None else _schema(settings.response_schema),
+        availability=None
+        if promised is None
+        else Availability(promised.min_bps, promised.credit_bps, promised.window_requests, promised.window_seconds),
+    )
+
+
+def _schema(path: Path) -> str:
+    """The canonical text of the JSON Schema in a file, once it is known that answers can be held against it."""
+    try:
+        schema = canonical_schema(read_json(path.read_bytes(), str(path)))
+    except OSError as error:
+        raise SettingsError(f"cannot read `response_schema` {path}: {error.strerror}") from None
+    except MessageError as error:
+        raise TermsError(str(error)) from None
+    require_usable(schema)
+    return schema

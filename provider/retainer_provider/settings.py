@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from solders.pubkey import Pubkey
 
 from retainer.protocol.constants import (
+    MAX_CREDENTIAL_BYTES,
     MAX_EXPIRY_AHEAD,
     MAX_GRACE_PERIOD,
     MAX_IDLE_TIMEOUT,
@@ -42,7 +43,9 @@ _PATH: Final = re.compile(r"/[\x21-\x7e]*\Z")
 _LONGEST_DURATION: Final = MAX_EXPIRY_AHEAD - 86_400
 
 Positive = Annotated[int, Meta(ge=1)]
+BasisPoints = Annotated[int, Meta(ge=1, le=10_000)]
 Bytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+PerSecond = Annotated[int, Meta(ge=0, le=1_000_000)]
 IdleSeconds = Annotated[int, Meta(ge=1, le=MAX_IDLE_TIMEOUT)]
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
@@ -60,6 +63,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     operator_keypair: Path
     database: Path
     sponsor_keypair: Path | None = None
+    refund_keypair: Path | None = None
     sponsor_fee: Positive = 20_000
     rpc_quorum: Annotated[int, Meta(ge=1, le=5)] = 1
     secret: str | None = None
@@ -131,13 +135,20 @@ class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[limits]: bytes held in memory or kept, and seconds waited."""
+    """[limits]: bytes held in memory or kept, seconds waited, and how much at once. 0 a second is no limit."""
 
     request_body_bytes: Bytes = 1_048_576
     response_body_bytes: Bytes = 16_777_216
     replay_body_bytes: Bytes = 262_144
     replay_session_bytes: Bytes = 8_388_608
     request_body_seconds: Seconds = 30
+    request_head_bytes: Annotated[int, Meta(ge=MAX_CREDENTIAL_BYTES, le=1_048_576)] = 65_536
+    connections: Positive = 1_000
+    connection_seconds: Seconds = 15
+    concurrent_requests: Positive = 512
+    payer_concurrent_requests: Positive = 256
+    payer_requests_per_second: PerSecond = 100
+    unpaid_requests_per_second: PerSecond = 50
     upstream_seconds: Seconds = 30
     deposit_wait_seconds: Seconds = 20
     close_wait_seconds: Seconds = 45
@@ -158,12 +169,23 @@ class RouteSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         _require_patterns("free", self.free)
 
 
+class AvailabilitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[offers.NAME.sla.availability]: what a session gets back when too many of its requests broke a term."""
+
+    min_bps: BasisPoints
+    credit_bps: BasisPoints
+    window_requests: Positive | None = None
+    window_seconds: Positive | None = None
+
+
 class SlaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[offers.NAME.sla]: a request that breaks one of these is answered but not charged."""
 
     max_latency_ms: Positive | None = None
     accepted_statuses: tuple[str, ...] = ("2xx", "3xx", "4xx")
     min_body_bytes: Annotated[int, Meta(ge=0)] = 0
+    response_schema: Path | None = None
+    availability: AvailabilitySettings | None = None
 
 
 class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,6 +205,7 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     idle_timeout_options: tuple[IdleSeconds, ...] = ()
     max_free_answers: Annotated[int, Meta(ge=0)] = 100
     voucher_signer: VoucherSigner = VoucherSigner.CLIENT
+    anchor_on_chain: bool = True
     description: str | None = None
     sla: SlaSettings | None = None
 
@@ -190,6 +213,11 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.token_program not in {TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID}:
             raise ValueError("`token_program` is the SPL Token program or Token-2022; remove the line for SPL Token")
         _require_patterns("routes", self.routes)
+        if not self.anchor_on_chain and self.voucher_signer is not VoucherSigner.OPERATOR:
+            raise ValueError(
+                "without `anchor_on_chain` you hold the money, and no voucher limits you: "
+                'set `voucher_signer = "operator"`'
+            )
         if list(self.idle_timeout_options) != sorted(set(self.idle_timeout_options)):
             raise ValueError("`idle_timeout_options` are seconds in increasing order, each once, such as [600, 86400]")
 

@@ -12,10 +12,15 @@ from tools.failpoints.points import POINTS, Point
 from tools.failpoints.seams import TrappedLedger
 from tools.failpoints.trap import Trap
 
-READS = {"session", "sessions", "due", "drained", "closing", "settlement", "left_behind", "usage", "aclose"}
+READS = {"session", "sessions", "due", "drained", "closing", "settlement", "left_behind", "usage"}
+READS |= {"tally", "expected_transfers", "aclose"}
 # A crash undoes the first by itself; the second is the agent's own exit, which `scripts/evidence exit` shows; the
-# others come with no money: a deposit that never was, a claim that dies with its process, a body that is not kept.
-NO_POINT = {"release", "mark_closing_on_chain", "abandon", "claim_settlement", "purge_answers"}
+# others come with no money: a deposit that never was, a claim that dies with its process, a body that is not kept; and
+# no service adopts: `recover` does, and is run again.
+NO_POINT = {"release", "mark_closing_on_chain", "abandon", "claim_settlement", "purge_answers", "adopt"}
+
+# Of custodial sessions, which the agents of `scripts/evidence crash` do not open.
+NO_POINT |= {"expect_transfer", "credit_transfer", "drop_transfer"}
 
 
 def test_every_write_to_the_books_is_a_failpoint_before_and_after() -> None:

@@ -87,6 +87,9 @@ async def test_an_unsigned_plan_follows_a_late_top_up_and_a_signed_one_stands(le
     assert await ledger.plan_settlement(session_id, newer, NOW) is PlanOutcome.SIGNED
 
 
+@pytest.mark.row(
+    "F13", attack="a restart between persisting and sending, on both stores", twin="the same bytes are sent"
+)
 async def test_the_signed_transaction_survives_a_restart(open_ledger: "OpenLedger") -> None:
     """F13: what is about to be sent is on disk first."""
     ledger = await open_ledger()

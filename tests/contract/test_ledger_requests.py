@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.contract.conftest import OpenLedger
 
 
+@pytest.mark.row("F09", attack="10,000 racers, balance for 125, on both stores", twin="125 are served")
 async def test_racing_requests_spend_exactly_what_there_is(ledger: Ledger) -> None:
     """F09: 10,000 racers, balance for 125: 125 served, the others told so, not a unit over."""
     session_id = await open_session(ledger)
@@ -50,6 +51,7 @@ async def test_racing_requests_spend_exactly_what_there_is(ledger: Ledger) -> No
     assert (session.spent, session.reserved, session.sequence) == (DEPOSIT, 0, 125)
 
 
+@pytest.mark.row("F10", attack="reserving what running requests hold", twin="what is left can be reserved")
 async def test_what_running_requests_hold_cannot_be_held_again(ledger: Ledger) -> None:
     """F10: reserved and spent together never exceed the deposit, and sessions do not share."""
     session_id, other = await open_session(ledger, 1), await open_session(ledger, 2)
@@ -77,6 +79,7 @@ async def test_a_request_dearer_than_the_deposit_is_not_let_in(ledger: Ledger) -
     assert (await reserve(ledger, session_id, "a", amount=DEPOSIT - PRICE)).outcome is ReserveOutcome.RESERVED
 
 
+@pytest.mark.row("F10", attack="charging more than was reserved", twin="charging less")
 async def test_a_request_may_cost_less_than_it_held_but_not_more(ledger: Ledger) -> None:
     session_id = await open_session(ledger)
     reservation = held(await reserve(ledger, session_id, "a", amount=10 * PRICE))
@@ -89,6 +92,11 @@ async def test_a_request_may_cost_less_than_it_held_but_not_more(ledger: Ledger)
     assert (done.session.spent, done.session.units_charged, done.session.reserved) == (3 * PRICE, 3, 0)
 
 
+@pytest.mark.row(
+    "F18",
+    attack="a request sent again, whatever became of the session, on both stores",
+    twin="the stored answer, charged once",
+)
 async def test_the_same_request_is_answered_from_the_books(open_ledger: "OpenLedger") -> None:
     """F18: same key and request: the stored answer, whatever became of the session, no second charge."""
     ledger = await open_ledger()
@@ -130,6 +138,7 @@ async def test_twins_of_one_request_run_once(ledger: Ledger) -> None:
     assert Counter(twin.outcome for twin in twins) == {ReserveOutcome.RESERVED: 1, ReserveOutcome.IN_FLIGHT: 49}
 
 
+@pytest.mark.row("F12", attack="giving a charge back twice", twin="the retry is a first time")
 async def test_a_released_key_is_free_again(ledger: Ledger) -> None:
     """F12: giving back is idempotent, and the retry is a first time."""
     session_id = await open_session(ledger)
@@ -160,6 +169,9 @@ async def test_an_ended_reservation_charges_nothing(ledger: Ledger) -> None:
     assert (session.spent, session.sequence, session.reserved) == (PRICE, 1, 0)
 
 
+@pytest.mark.row(
+    "F11", attack="the late end of a reservation from before a restart", twin="released, and free to be reserved"
+)
 async def test_a_restart_releases_and_orphans_what_was_in_flight(open_ledger: "OpenLedger") -> None:
     """F11's rule: a reservation without outcome is released, and its late end must not charge another request."""
     ledger = await open_ledger()
@@ -176,6 +188,7 @@ async def test_a_restart_releases_and_orphans_what_was_in_flight(open_ledger: "O
         assert (await ledger.commit(commit_of(reservation))).outcome is CommitOutcome.COMMITTED
 
 
+@pytest.mark.row("F32", attack="the payer withdrew while its request ran", twin="its answer does not leave")
 async def test_a_session_settled_meanwhile_takes_no_late_charge(ledger: Ledger) -> None:
     """F32: the payer withdrew while a request ran: its answer must not leave."""
     session_id = await open_session(ledger)
@@ -205,6 +218,7 @@ async def test_a_request_let_in_before_expiry_is_charged_after_it(ledger: Ledger
     assert (await ledger.commit(commit_of(running, now=NOW + 5))).outcome is CommitOutcome.COMMITTED
 
 
+@pytest.mark.row("F31", attack="breaches farmed for free answers, on both stores", twin="capped, then refused")
 async def test_free_answers_are_counted_and_capped(ledger: Ledger) -> None:
     """F31: breaches cannot be farmed."""
     session_id = await open_session(ledger, max_free_answers=2)
@@ -219,6 +233,7 @@ async def test_free_answers_are_counted_and_capped(ledger: Ledger) -> None:
     assert (await reserve(ledger, session_id, "a")).outcome is ReserveOutcome.REPLAY
 
 
+@pytest.mark.row("F31", attack="breaches farmed by requests that run at once", twin="capped in the write")
 async def test_free_answers_are_capped_among_requests_that_run_at_once(ledger: Ledger) -> None:
     """F31: let in together, they are not all free; what is charged is not concerned."""
     session_id = await open_session(ledger, max_free_answers=1)

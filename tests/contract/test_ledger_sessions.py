@@ -51,6 +51,11 @@ async def test_an_opening_is_kept_as_told(ledger: Ledger) -> None:
     assert await ledger.session("unheard of") is None
 
 
+@pytest.mark.row(
+    "F01",
+    attack="32 registrations of one PDA at once, and again after a restart, on both stores",
+    twin="the first is admitted",
+)
 async def test_a_pda_opens_one_session_whatever_races_for_it(open_ledger: "OpenLedger") -> None:
     """F01: 32 connections register one deposit; a restart changes nothing."""
     ledger = await open_ledger()
@@ -130,6 +135,9 @@ async def test_the_largest_amount_is_spent_to_the_last_unit(ledger: Ledger) -> N
     assert (await reserve(ledger, session_id, "more", amount=1)).outcome is ReserveOutcome.DEPLETED
 
 
+@pytest.mark.row(
+    "F02", attack="one top-up reported again and again, in any order, on both stores", twin="credited once"
+)
 async def test_a_top_up_is_credited_once_and_never_down(ledger: Ledger) -> None:
     """F02: the account's deposit is taken over, whoever reports it how often and in what order."""
     session_id = await open_session(ledger)
@@ -203,6 +211,7 @@ async def test_a_payers_exit_closes_and_sets_the_deadline(ledger: Ledger) -> Non
     assert (session.state, session.deadline) == (SessionState.CLOSING, NOW + 5 + GRACE)
 
 
+@pytest.mark.row("F16", attack="closing sessions in any order, on both stores", twin="listed earliest deadline first")
 async def test_closing_sessions_are_listed_earliest_deadline_first(ledger: Ledger) -> None:
     """F16."""
     never = await open_session(ledger, 1)

@@ -60,6 +60,11 @@ async def self_sent(shop: Shop, opening: Opening) -> Opening:
     ],
 )
 @pytest.mark.parametrize("sender", ["service", "agent"])
+@pytest.mark.row(
+    "F04",
+    attack="a deposit too small, to another recipient, or on other terms, sponsored or self-sent",
+    twin="the deposit on the offered terms activates",
+)
 async def test_a_deposit_on_other_terms_is_refused_whoever_sends_it(
     shop: Shop, spoiled: dict[str, Any], expected: ProblemType, sender: str
 ) -> None:
@@ -70,6 +75,7 @@ async def test_a_deposit_on_other_terms_is_refused_whoever_sends_it(
     await refused(shop, await self_sent(shop, opening) if sender == "agent" else opening, expected)
 
 
+@pytest.mark.row("F04", attack="a lookalike mint of the same decimals", twin="the offered mint activates")
 async def test_a_deposit_in_a_lookalike_token_is_foreign(shop: Shop) -> None:
     """C33, F04: same decimals, other mint."""
     authority = Keypair.from_seed(b"l" * 32)
@@ -82,6 +88,9 @@ async def test_a_deposit_in_a_lookalike_token_is_foreign(shop: Shop) -> None:
     await refused(shop, await self_sent(shop, opening), ProblemType.DEPOSIT_FOREIGN)
 
 
+@pytest.mark.row(
+    "F04", attack="the same bytes in an account of another program", twin="our program's account activates"
+)
 async def test_a_session_of_another_program_is_foreign(shop: Shop) -> None:
     """F04: the same bytes at the right address, owned by another program."""
     opening = shop.agent.open(await shop.challenge())
@@ -92,6 +101,7 @@ async def test_a_session_of_another_program_is_foreign(shop: Shop) -> None:
     await refused(shop, pointed, ProblemType.DEPOSIT_FOREIGN)
 
 
+@pytest.mark.row("F04", attack="the same instruction of another program id", twin="our program's opening activates")
 async def test_an_opening_of_another_program_is_foreign(shop: Shop) -> None:
     opening = shop.agent.open(await shop.challenge(), program_id=STRANGER.pubkey())
     honest = shop.agent.open(await shop.challenge())
@@ -108,6 +118,7 @@ async def test_a_transaction_that_opened_something_else_is_foreign(shop: Shop) -
     await refused(shop, opening.self_sent(Signature.from_string(signature)), ProblemType.DEPOSIT_FOREIGN)
 
 
+@pytest.mark.row("F05", attack="a transaction that only mentions the session", twin="the one that opened it activates")
 async def test_a_transaction_that_only_mentions_the_session_is_foreign(shop: Shop) -> None:
     opening = shop.agent.open(await shop.challenge())
     blockhash = (await shop.chain.latest_blockhash()).blockhash
@@ -116,6 +127,9 @@ async def test_a_transaction_that_only_mentions_the_session_is_foreign(shop: Sho
     await refused(shop, opening.self_sent(Signature.from_string(signature)), ProblemType.DEPOSIT_FOREIGN)
 
 
+@pytest.mark.row(
+    "F07", attack="a node that hands out nonsense as the transaction", twin="the transaction itself activates"
+)
 async def test_a_transaction_that_cannot_be_read_is_foreign(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """F07: whatever a node hands out, it is no deposit."""
     pointed = await self_sent(shop, shop.agent.open(await shop.challenge()))
@@ -131,6 +145,7 @@ async def test_a_transaction_that_cannot_be_read_is_foreign(shop: Shop, monkeypa
     assert (await shop.send(pointed.header)).status_code == 200
 
 
+@pytest.mark.row("F03", attack="a transaction that failed on chain as deposit", twin="an honest deposit activates")
 async def test_a_deposit_whose_transaction_failed_is_refused(shop: Shop) -> None:
     """F03: it landed, it has a signature, and it moved nothing."""
     opening = shop.agent.open(await shop.challenge())
@@ -193,6 +208,7 @@ async def test_a_deposit_that_landed_unanswered_activates(shop: Shop) -> None:
     assert (await shop.send(opening.header)).status_code == 200
 
 
+@pytest.mark.row("F21", attack="openings that name unknown transactions", twin="no row is kept")
 async def test_a_signature_that_nobody_knows_is_unconfirmed_and_costs_the_service_no_row(shop: Shop) -> None:
     """F21."""
     opening = shop.agent.open(await shop.challenge())
@@ -201,6 +217,7 @@ async def test_a_signature_that_nobody_knows_is_unconfirmed_and_costs_the_servic
     assert await shop.ledger.session(str(opening.action.channel_id)) is None
 
 
+@pytest.mark.row("F06", attack="a deposit below the commitment that counts", twin="credited at that commitment")
 async def test_a_deposit_counts_at_the_commitment_that_the_settings_name(
     mint: Pubkey, chain: FakeChain, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -216,6 +233,11 @@ async def test_a_deposit_counts_at_the_commitment_that_the_settings_name(
             assert (await shop.send(presented.header)).status_code == 200
 
 
+@pytest.mark.row(
+    "F06",
+    attack="a fork takes a confirmed deposit back, deposits counting at finalized",
+    twin="a deposit that stays is credited",
+)
 async def test_a_deposit_that_a_fork_takes_back_before_it_is_final_is_not_credited(
     mint: Pubkey, chain: FakeChain, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -231,6 +253,9 @@ async def test_a_deposit_that_a_fork_takes_back_before_it_is_final_is_not_credit
         assert await shop.ledger.session(str(opening.action.channel_id)) is None
 
 
+@pytest.mark.row(
+    "F07", attack="a node that answers for a slot before the transaction's", twin="believed once it caught up"
+)
 async def test_a_lagging_node_is_no_witness_against_a_deposit(shop: Shop) -> None:
     """F07: an answer older than the transaction is no answer."""
     opening = await self_sent(shop, shop.agent.open(await shop.challenge()))
@@ -242,6 +267,7 @@ async def test_a_lagging_node_is_no_witness_against_a_deposit(shop: Shop) -> Non
     assert (await shop.send(opening.header)).status_code == 200
 
 
+@pytest.mark.row("F01", attack="one deposit presented by 32 connections at once", twin="one session, credited once")
 async def test_one_deposit_opens_one_session_however_many_ask_at_once(shop: Shop) -> None:
     """F01: 32 connections with one credential."""
     opening = shop.agent.open(await shop.challenge())
@@ -267,6 +293,11 @@ async def test_a_transaction_that_lands_while_it_is_simulated_opens_its_session(
     assert (await shop.view(opening)).deposit == DEPOSIT
 
 
+@pytest.mark.row(
+    "F01",
+    attack="a deposit presented again for another challenge, also after close and restart",
+    twin="its own session goes on",
+)
 async def test_a_deposit_is_not_accepted_again_for_another_challenge(shop: Shop) -> None:
     """F01: neither while it is open, nor once it is closed, nor by a race, nor after a restart."""
     opening = await shop.opened()
@@ -282,6 +313,7 @@ async def test_a_deposit_is_not_accepted_again_for_another_challenge(shop: Shop)
     assert problem(await shop.send(opening.header)).type == ProblemType.SESSION_CLOSED
 
 
+@pytest.mark.row("F01", attack="two challenges race for one deposit", twin="one of them opens")
 async def test_two_challenges_racing_for_one_deposit_open_one_session(shop: Shop) -> None:
     """F01. A stock opening commits to no terms, so that its account fits both."""
     first = shop.agent.open(await shop.challenge(), stock=True)

@@ -51,6 +51,7 @@ async def uncharged(shop: Shop, opening: Opening) -> None:
     assert (await shop.use(opening)).status_code == 200
 
 
+@pytest.mark.row("F22", attack="a 402 kept by a cache", twin="no-store, and a fresh challenge each")
 async def test_without_a_credential_the_price_is_named_with_a_challenge(shop: Shop) -> None:
     answer = await shop.http.get("/paid/x")
     assert problem(answer).type == ProblemType.PAYMENT_REQUIRED
@@ -77,6 +78,9 @@ async def test_without_a_credential_the_price_is_named_with_a_challenge(shop: Sh
         "Payment " + base64.urlsafe_b64encode(b'{"challenge":{},"challenge":{}}').rstrip(b"=").decode(),
         "Payment " + base64.urlsafe_b64encode(b"[" * 5000).rstrip(b"=").decode(),
     ],
+)
+@pytest.mark.row(
+    "F17", attack="truncated, mis-encoded, doubled or deeply nested credentials", twin="a challenge to start afresh"
 )
 async def test_a_malformed_credential_is_called_so(shop: Shop, header: str) -> None:
     """F17."""
@@ -115,6 +119,7 @@ async def test_an_open_with_a_bump_is_malformed(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("part", ["id", "realm", "request", "expires"])
+@pytest.mark.row("F17", attack="a challenge with another id, realm, request or expiry", twin="the issued one is served")
 async def test_a_forged_challenge_is_invalid(shop: Shop, part: str) -> None:
     """F17."""
     opening = await shop.opened()
@@ -151,6 +156,9 @@ async def test_an_unknown_session_is_called_so(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("path", ["/paid/x", "/api/sessions/{id}"])
+@pytest.mark.row(
+    "F17", attack="another's proof, one for another session, none, a garbled one", twin="the payer's own is served"
+)
 async def test_a_session_serves_and_is_shown_to_its_payer_alone(shop: Shop, path: str) -> None:
     """F17: neither another's proof, nor one's own for another session, nor none."""
     opening = await shop.opened()
@@ -190,6 +198,7 @@ async def test_vouchers_are_refused_kindly(shop: Shop) -> None:
     await uncharged(shop, opening)
 
 
+@pytest.mark.row("F21", attack="a body too large by its length, or endless", twin="the largest allowed is served")
 async def test_a_body_that_is_too_large_is_refused_and_costs_nothing(shop: Shop) -> None:
     """F21: by its declared length, and by what really comes."""
 
@@ -206,6 +215,7 @@ async def test_a_body_that_is_too_large_is_refused_and_costs_nothing(shop: Shop)
     assert (await shop.use(opening, content=b"x" * 1000)).status_code == 200
 
 
+@pytest.mark.row("F21", attack="a body that drips for ever", twin="an ordinary one is served")
 async def test_a_body_that_never_ends_is_given_up_and_costs_nothing(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -224,6 +234,7 @@ async def test_a_body_that_never_ends_is_given_up_and_costs_nothing(
         await uncharged(shop, opening)
 
 
+@pytest.mark.row("F21", attack="a stranger's upload", twin="refused before a byte of it is read")
 async def test_the_body_of_a_stranger_is_not_even_read(shop: Shop) -> None:
     """F21: cheap checks first."""
     read = []
@@ -247,6 +258,7 @@ async def test_a_bad_idempotency_key_is_refused(shop: Shop, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Authorization", "Idempotency-Key"])
+@pytest.mark.row("F19", attack="a doubled Authorization or Idempotency-Key", twin="one of each is served")
 async def test_a_doubled_header_is_refused(shop: Shop, name: str) -> None:
     """F19: two readers could read two different ones."""
     opening = await shop.opened()
@@ -258,6 +270,7 @@ async def test_a_doubled_header_is_refused(shop: Shop, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/paid/../free", b"/paid/%2e%2e/free", b"/free/../paid/x", b"/free%2f..%2fpaid"])
+@pytest.mark.row("F19", attack="dot segments and escapes in the path", twin="the plain path is served")
 async def test_a_path_with_two_readings_is_not_served(shop: Shop, path: bytes) -> None:
     """F19. No HTTP client sends such a path by itself."""
     opening = await shop.opened()
@@ -281,6 +294,7 @@ async def test_a_depleted_session_is_refused_and_costs_nothing(shop: Shop) -> No
     assert (closed.status_code, closed.json()["refund"]) == (200, "0")
 
 
+@pytest.mark.row("F09", attack="40 requests at once, balance for 10", twin="10 are served")
 async def test_racing_requests_never_spend_more_than_the_deposit(shop: Shop) -> None:
     """F09: 40 at once, balance for 10."""
     opening = await shop.opened(deposit=10 * PRICE)
@@ -316,6 +330,7 @@ async def test_a_closing_and_a_closed_session_are_refused(shop: Shop) -> None:
     assert shop.upstream.asked == []
 
 
+@pytest.mark.row("F20", attack="opened for the cheap path, used on the dear one", twin="served on its own path")
 async def test_a_session_of_another_offer_is_not_accepted(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -347,6 +362,7 @@ async def test_websockets_are_refused(shop: Shop) -> None:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=200), st.sampled_from(["", "Payment "]))
+@pytest.mark.row("F17", attack="any Authorization header at all", twin="a challenge to start afresh")
 async def test_no_authorization_header_whatsoever_gets_past_the_gate(shop: Shop, text: str, scheme: str) -> None:
     """F17."""
     answer = await shop.http.get("/paid/x", headers={"Authorization": scheme + text})

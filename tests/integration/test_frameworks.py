@@ -212,6 +212,7 @@ def test_a_free_route_of_a_flask_app_costs_nothing(wsgi: httpx.Client) -> None:
     assert wsgi.get("/nowhere").status_code == 404
 
 
+@pytest.mark.row("F24", attack="a second process on the file of a running service", twin="the first is served")
 def test_what_is_wrong_with_the_books_is_told_at_start(
     flask_service: tuple[WsgiService, list[str]], raw_settings: dict[str, Any], tmp_path: Path, chain: FakeChain
 ) -> None:

@@ -79,6 +79,11 @@ async def test_a_close_that_the_chain_does_not_finish_is_accepted_and_finished_l
 
 
 @pytest.mark.parametrize("fate", [Fate.LANDED_UNANSWERED, Fate.LOST_UNANSWERED, Fate.LATE, Fate.DROPPED])
+@pytest.mark.row(
+    "F14",
+    attack="a settlement that landed and was answered by an error, or was lost",
+    twin="one payout, the true amount recorded",
+)
 async def test_a_settlement_pays_once_whatever_becomes_of_its_transaction(shop: Shop, fate: Fate) -> None:
     """F13, F14."""
     opening = await shop.opened()
@@ -89,6 +94,7 @@ async def test_a_settlement_pays_once_whatever_becomes_of_its_transaction(shop: 
     assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - PRICE
 
 
+@pytest.mark.row("F32", attack="the payer asks for its exit while it is served", twin="settled before it can withdraw")
 async def test_a_payer_who_asks_for_its_exit_is_answered_by_a_settlement(shop: Shop) -> None:
     """F32, C24."""
     opening = await shop.opened()
@@ -132,6 +138,11 @@ async def test_a_client_chooses_among_the_idle_timeouts_on_offer(
         await settled(shop, brief)
 
 
+@pytest.mark.row(
+    "F08",
+    attack="an outage of the chain, up to a third of the grace period",
+    twin="open sessions are served until then",
+)
 async def test_a_service_that_has_not_seen_the_chain_for_long_sells_nothing(shop: Shop) -> None:
     """F32: up to a third of the grace period it goes on (F08), then it stops."""
     opening = await shop.opened()
@@ -150,6 +161,7 @@ async def test_a_service_that_has_not_seen_the_chain_for_long_sells_nothing(shop
     assert len(shop.upstream.asked) == 2
 
 
+@pytest.mark.row("F11", attack="a restart", twin="sessions, balances and stored answers survive")
 async def test_a_restarted_service_goes_on_where_it_stopped(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -192,6 +204,7 @@ async def test_a_service_that_stops_lets_running_requests_finish(
         assert (await shop.view(opening)).spent == PRICE
 
 
+@pytest.mark.row("F11", attack="stopped while a request runs", twin="undelivered and uncharged")
 async def test_a_service_that_must_stop_gives_up_what_runs_too_long_uncharged(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -217,6 +230,7 @@ async def test_a_service_that_must_stop_gives_up_what_runs_too_long_uncharged(
         assert (await shop.use(opening, key="k")).status_code == 200
 
 
+@pytest.mark.row("F26", attack="another operator's books", twin="its own are served")
 async def test_a_service_does_not_start_on_another_operators_books(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -235,6 +249,7 @@ async def test_there_must_be_something_to_meter(mint: Pubkey, chain: FakeChain) 
         create_app(settings(mint), surroundings=Surroundings(chain=chain))
 
 
+@pytest.mark.row("F08", attack="the chain away at start", twin="sells once it is seen")
 async def test_a_service_starts_without_the_chain_and_sells_once_it_sees_it(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -250,6 +265,7 @@ async def test_a_service_starts_without_the_chain_and_sells_once_it_sees_it(
         assert (await shop.use(await shop.opened())).status_code == 200
 
 
+@pytest.mark.row("F23", attack="books that cannot be written", twin="neither an answer nor a charge")
 async def test_when_the_ledger_cannot_be_written_nothing_is_sold(shop: Shop) -> None:
     """F23: neither an answer nor a charge."""
     opening = await shop.opened()

@@ -116,7 +116,9 @@ async def test_offers_health_and_description_are_for_everybody(shop: Shop) -> No
     health = await shop.http.get("/api/health")
     assert (health.status_code, health.json()["status"]) == (200, "ok")
     described = (await shop.http.get("/api/openapi.json")).json()
-    assert set(described["paths"]) == {"/api/offers", "/api/health", "/api/sessions/{id}"}
+    assert set(described["paths"]) == {
+        f"/api/{page}" for page in ("offers", "health", "healthz", "readyz", "sessions/{id}")
+    }
 
 
 async def test_free_paths_pass_and_unknown_ones_do_not(shop: Shop) -> None:

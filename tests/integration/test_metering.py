@@ -36,6 +36,7 @@ class Slow:
         await reply(send, b"at last")
 
 
+@pytest.mark.row("F18", attack="a request sent again with its key", twin="the stored answer, one run, one charge")
 async def test_a_repeated_request_gets_the_stored_answer_and_is_charged_once(shop: Shop) -> None:
     """F18."""
     opening = await shop.opened()
@@ -50,6 +51,7 @@ async def test_a_repeated_request_gets_the_stored_answer_and_is_charged_once(sho
 
 
 @pytest.mark.parametrize("changed", [{"content": b"b"}, {"path": "/paid/y"}, {"path": "/paid/x?q"}, {"method": "PUT"}])
+@pytest.mark.row("F18", attack="one key for two requests: other body, method or target", twin="the first is served")
 async def test_a_key_used_for_another_request_is_a_conflict(shop: Shop, changed: dict[str, Any]) -> None:
     """F18, F19."""
     opening = await shop.opened()
@@ -104,6 +106,9 @@ async def test_a_repetition_while_the_first_runs_waits_and_gets_its_answer(shop:
     assert (await shop.view(opening)).spent == PRICE
 
 
+@pytest.mark.row(
+    "F12", attack="the client disconnects while its request runs", twin="the retry with its key gets the answer"
+)
 async def test_a_client_that_leaves_is_charged_and_its_answer_kept(shop: Shop) -> None:
     """F12: it may have done its work; the retry with the same key gets it."""
     slow = Slow()
@@ -175,6 +180,7 @@ async def test_an_answer_that_breaks_the_sla_is_given_but_not_charged(
     assert (await shop.use(opening, key="k")).headers["idempotent-replayed"] == "true"
 
 
+@pytest.mark.row("F12", attack="an answer later than the SLA says", twin="uncharged, and one in time charged")
 async def test_an_answer_that_is_too_slow_is_given_but_not_charged(shop: Shop) -> None:
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         shop.chain.advance(seconds=2.4)
@@ -188,6 +194,7 @@ async def test_an_answer_that_is_too_slow_is_given_but_not_charged(shop: Shop) -
     assert metered(answer).latency_ms > 2000
 
 
+@pytest.mark.row("F31", attack="HEAD to break the minimum body", twin="charged")
 async def test_a_head_request_needs_no_body_to_be_charged(shop: Shop) -> None:
     """F31."""
 
@@ -200,6 +207,7 @@ async def test_a_head_request_needs_no_body_to_be_charged(shop: Shop) -> None:
     assert answer.headers["content-length"] == "123"
 
 
+@pytest.mark.row("F12", attack="the handler raises", twin="the next request is served")
 async def test_an_app_that_raises_is_a_502_and_free(shop: Shop) -> None:
     """F12."""
 
@@ -240,6 +248,7 @@ async def test_an_answer_too_large_to_keep_is_given_once_and_its_replay_is_the_r
     assert again.headers["payment-receipt"] == first.headers["payment-receipt"]
 
 
+@pytest.mark.row("F31", attack="breaches farmed over HTTP", twin="capped, then refused")
 async def test_free_answers_are_capped_so_that_breaches_cannot_be_farmed(shop: Shop) -> None:
     """F31."""
 

@@ -74,6 +74,7 @@ async def test_processes_share_sessions_keys_and_answers(process: Process) -> No
     assert await there.release(running) is ReleaseOutcome.GONE
 
 
+@pytest.mark.row("F09", attack="600 racers at three ledgers of one database, balance for 125", twin="125 are served")
 async def test_processes_that_race_for_the_last_units_spend_exactly_them(process: Process) -> None:
     """F09, with the racers in several processes."""
     ledgers = [await process() for _ in range(3)]
@@ -138,6 +139,7 @@ async def test_draining_waits_for_requests_of_every_process(process: Process) ->
     assert (await plan_of(here, session_id)).amount == PRICE
 
 
+@pytest.mark.row("F14", attack="two processes settle one session", twin="one does")
 async def test_one_living_process_settles_a_session(process: Process, postgres_url: str) -> None:
     """F14: two signatures for one session cannot both be kept, so they cannot both be sent."""
     here, there = await process(), await process()
@@ -161,6 +163,9 @@ async def test_one_living_process_settles_a_session(process: Process, postgres_u
     assert recorded is RecordOutcome.RECORDED
 
 
+@pytest.mark.row(
+    "F30", attack="connections that break in the middle of a commit", twin="made anew, no debit lost or doubled"
+)
 async def test_lost_connections_are_an_unknown_outcome_and_then_made_anew(process: Process, postgres_url: str) -> None:
     ledger = await process()
     session_id = await open_session(ledger)
@@ -260,6 +265,7 @@ async def test_a_newer_schema_is_refused(process: Process, postgres_url: str) ->
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
+@pytest.mark.row("F30", attack="a database that does not sync its commits", twin="a safe one is opened")
 async def test_a_server_that_may_forget_is_refused(setting: str) -> None:
     """F30."""
     with postgres(settings=[f"{setting}=off"]) as url, pytest.raises(LedgerError, match=f"{setting} = off"):

@@ -95,6 +95,7 @@ async def called(proxy: ReverseProxy, what: Scope, body: bytes = b"") -> Upstrea
         (b"/a", b"?", b"/a??"),
     ],
 )
+@pytest.mark.row("F19", attack="targets that a proxy would normalise", twin="priced and forwarded byte for byte")
 async def test_the_target_arrives_byte_for_byte(raw_path: bytes, query: bytes, target: bytes) -> None:
     """F19: what was priced, digested and sold is what the upstream gets."""
     async with serving() as (server, proxy):

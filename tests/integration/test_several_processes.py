@@ -59,6 +59,9 @@ async def opened(ledger: PostgresLedger) -> SessionRecord:
     return record
 
 
+@pytest.mark.row(
+    "F18", attack="a request repeated at another process while it runs", twin="one run, one charge, the same answer"
+)
 async def test_a_request_repeated_at_another_process_waits_for_its_first_run(ledgers: Sequence[PostgresLedger]) -> None:
     """F18: one run, one charge, the same answer from both."""
     record, service = await opened(ledgers[0]), Service()

@@ -80,6 +80,9 @@ async def test_a_head_request_tops_up_without_a_body(shop: Shop) -> None:
     assert shop.upstream.asked == []
 
 
+@pytest.mark.row(
+    "F02", attack="one signed top-up submitted fifty times at once, again, and after another", twin="each credited once"
+)
 async def test_a_top_up_told_often_counts_once(shop: Shop) -> None:
     """F02: fifty at once, then again, then after another one; and the watcher sees it as well."""
     opening = await shop.opened()
@@ -172,6 +175,7 @@ async def test_only_its_payer_adds_to_a_session(shop: Shop) -> None:
     await uncredited(shop, opening)
 
 
+@pytest.mark.row("F03", attack="a transaction that failed on chain as top-up", twin="the session keeps what it had")
 async def test_a_top_up_that_failed_on_chain_credits_nothing(shop: Shop) -> None:
     """F03."""
     opening = await shop.opened()

@@ -111,6 +111,7 @@ async def test_an_accepted_voucher_serves_what_it_still_authorizes(shop: Shop) -
     assert await spent(shop, opening) == 2 * PRICE
 
 
+@pytest.mark.row("F09", attack="requests racing for what one voucher authorizes", twin="what was signed is served")
 async def test_racing_vouchers_never_spend_more_than_was_signed(shop: Shop) -> None:
     """F09."""
     opening = await shop.opened()
@@ -143,6 +144,11 @@ async def test_what_does_not_pay_is_refused_and_not_kept(shop: Shop, header: Cal
     assert (await paid(shop, opening.paying(PRICE))).status_code == 200
 
 
+@pytest.mark.row(
+    "F33",
+    attack="a voucher that is valid now and expired when settled",
+    twin="one that outlives the settlement is served",
+)
 async def test_a_voucher_must_outlive_the_settlement(shop: Shop) -> None:
     """F33."""
     opening = await shop.opened()

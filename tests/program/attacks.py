@@ -1,21 +1,20 @@
-"""The attack table: runs every test that is marked with a row of the catalogue, and says what came of each.
+"""The program's attack table: runs every test that is marked with a row of the catalogue, and says what came of each.
 
 `python -m tests.program.attacks` prints the table and exits with 1 unless every row holds; `--sabotage` plants one
 fault, which the table must then show.
 """
 
 import argparse
-import io
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import pytest
 
 from tests.program.harness.judge import let_through
+from tests.rows import RowResult
+from tests.rows import run_rows as run_marked
 
 HERE = Path(__file__).parent
 ROWS = tuple(f"C{number:02}" for number in (*range(1, 38), *range(43, 51)))
@@ -27,70 +26,18 @@ PLANTED = (
 )
 
 
-@dataclass(slots=True)
-class RowResult:
-    """One line of the table: an attack of a row, its honest twin, and the tests that performed it."""
-
-    row: str
-    attack: str
-    twin: str
-    tests: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    @property
-    def held(self) -> bool:
-        """Whether the attack was refused and the twin landed, in every test."""
-        return bool(self.tests) and not self.failures
-
-
-class _Collector:
-    """The pytest plugin that gathers what became of each marked test."""
-
-    def __init__(self, *, sabotage: bool) -> None:
-        self.lines: dict[tuple[str, str, str], RowResult] = {}
-        self._of: dict[str, list[RowResult]] = {}
-        self._sabotage = sabotage
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            for mark in item.iter_markers("row"):
-                key = (mark.args[0], mark.kwargs["attack"], mark.kwargs["twin"])
-                line = self.lines.setdefault(key, RowResult(*key))
-                line.tests.append(item.nodeid)
-                self._of.setdefault(item.nodeid, []).append(line)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
-        planted = self._sabotage and any(line.row == SABOTAGED for line in self._of.get(item.nodeid, ()))
-        token = let_through.set(planted)
-        try:
-            yield
-        finally:
-            let_through.reset(token)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            for line in self._of.get(report.nodeid, ()):
-                line.failures.append(f"{report.nodeid}: {_cause(report)}")
-
-
-def _cause(report: pytest.TestReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return crash.message.splitlines()[0] if crash else report.longreprtext
+@contextmanager
+def _fault(rows: frozenset[str]) -> Iterator[None]:
+    token = let_through.set(SABOTAGED in rows)
+    try:
+        yield
+    finally:
+        let_through.reset(token)
 
 
 def run_rows(*, sabotage: bool = False) -> list[RowResult]:
-    """Performs every attack. Lines come in the order of their rows; a row that no test performs is a failed line."""
-    collector = _Collector(sabotage=sabotage)
-    options = ["-m", "row", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
-    with redirect_stdout(io.StringIO()) as said:
-        status = pytest.main([*options, str(HERE)], plugins=[collector])
-    lines = sorted(collector.lines.values(), key=lambda line: line.row)
-    performed = {line.row for line in lines}
-    missing = [RowResult(row, "not performed by any test", "") for row in ROWS if row not in performed]
-    if status == pytest.ExitCode.OK or any(line.failures for line in lines):
-        return sorted([*lines, *missing], key=lambda line: line.row)
-    return [RowResult("-", "the tests did not run", "", failures=said.getvalue().splitlines())]
+    """Performs every attack on the program; a row that no test performs is a failed line."""
+    return run_marked(ROWS, [HERE], fault=_fault) if sabotage else run_marked(ROWS, [HERE])
 
 
 def main(arguments: list[str] | None = None) -> int:

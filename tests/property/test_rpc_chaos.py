@@ -8,6 +8,9 @@ from tests.chaos import schedule
 
 
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.row(
+    "F06", attack="schedules of forks, lies and lost sends", twin="one settlement for each session, no wrong credit"
+)
 async def test_books_and_chain_agree_whatever_the_nodes_do(seed: int, tmp_path: Path) -> None:
     outcome = await schedule(seed, tmp_path)
     assert outcome.wrong == []

@@ -21,7 +21,10 @@ CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
     "depleted": ("depleted", "125 requests drain 1.0 at 0.008; the 126th is refused and costs nothing"),
-    "sla": ("sla", "of 30 requests 10 break the SLA: 20 charged, 10 answered free; 0.16 settled, 0.84 refunded"),
+    "sla": (
+        "sla",
+        "of 30 requests 10 break the SLA and are free: 0.16 settled; of 30 more 11, and availability gives units back",
+    ),
     "deposit": ("deposit", "every bad deposit is refused by its own problem type; its honest twin activates"),
     "compute-units": ("compute_units", "compute units, signatures and rent of open and close over random keys"),
     "kill-resume": ("kill_resume", "the provider killed again and again: charged once and delivered, or neither"),
@@ -58,6 +61,14 @@ CHECKS = {
         "crash",
         "killed at every failpoint on both stores: no token lost, nothing charged twice, no answer unpaid",
     ),
+    "settle-once": (
+        "settle_once",
+        "a settlement that dies at any step, or is lost by its node, pays exactly once; exact balances",
+    ),
+    "recover": (
+        "recover",
+        "the database deleted under 20 live sessions: all recovered or refunded, lost at most what was in flight",
+    ),
     "rpc-chaos": (
         "rpc_chaos",
         "nodes that fail and lie, a chain that forks: one settlement for each session, no wrong credit",
@@ -70,7 +81,16 @@ CHECKS = {
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",
     ),
+    "ten-lies": (
+        "ten_lies",
+        "a provider that lies in ten ways is caught each time by what gives it away; the honest one passes",
+    ),
+    "audit-scale": (
+        "audit_scale",
+        "10,000 recorded sessions audited in hardly more memory than 1,000, each a real run of the program",
+    ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
+    "attacks-http": ("attacks_http", "each attack on service and client refused, each honest twin served"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 class Upstream:
     """`executions` counts how often each Idempotency-Key reached the handler.
 
-    `?fault=slow|error|empty` asks for a broken answer; `slow_seconds` is how slow.
+    `?fault=slow|error|empty|shape` asks for a broken answer; `slow_seconds` is how slow.
     """
 
     slow_seconds: float = 0.0
@@ -35,6 +35,8 @@ class Upstream:
                 return JSONResponse({"error": "broken on demand"}, 500)
             case "empty":
                 return Response(b"")
+            case "shape":
+                return JSONResponse({"key": key, "execution": "not a number"})
         return JSONResponse({"key": key, "execution": self.executions[key]})
 
 

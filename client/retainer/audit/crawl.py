@@ -18,13 +18,11 @@ from retainer.audit.life import End, Life
 from retainer.chain.base import Chain, Commitment, TransactionInfo
 from retainer.chain.errors import ChainUnavailableError, ForeignAccountError
 from retainer.chain.sessions import read_session
+from retainer.protocol.layouts import SESSION_OPERATOR_OFFSET, SESSION_PAYEE_OFFSET
 
 # Nodes that limit rates count requests, and one that is asked for few at once answers them soon.
 _AT_ONCE: Final = 8
 _ACCOUNTS: Final = 100
-# Where a session account holds its keys: after the discriminator, eight bytes of small fields and the payer.
-PAYEE_OFFSET: Final = 48
-OPERATOR_OFFSET: Final = 80
 
 T = TypeVar("T")
 
@@ -93,7 +91,7 @@ class Crawl:
     async def _search(self) -> None:
         """Sessions that stand now and whose opening is out of sight: older than what was read, or forgotten."""
         try:
-            for offset in (OPERATOR_OFFSET, PAYEE_OFFSET):
+            for offset in (SESSION_OPERATOR_OFFSET, SESSION_PAYEE_OFFSET):
                 found = await self._chain.program_accounts(self._program, offset=offset, key=self._provider)
                 unknown = (str(one.address) for one in found if self._cache.life(str(one.address)) is None)
                 self._cache.keep(map(Life, unknown))

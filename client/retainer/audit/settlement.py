@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from retainer.audit.findings import Finding, Kind
+from retainer.protocol.availability import AvailabilityMeter
 from retainer.protocol.events import SessionClosed, SessionOpened
 from retainer.protocol.receipts import Receipt, verify_receipt
 from retainer.protocol.sla import Observation, judge, terms_hash
@@ -36,6 +37,8 @@ class Sums:
     free: int = 0
     units: int = 0
     amount: int = 0
+    credit_units: int = 0  # whole units given back, since availability fell short
+    short_windows: int = 0
     root: bytes = EMPTY_ROOT
     receipts: set[int] = field(default_factory=set)
 
@@ -48,13 +51,16 @@ def audit_settlement(
     ``receipts`` are by sequence number, and need not be all: an agent may have kept some only.
     """
     yield from _agreement(onchain, header)
+    availability = AvailabilityMeter(header.sla.availability if header.sla else None)
     for entry in entries:
+        availability.add(entry)
         yield from _entry(header, entry, sums)
         receipt = receipts.get(entry.sequence)
         if receipt is not None:
             sums.receipts.add(entry.sequence)
             yield from _receipt(onchain, entry, receipt, sums.root)
-    yield from _totals(onchain.closed, sums)
+    sums.credit_units, sums.short_windows = availability.credit_units, availability.short_windows
+    yield from _totals(onchain.closed, header, sums)
     for sequence in sorted(receipts.keys() - sums.receipts):
         yield Finding(Kind.RECEIPT, "the agent holds a receipt for it, and the log does not have it", sequence)
 
@@ -89,10 +95,13 @@ def _entry(header: LogHeader, entry: UsageEntry, sums: Sums) -> Iterator[Finding
             Kind.ORDER, f"it stands where request {expected} should: lines are missing or moved", entry.sequence
         )
     sums.requests, sums.root = entry.sequence, chain_hash(sums.root, entry)
-    seen = Observation(entry.status, entry.latency_ms, entry.body_bytes, entry.method)
+    seen = Observation(entry.status, entry.latency_ms, entry.body_bytes, entry.method, entry.schema_ok)
     verdict = judge(header.sla, seen)
     if verdict.breached and entry.charged:
         yield Finding(Kind.VERDICT, f"it was charged, and it broke {verdict.term}: {verdict.detail}", entry.sequence)
+    elif verdict.breached and entry.term is None:
+        # Free or not, availability counts it.
+        yield Finding(Kind.VERDICT, f"it broke {verdict.term}, and the log names no term", entry.sequence)
     if not entry.charged:
         sums.free += 1
         if entry.amount or entry.units:
@@ -111,18 +120,21 @@ def _entry(header: LogHeader, entry: UsageEntry, sums: Sums) -> Iterator[Finding
         sums.amount = entry.cumulative  # say it once, not for every later line
 
 
-def _totals(closed: SessionClosed, sums: Sums) -> Iterator[Finding]:
+def _totals(closed: SessionClosed, header: LogHeader, sums: Sums) -> Iterator[Finding]:
     if sums.root != closed.usage_root:
         yield Finding(
             Kind.ROOT,
             f"the log hashes to {sums.root.hex()}, and the settlement committed to {closed.usage_root.hex()}: "
             "this is not the log that was settled",
         )
-    if sums.amount != closed.settled:
-        yield Finding(Kind.SETTLEMENT, f"the log comes to {sums.amount}, and {closed.settled} was settled")
-    if sums.units != closed.charged_units:
+    due, units = sums.amount - sums.credit_units * header.price, sums.units - sums.credit_units
+    less = f", less {sums.credit_units} units of credit for availability" if sums.credit_units else ""
+    if due != closed.settled:
+        yield Finding(Kind.SETTLEMENT, f"the log comes to {sums.amount}{less}, and {closed.settled} was settled")
+    if units != closed.charged_units:
         yield Finding(
-            Kind.SETTLEMENT, f"the log charges {sums.units} units, and the settlement says {closed.charged_units}"
+            Kind.SETTLEMENT,
+            f"the log charges {sums.units} units{less}, and the settlement says {closed.charged_units}",
         )
     # Tokens that strangers sent to the escrow go to the payer as well.
     if closed.settled + closed.refunded < closed.deposit:

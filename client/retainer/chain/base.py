@@ -101,6 +101,10 @@ class Chain(Protocol):
         """A blockhash to sign with."""
         ...
 
+    async def genesis_hash(self) -> str:
+        """The hash, in base58, that tells this cluster from every other."""
+        ...
+
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level."""
         ...

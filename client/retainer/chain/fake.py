@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import Final
 
 from solders.account import Account
+from solders.hash import Hash
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -176,6 +177,11 @@ class FakeChain:
         """A blockhash to sign with."""
         slot = self._slot(commitment)
         return LatestBlockhash(self._svm.blockhash(slot), slot, self._svm.height(slot) + BLOCKHASH_BLOCKS)
+
+    async def genesis_hash(self) -> str:
+        """That of no public cluster."""
+        self._answer()
+        return str(Hash.default())
 
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level."""

@@ -104,6 +104,10 @@ class RpcChain:
             last_valid_block_height=answer.value.last_valid_block_height,
         )
 
+    async def genesis_hash(self) -> str:
+        """The hash that tells this cluster from every other."""
+        return await self._ask(requests.GetGenesisHash(), str)
+
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level."""
         return await self._ask(requests.GetSlot(config.RpcContextConfig(_LEVELS[commitment])), int)

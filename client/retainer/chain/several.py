@@ -122,6 +122,10 @@ class SeveralNodes:
 
         return await self._first(ask)
 
+    async def genesis_hash(self) -> str:
+        """The hash that tells this cluster from every other."""
+        return await self._first(lambda node: node.genesis_hash())
+
     async def slot(self, *, commitment: Commitment = Commitment.CONFIRMED) -> int:
         """The newest slot at this level that `quorum` nodes have reached."""
         return await self._reached(self._slots, commitment, lambda node: node.slot(commitment=commitment))

@@ -67,6 +67,8 @@ async def settlement(options: Options, signature: str, log: Path, receipts: Path
         "session": str(onchain.opened.session),
         "requests": sums.requests,
         "free": sums.free,
+        "creditUnits": sums.credit_units,
+        "shortWindows": sums.short_windows,
         "receipts": len(sums.receipts),
         "deposit": str(onchain.closed.deposit),
         "settled": str(onchain.closed.settled),

@@ -91,6 +91,25 @@ async def sessions(options: Options) -> None:
         click.echo("\n".join(map(session_words, views)) or "no sessions; `retainer ask URL --deposit AMOUNT` opens one")
 
 
+@main.command(epilog=examples("retainer proofs > proofs.txt", f"retainer proofs {_SESSION}"))
+@click.argument("session_id", type=address, required=False)
+@spends
+async def proofs(options: Options, session_id: Pubkey | None) -> None:
+    """Print what proves your spending to an operator that has lost its books, one line each.
+
+    Of one session, or of all: the highest receipt and, where you sign vouchers, the newest one. It moves no money that
+    you have not spent, and lets the operator settle and refund you at once.
+    """
+    async with _client(options) as client:
+        chosen = [str(session_id)] if session_id else [view.session_id for view in await client.sessions()]
+        lines = {session: await client.proofs(session) for session in chosen}
+    if options.as_json:
+        _print_json({session: list(told) for session, told in lines.items()})
+    else:
+        for told in lines.values():
+            click.echo("\n".join(told), nl=bool(told))
+
+
 @main.command(epilog=examples(f"retainer close {_SESSION}"))
 @click.argument("session_id", type=address)
 @spends

@@ -37,6 +37,8 @@ _OPEN: Final = frozenset(
         ProblemType.REQUEST_IN_FLIGHT,
         ProblemType.CHAIN_UNAVAILABLE,
         ProblemType.SERVICE_UNAVAILABLE,
+        ProblemType.SERVICE_BUSY,
+        ProblemType.TOO_MANY_REQUESTS,
     }
 )
 

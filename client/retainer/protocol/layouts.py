@@ -47,6 +47,9 @@ SESSION_LAYOUT: Final = Layout(
     tag=SESSION_DISCRIMINATOR,
 )
 SESSION_LEN: Final = 352
+# What a node can be asked to search by: keys after the discriminator, eight bytes of small fields and the payer.
+SESSION_PAYEE_OFFSET: Final = 48
+SESSION_OPERATOR_OFFSET: Final = 80
 
 
 def decode_session(data: bytes) -> SessionAccount:

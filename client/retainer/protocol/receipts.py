@@ -78,12 +78,16 @@ class MeteredDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptExtension:
-    """What retainer adds: the session's state, what is left, and the operator's signature over the whole receipt."""
+    """What retainer adds: the session's state, what is left, and the operator's signature over the whole receipt.
+
+    ``credited`` comes with a close: what was charged and given back because availability fell short, in base units.
+    """
 
     state: SessionState
     remaining: BaseUnits
     operator: Pubkey
     metered: MeteredDetails | None = None
+    credited: BaseUnits | None = None
     signature: Signature | None = None
 
     def to_json(self) -> dict[str, Json]:
@@ -95,6 +99,7 @@ class ReceiptExtension:
                 "remaining": str(self.remaining),
                 "operator": str(self.operator),
                 "metered": None if self.metered is None else self.metered.to_json(),
+                "credited": None if self.credited is None else str(self.credited),
                 "signature": None if self.signature is None else str(self.signature),
             }
         )
@@ -109,6 +114,7 @@ class ReceiptExtension:
             remaining=extension.require("remaining", fields.units),
             operator=extension.require("operator", fields.pubkey),
             metered=None if metered is None else MeteredDetails.from_json(metered),
+            credited=extension.optional("credited", fields.units),
             signature=extension.optional("signature", fields.signature),
         )
 

@@ -27,7 +27,8 @@ class SessionView:
     """One session; times are Unix seconds, amounts base units.
 
     ``session_id`` and ``pda`` are the same address. ``expires_at`` None means never, ``requests_left`` None that the
-    price varies. ``settled``, ``refund`` and ``settlement_signature`` are set once the session is closed.
+    price varies. ``settled``, ``refund`` and ``settlement_signature`` are set once the session is closed; ``credited``
+    as well where availability fell short, and so much of what was spent was not settled.
     """
 
     session_id: str
@@ -51,6 +52,7 @@ class SessionView:
     metadata: Mapping[str, str] = field(default_factory=dict)
     settled: BaseUnits | None = None
     refund: BaseUnits | None = None
+    credited: BaseUnits | None = None
     settlement_signature: str | None = None
 
     def to_json(self) -> dict[str, Json]:
@@ -62,6 +64,7 @@ class SessionView:
             "pricePerRequest": self.price_per_request,
             "settled": self.settled,
             "refund": self.refund,
+            "credited": self.credited,
         }
         known = {name: amount for name, amount in amounts.items() if amount is not None}
         token: dict[str, Json] = {"mint": str(self.token.mint), "decimals": self.token.decimals}
@@ -121,5 +124,6 @@ class SessionView:
             metadata=view.require("metadata", fields.text_map),
             settled=view.optional("settled", fields.units),
             refund=view.optional("refund", fields.units),
+            credited=view.optional("credited", fields.units),
             settlement_signature=view.optional("settlementSignature", fields.filled_text),
         )

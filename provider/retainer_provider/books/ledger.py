@@ -15,6 +15,7 @@ from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    AdoptOutcome,
     ClaimOutcome,
     CloseBegin,
     CommitResult,
@@ -28,6 +29,7 @@ from retainer_provider.books.outcomes import (
     SignedOutcome,
 )
 from retainer_provider.books.records import (
+    Adoption,
     Commit,
     ExpectedTransfer,
     NewSession,
@@ -68,6 +70,13 @@ class Ledger(Protocol):
         self, session_id: str, account: SessionAccount, signature: str | None, now: int
     ) -> ActivateOutcome:
         """PENDING -> ACTIVE with the deposit and terms that the account itself states."""
+        ...
+
+    async def adopt(self, adoption: Adoption) -> AdoptOutcome:
+        """Enter a lost session as CLOSING, to be settled for what is proven; never over what the books know.
+
+        Nothing more is sold from it: the answers that its keys would replay are lost.
+        """
         ...
 
     async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:

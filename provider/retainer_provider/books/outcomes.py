@@ -22,6 +22,13 @@ class AdmitResult:
     session: SessionRecord
 
 
+class AdoptOutcome(StrEnum):
+    """Of entering a session that the books had lost."""
+
+    ADOPTED = "adopted"
+    KNOWN = "known"  # nothing written: what the books say of it stands
+
+
 class ActivateOutcome(StrEnum):
     """Of a deposit that was confirmed."""
 

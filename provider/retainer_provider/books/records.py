@@ -8,7 +8,7 @@ from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
-from retainer.protocol.session import SessionState, VoucherSigner
+from retainer.protocol.session import SessionAccount, SessionState, VoucherSigner
 from retainer.protocol.usage import UsageEntry
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.meter import Charge
@@ -78,6 +78,24 @@ class NewSession:
     def __post_init__(self) -> None:
         ledger_amount(self.deposit)
         ledger_amount(self.price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """A session that the books had lost, as the chain has it, with what proofs say was spent, in base units.
+
+    ``usage_root`` is the head of the usage log after ``sequence`` requests; the log itself is lost.
+    """
+
+    new: NewSession
+    account: SessionAccount
+    spent: BaseUnits
+    units_charged: int
+    sequence: int
+    usage_root: bytes
+    voucher: SignedVoucher | None
+    reason: str
+    now: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +259,7 @@ class UsageDraft:
     status: int
     latency_ms: int
     body_bytes: int
+    schema_ok: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,4 +24,5 @@ def usage_entry(commit: Commit, sequence: int, spent: BaseUnits) -> UsageEntry:
         units=charge.units,
         amount=charge.amount,
         cumulative=spent,
+        schema_ok=observed.schema_ok,
     )

@@ -7,6 +7,7 @@ from retainer_provider.cli.books import sessions, settle, show
 from retainer_provider.cli.check import check
 from retainer_provider.cli.export import export
 from retainer_provider.cli.init import init
+from retainer_provider.cli.recover import recover
 from retainer_provider.cli.serve import serve
 
 # The control character keeps click from refilling the lines.
@@ -27,5 +28,5 @@ def main() -> None:
     """Run the command line."""
 
 
-for command in (init, check, serve, sessions, show, settle, export, backup):
+for command in (init, check, serve, sessions, show, settle, export, backup, recover):
     main.add_command(command)

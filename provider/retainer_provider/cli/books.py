@@ -10,7 +10,7 @@ from retainer.chain.confirm import SystemTimer
 from retainer.chain.several import connect
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.session import SessionState
-from retainer_provider.assembly import service_identity
+from retainer_provider.assembly import refund_step, service_identity
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import CloseBegin
 from retainer_provider.books.records import SessionRecord, Settlement
@@ -135,6 +135,7 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
                 clock=clock,
                 timer=SystemTimer(),
                 options=SettlerOptions(program_id=program_id),
+                refund=refund_step(keys, chain, ledger, clock),
             )
             outcomes = {}
             for session_id in session_ids or await _unsettled(ledger):

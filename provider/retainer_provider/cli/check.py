@@ -2,20 +2,22 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
+from retainer.chain.findings import Finding
 from retainer.chain.several import connect
 from retainer_provider.assembly import service_identity
-from retainer_provider.books.ledger import LedgerError
-from retainer_provider.books.stores.chosen import check_ledger
 from retainer_provider.catalog import load_offers
-from retainer_provider.checks import Finding, check_node, check_service
+from retainer_provider.checks.machine import check_machine
+from retainer_provider.checks.onchain import check_node, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
-from retainer_provider.keys import load_keys
-from retainer_provider.settings import Settings
+from retainer_provider.clock import SystemClock
+from retainer_provider.keys import load_keys, require_refund_key
+from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.wire.routing import RouteTable
 
 
@@ -24,44 +26,46 @@ from retainer_provider.wire.routing import RouteTable
 @json_option
 @told
 def check(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    """See whether the service can run: settings, keys, ledger, node, program, tokens, balances."""
-    settings = settings_of(config)
-    findings = asyncio.run(_findings(settings, as_json=as_json))
+    """See whether the service can run: settings, keys, books, disk, upstream, nodes, clock, program, tokens, SOL."""
+    findings, status = asyncio.run(_collected(config, as_json=as_json))
     if as_json:
         print_json({"findings": [{"name": f.name, "ok": f.ok, "sentence": f.sentence} for f in findings]})
-    sys.exit(ExitStatus.DONE if all(finding.ok for finding in findings) else ExitStatus.NOT_RIGHT)
+    sys.exit(status)
 
 
-async def _findings(settings: Settings, *, as_json: bool) -> list[Finding]:
+async def _collected(config: Path, *, as_json: bool) -> tuple[list[Finding], ExitStatus]:
+    found: list[Finding] = []
+    try:
+        async for finding in _findings(settings_of(config)):
+            found.append(finding)
+            if not as_json:
+                _show(finding)
+    except SettingsError as error:  # nothing else can be looked at
+        found.append(Finding("settings", ok=False, sentence=str(error)))
+        if not as_json:
+            _show(found[-1])
+        return found, ExitStatus.SETTINGS
+    return found, ExitStatus.DONE if all(finding.ok for finding in found) else ExitStatus.NOT_RIGHT
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     keys, offers = load_keys(settings.service), load_offers(settings.offers)
+    require_refund_key(keys, offers.values())
     RouteTable(offers, settings.routes.free)
-    found = [
-        Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")
-    ]
-    _show(found[0], as_json=as_json)
-    found.append(await _ledger(settings))
-    _show(found[-1], as_json=as_json)
+    yield Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")
+    async for finding in check_machine(settings):
+        yield finding
     identity, urls = service_identity(settings, keys), settings.service.rpc_urls
     for url in urls:
         # Each by itself: together they would hide the one that is down.
         async with connect([url]) as node:
-            found.append(await check_node(identity, node, urlsplit(url).hostname or ""))
-            _show(found[-1], as_json=as_json)
+            async for finding in check_node(identity, node, urlsplit(url).hostname or "", SystemClock()):
+                yield finding
     async with connect(urls, quorum=settings.service.rpc_quorum) as chain:
         async for finding in check_service(identity, offers, chain):
-            found.append(finding)
-            _show(finding, as_json=as_json)
-    return found
+            yield finding
 
 
-async def _ledger(settings: Settings) -> Finding:
-    try:
-        return Finding("ledger", ok=True, sentence=await check_ledger(settings))
-    except LedgerError as error:
-        return Finding("ledger", ok=False, sentence=str(error))
-
-
-def _show(finding: Finding, *, as_json: bool) -> None:
-    if not as_json:
-        mark = click.style("ok   ", fg="green") if finding.ok else click.style("WRONG", fg="red")
-        click.echo(f"{mark} {finding.name}: {finding.sentence}")
+def _show(finding: Finding) -> None:
+    mark = click.style("ok   ", fg="green") if finding.ok else click.style("WRONG", fg="red")
+    click.echo(f"{mark} {finding.name}: {finding.sentence}")

@@ -9,9 +9,9 @@ from solders.pubkey import Pubkey
 
 from retainer.protocol.usage_log import LogHeader, entry_line
 from retainer_provider.books.stores.chosen import reading
+from retainer_provider.books.terms import session_terms
 from retainer_provider.cli.common import NotFoundError, config_option, settings_of, told
 from retainer_provider.settings import Settings
-from retainer_provider.wire.views import session_terms
 
 _PAGE = 1000
 

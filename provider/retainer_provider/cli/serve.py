@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.cli.common import config_option, settings_of, told
+from retainer_provider.cli.connections import bounded_connections
 from retainer_provider.listening import open_listener
 from retainer_provider.logs import configure_logging
 from retainer_provider.settings import ServiceSettings, Settings
@@ -50,6 +51,7 @@ async def serve_app(
     app: RetainerApp, settings: Settings, listener: socket.socket, *, front: ASGIApp | None = None
 ) -> None:
     """Serve `app`, by way of what stands in `front` of it, until SIGTERM or SIGINT."""
+    limits = settings.limits
     server = _Server(
         app,
         uvicorn.Config(
@@ -59,7 +61,9 @@ async def serve_app(
             access_log=False,
             server_header=False,
             ws="none",
-            timeout_graceful_shutdown=settings.limits.shutdown_seconds,
+            http=bounded_connections(most=limits.connections, seconds=limits.connection_seconds),
+            h11_max_incomplete_event_size=limits.request_head_bytes,
+            timeout_graceful_shutdown=limits.shutdown_seconds,
         ),
     )
     # Before and after uvicorn's own: it hands a signal on to whoever held it before, and by then all is done.

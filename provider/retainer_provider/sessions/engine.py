@@ -9,6 +9,7 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
@@ -20,11 +21,12 @@ from retainer_provider.clock import Clock
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.authority import authenticate, vouched
 from retainer_provider.sessions.closing import Closer
+from retainer_provider.sessions.fairness import Fairness
+from retainer_provider.sessions.holding import Holding
 from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
-from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
-from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_signer, check_voucher
+from retainer_provider.settling.crediting import credited
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.problems import needs_challenge, problem_answer
@@ -60,32 +62,33 @@ class Engine:
         self,
         *,
         challenger: Challenger,
-        opener: Opener,
-        topper: Topper,
+        holding: Holding,
         metering: Metering,
         closer: Closer,
         ledger: Ledger,
         watch: ChainWatch,
         operator: Keypair,
         clock: Clock,
+        fairness: Fairness,
     ) -> None:
         self._challenger = challenger
-        self._opener = opener
-        self._topper = topper
+        self._holding = holding
         self._metering = metering
         self._closer = closer
         self._ledger = ledger
         self._watch = watch
         self._operator = operator
         self._clock = clock
+        self._fairness = fairness
 
-    async def open(self, challenge: Challenge, action: OpenAction) -> Statement:
-        """Open the session that a deposit pays for, or find it open already."""
-        return self._statement(await self._opener.open(challenge, action))
+    async def open(self, challenge: Challenge, action: OpenAction, caller: str) -> Statement:
+        """Open the session that a deposit pays for, or find it open already; not often for one `caller`."""
+        self._fairness.require_room_for_unpaid(caller)
+        return await self._statement(await self._holding.open(challenge, action))
 
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
         """Add to a session's deposit, or find it added already."""
-        return self._statement(await self._topper.top_up(challenge, action))
+        return await self._statement(await self._holding.top_up(challenge, action))
 
     async def use(
         self,
@@ -110,13 +113,14 @@ class Engine:
             )
         if not self._watch.fresh(self._clock.now(), record.grace_period):
             raise RefusedError(CHAIN_UNAVAILABLE)
-        return await self._metering.serve(record, await read(), call)
+        with self._fairness.admitted(str(record.payer)):
+            return await self._metering.serve(record, await read(), call)
 
     async def accept(self, challenge: Challenge, action: VoucherAction) -> Statement:
         """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""
         record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
         _require(check_voucher(action.signed, record, self._clock.now()))
-        return self._statement(await self._metering.accept(record, action.signed))
+        return await self._statement(await self._metering.accept(record, action.signed))
 
     async def close(self, challenge: Challenge, action: CloseAction) -> Statement:
         """Close a session on its payer's word; the statement has a receipt once the chain has settled it."""
@@ -126,7 +130,7 @@ class Engine:
         else:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
             _require(check_metered(record))
-        return self._statement(await self._closer.close(record))
+        return await self._statement(await self._closer.close(record))
 
     async def show(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionView:
         """A session as whoever can pay from it may see it, at any time, for nothing: no voucher is taken for it."""
@@ -135,13 +139,15 @@ class Engine:
             _require(check_signer(action.signed, record))
         else:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
-        return session_view(record, self._clock.now())
+        return session_view(record, self._clock.now(), await self._credited(record))
 
-    async def refusal(self, refusal: Refusal, offer: Offer | None, hint: str | None = None) -> Answer:
-        """A refusal as an answer, with a fresh challenge for `offer`.
+    async def refusal(self, refusal: Refusal, offer: Offer | None, caller: str, hint: str | None = None) -> Answer:
+        """A refusal as an answer, with a fresh challenge for `offer`; without any for a `caller` who asks too often.
 
         Where a first request names a session of this offer that can pay, as `hint`, the challenge resumes that one.
         """
+        if too_often := self._fairness.too_often(refusal, caller):
+            return problem_answer(too_often, None)
         challenge = None
         if hint is not None and offer is not None and refusal.problem is ProblemType.PAYMENT_REQUIRED:
             challenge = await self._resumed(offer, hint)
@@ -165,18 +171,23 @@ class Engine:
 
     async def aclose(self) -> None:
         """Stop waiting for top-ups."""
-        await self._topper.aclose()
+        await self._holding.aclose()
 
     async def _authenticate(
         self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None
     ) -> SessionRecord:
         return await authenticate(self._challenger, self._ledger, challenge, channel_id, proof)
 
-    def _statement(self, record: SessionRecord) -> Statement:
-        now = self._clock.now()
+    async def _statement(self, record: SessionRecord) -> Statement:
+        now, back = self._clock.now(), await self._credited(record)
         settling = record.state is SessionState.CLOSING
-        receipt = None if settling else session_receipt(record, self._operator, now)
-        return Statement(session_view(record, now), receipt)
+        receipt = None if settling else session_receipt(record, self._operator, now, back)
+        return Statement(session_view(record, now, back), receipt)
+
+    async def _credited(self, record: SessionRecord) -> BaseUnits | None:
+        if record.settled is None:
+            return None
+        return credited(record, await self._ledger.settlement(record.session_id))
 
 
 def _require(refusal: Refusal | None) -> None:

@@ -33,13 +33,15 @@ from retainer_provider.books.records import (
     StoredAnswer,
     UsageDraft,
 )
+from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer, writing
 from retainer_provider.sessions.refusals import RefusedError, refuse
+from retainer_provider.sessions.schema import schema_ok
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.problems import broken_term, failure_answer
 from retainer_provider.wire.upstream import UpstreamFailure, UpstreamResult
-from retainer_provider.wire.views import request_receipt, session_terms
+from retainer_provider.wire.views import request_receipt
 
 _log = structlog.get_logger(__name__)
 
@@ -181,7 +183,7 @@ class Metering:
         result: UpstreamResult,
     ) -> Delivery:
         now = self._clock.now()
-        answer, verdict = _judged(record, request, result)
+        answer, seen, verdict = await _judged(record, request, result)
 
         def finish(facts: CommitFacts) -> StoredAnswer:
             receipt = request_receipt(facts.session, facts.entry, facts.usage_hash, self._operator, now)
@@ -196,6 +198,7 @@ class Metering:
             status=answer.status,
             latency_ms=result.latency_ms,
             body_bytes=len(answer.body),
+            schema_ok=seen.schema_ok,
         )
         charge = decide(verdict, cost)
         with writing(self._observer, self._clock, "commit"):
@@ -224,13 +227,21 @@ class Metering:
             _log.error("request_not_booked", exc_info=error)
 
 
-def _judged(record: SessionRecord, request: MeteredRequest, result: UpstreamResult) -> tuple[Answer, Verdict]:
-    """The answer to give and whether it keeps the SLA. An upstream that gave none breaks it whatever was agreed."""
-    answer = result.outcome
-    if isinstance(answer, UpstreamFailure):
-        return failure_answer(answer), Verdict(broken_term(answer), answer.value)
-    seen = Observation(answer.status, result.latency_ms, len(answer.body), request.method)
-    return answer, judge(session_terms(record), seen)
+async def _judged(
+    record: SessionRecord, request: MeteredRequest, result: UpstreamResult
+) -> tuple[Answer, Observation, Verdict]:
+    """The answer to give, what is noted of it, and whether it keeps the SLA.
+
+    An upstream that gave none breaks it whatever was agreed.
+    """
+    outcome = result.outcome
+    answer = failure_answer(outcome) if isinstance(outcome, UpstreamFailure) else outcome
+    terms = session_terms(record)
+    fit = await schema_ok(terms, request.method, answer.status, answer.body)
+    seen = Observation(answer.status, result.latency_ms, len(answer.body), request.method, fit)
+    if isinstance(outcome, UpstreamFailure):
+        return answer, seen, Verdict(broken_term(outcome), outcome.value)
+    return answer, seen, judge(terms, seen)
 
 
 def _refusal(outcome: ReserveOutcome, record: SessionRecord, cost: Quote) -> RefusedError:

@@ -14,15 +14,25 @@ class Mismatch:
     reason: str
 
 
-def plan_settlement(record: SessionRecord, account: SessionAccount) -> SettlementPlan | Mismatch:
-    """Settle what is spent and refund the rest of the account's deposit, unless books and account do not fit."""
+def plan_settlement(record: SessionRecord, account: SessionAccount, credit_units: int = 0) -> SettlementPlan | Mismatch:
+    """Settle what is spent and refund the rest of the account's deposit, unless books and account do not fit.
+
+    ``credit_units`` are given back out of what is spent: so many at most as are not settled on chain already.
+    """
     reason = _contradiction(record, account)
     if reason is not None:
         return Mismatch(f"session {record.session_id}: {reason}")
+    return plan_refund(record, min(credit_units, record.units_charged - account.charged_units))
+
+
+def plan_refund(record: SessionRecord, credit_units: int = 0) -> SettlementPlan:
+    """The same by the books alone, which for a custodial session are all there is."""
+    credit_units = min(credit_units, record.units_charged)
+    amount = record.spent - credit_units * record.price
     return SettlementPlan(
-        amount=record.spent,
-        charged_units=record.units_charged,
-        refund=BaseUnits(record.deposit - record.spent),
+        amount=BaseUnits(amount),
+        charged_units=record.units_charged - credit_units,
+        refund=BaseUnits(record.deposit - amount),
         usage_root=record.usage_root,
         opened_at=record.opened_at,
     )

@@ -8,6 +8,7 @@ read from the chain. Even two live transactions could pay only once, since the f
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -30,10 +31,11 @@ from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import ClaimOutcome, PlanOutcome, RecordOutcome, SignedOutcome
-from retainer_provider.books.records import SessionRecord, Settlement, SettlementPlan, SettlementStage
+from retainer_provider.books.records import Custody, SessionRecord, Settlement, SettlementPlan, SettlementStage
 from retainer_provider.clock import Clock
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused
+from retainer_provider.settling.crediting import availability_of
 from retainer_provider.settling.removal import Removal, RemovalKind, find_removal
 from retainer_provider.settling.settlement import Mismatch, plan_settlement
 
@@ -76,8 +78,14 @@ class SettlerOptions:
     parallel: int = 16  # calls under way at the node
 
 
+Step = Callable[[SessionRecord], Awaitable[SettlementOutcome | None]]
+"""One move of a CLOSING session that this process has claimed; None to look again after a while."""
+
+
 class Settler:
     """Brings CLOSING sessions to REFUNDED. One per process; any number of calls at a time.
+
+    ``refund`` moves those that are custodial.
 
     Where processes share the books, each session is settled by the one that claimed it; the others wait for the end.
     """
@@ -92,7 +100,9 @@ class Settler:
         timer: Timer,
         options: SettlerOptions | None = None,
         observer: Observer = UNOBSERVED,
+        refund: Step | None = None,
     ) -> None:
+        self._refund = refund
         self._chain = chain
         self._ledger = ledger
         self._clock = clock
@@ -140,6 +150,8 @@ class Settler:
 
     async def _step(self, record: SessionRecord) -> SettlementOutcome | None:
         """One move; None when it should be looked at again after a while."""
+        if record.custody is Custody.PROVIDER:
+            return await self._step_custodial(record)
         settlement = await self._ledger.settlement(record.session_id)
         try:
             if settlement is not None and settlement.stage is SettlementStage.SIGNED:
@@ -151,11 +163,18 @@ class Settler:
             return await self._attribute(record)
         return await self._plan(record, account)
 
+    async def _step_custodial(self, record: SessionRecord) -> SettlementOutcome | None:
+        if self._refund is not None:
+            return await self._refund(record)
+        _log.error("refund_key_missing", session=record.session_id)
+        return SettlementOutcome.REFUSED
+
     async def _plan(self, record: SessionRecord, account: SessionAccount) -> SettlementOutcome | None:
         if account.deposit > record.deposit:  # a top-up that nobody told us of
             await self._ledger.update_deposit(record.session_id, account.deposit, self._clock.now())
             record = await self._ledger.session(record.session_id) or record
-        plan = plan_settlement(record, account)
+        availability = await availability_of(self._ledger, record)
+        plan = plan_settlement(record, account, availability.credit_units)
         if isinstance(plan, Mismatch):
             return self._mismatch(record, plan.reason)
         planned = await self._ledger.plan_settlement(record.session_id, plan, self._clock.now())

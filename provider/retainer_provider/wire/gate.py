@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
+import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.chain.errors import ChainUnavailableError
@@ -32,6 +34,7 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.vouchers import replay_key
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
 from retainer_provider.wire.routing import Finder, Unpriced, raw_path
@@ -40,6 +43,8 @@ from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamR
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 # Without a key it is the draft's update of a voucher; with one, a HEAD of the service like any other request.
 _HEAD: Final = "HEAD"
+_REQUEST_ID: Final = "x-request-id"
+_REQUEST_ID_BYTES: Final = 8
 _PASSED_ON: Final = "passed_on"
 _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
@@ -83,6 +88,12 @@ class RetainerGate:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
             return
+        # Ours, never the client's, whose text has no business in our logs.
+        number = secrets.token_hex(_REQUEST_ID_BYTES)
+        with structlog.contextvars.bound_contextvars(request=number):
+            await self._http(scope, receive, send, number)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send, number: str) -> None:
         started, target = self._clock.monotonic(), self._find(scope)
         if target is Unpriced.FREE:
             await self._pass(scope, receive, send)
@@ -94,15 +105,16 @@ class RetainerGate:
             return
         offer = "" if isinstance(target, Unpriced) else target.id
         self._observer.answered(offer, answer.outcome, self._clock.monotonic() - started)
-        await send_answer(send, answer, scope["method"])
+        await send_answer(send, answer.with_headers((_REQUEST_ID, number)), scope["method"])
 
     async def _answer(self, target: Offer | Unpriced, scope: Scope, receive: Receive) -> Answer:
         if isinstance(target, Unpriced):
-            return await self._engine.refusal(_UNPRICED[target], None)
+            return await self._engine.refusal(_UNPRICED[target], None, caller_of(scope))
         return await answer_or_refusal(
             self._engine,
             target,
             lambda: self._paid(target, read_credential(scope), scope, receive),
+            caller=caller_of(scope),
             hint=next(iter(headers.values(scope["headers"], HEADER_SESSION)), None),
         )
 
@@ -112,7 +124,7 @@ class RetainerGate:
         challenge, action = credential.challenge, credential.action
         match action:
             case OpenAction():
-                return statement_answer(await self._engine.open(challenge, action), "opened")
+                return statement_answer(await self._engine.open(challenge, action, caller_of(scope)), "opened")
             case TopUpAction():
                 return statement_answer(await self._engine.top_up(challenge, action), "topped_up")
             case CloseAction():
@@ -161,7 +173,7 @@ class RetainerGate:
 
 
 async def answer_or_refusal(
-    engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]], *, hint: str | None = None
+    engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]], *, caller: str, hint: str | None = None
 ) -> Answer:
     """What `act` answers, or the problem that stopped it with a challenge for `offer`, or for the session `hint`."""
     try:
@@ -172,7 +184,7 @@ async def answer_or_refusal(
         refusal = CHAIN_UNAVAILABLE
     except LedgerError:
         refusal = LEDGER_UNAVAILABLE
-    return await engine.refusal(refusal, offer, hint)
+    return await engine.refusal(refusal, offer, caller, hint)
 
 
 def read_credential(scope: Scope) -> Credential | None:

@@ -17,6 +17,7 @@ from retainer_provider.offers import Offer
 from retainer_provider.sessions.engine import Engine
 from retainer_provider.sessions.refusals import refuse
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.gate import answer_or_refusal, read_credential
 from retainer_provider.wire.openapi import DISCOVERY_PATH, openapi_document
 from retainer_provider.wire.problems import STATUS_OK, STATUS_UNHEALTHY
@@ -77,7 +78,9 @@ class Api:
     async def _show_session(self, scope: Scope, session_id: str) -> Answer:
         # Any offer's challenge will do for someone who has no session yet.
         offer = next(iter(self._offers.values()))
-        return await answer_or_refusal(self._engine, offer, lambda: self._session(scope, session_id))
+        return await answer_or_refusal(
+            self._engine, offer, lambda: self._session(scope, session_id), caller=caller_of(scope)
+        )
 
     async def _session(self, scope: Scope, session_id: str) -> Answer:
         credential = read_credential(scope)

@@ -1,27 +1,20 @@
 """The ledger's sessions as clients see them, and the receipts the operator signs about them. Pure."""
 
-import json
-
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits, requests_left
 from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, receipt_header, sign_receipt
 from retainer.protocol.session import SessionState, VoucherSigner
-from retainer.protocol.sla import SlaTerms
 from retainer.protocol.timestamps import format_timestamp
 from retainer.protocol.tokens import token_symbol
 from retainer.protocol.usage import UsageEntry
 from retainer.protocol.views import SessionView, TokenView
 from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.terms import session_terms
 
 
-def session_terms(record: SessionRecord) -> SlaTerms | None:
-    """The SLA terms that a session was opened under."""
-    return SlaTerms.from_json(json.loads(record.sla_json)) if record.sla_json else None
-
-
-def session_view(record: SessionRecord, now: int) -> SessionView:
+def session_view(record: SessionRecord, now: int, credited: BaseUnits | None = None) -> SessionView:
     """A session at `now` (unix seconds). Once it is closed, nothing remains: `refund` says what went back."""
     closed = record.refund is not None
     remaining = BaseUnits(0) if closed else record.remaining
@@ -46,13 +39,14 @@ def session_view(record: SessionRecord, now: int) -> SessionView:
         pda=Pubkey.from_string(record.session_id),
         settled=record.settled,
         refund=record.refund,
+        credited=credited,
         settlement_signature=record.settlement_signature,
     )
 
 
-def session_receipt(record: SessionRecord, operator: Keypair, now: int) -> str:
+def session_receipt(record: SessionRecord, operator: Keypair, now: int, credited: BaseUnits | None = None) -> str:
     """The `Payment-Receipt` value of a lifecycle call: a session opened, or settled by the chain."""
-    return _signed(record, operator, now)
+    return _signed(record, operator, now, credited=credited)
 
 
 def request_receipt(record: SessionRecord, entry: UsageEntry, usage_hash: bytes, operator: Keypair, now: int) -> str:
@@ -72,7 +66,13 @@ def request_receipt(record: SessionRecord, entry: UsageEntry, usage_hash: bytes,
     return _signed(record, operator, now, metered)
 
 
-def _signed(record: SessionRecord, operator: Keypair, now: int, metered: MeteredDetails | None = None) -> str:
+def _signed(
+    record: SessionRecord,
+    operator: Keypair,
+    now: int,
+    metered: MeteredDetails | None = None,
+    credited: BaseUnits | None = None,
+) -> str:
     closed = record.state is SessionState.REFUNDED
     # The draft: a close receipt's `spent` is what was settled.
     spent = record.spent if record.settled is None else record.settled
@@ -91,6 +91,7 @@ def _signed(record: SessionRecord, operator: Keypair, now: int, metered: Metered
             remaining=BaseUnits(0) if closed else record.remaining,
             operator=operator.pubkey(),
             metered=metered,
+            credited=credited,
         ),
     )
     return receipt_header(sign_receipt(receipt, operator))

@@ -115,6 +115,7 @@ CALLS: dict[str, Callable[[RpcChain], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE.keys())
+@pytest.mark.row("F08", attack="truncated JSON, other types, wrong members", twin="a proper answer is read")
 async def test_nonsense_is_no_answer(answer: bytes) -> None:
     async with asking(answer) as (chain, _):
         outcomes = await asyncio.gather(*[call(chain) for call in CALLS.values()], return_exceptions=True)
@@ -139,6 +140,7 @@ async def test_a_node_may_fail_twice() -> None:
     assert node.requests == 3
 
 
+@pytest.mark.row("F08", attack="a node that answers errors without end", twin="two failures are retried")
 async def test_a_node_that_keeps_failing_is_asked_three_times() -> None:
     async with asking(http("", "503 Unavailable")) as (chain, node):
         with pytest.raises(ChainUnavailableError, match="503"):

@@ -6,9 +6,10 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from retainer.chain.base import Commitment
 from retainer.chain.errors import ForeignAccountError
 from retainer.chain.fake import FakeChain
-from retainer.chain.sessions import session_account, token_account
+from retainer.chain.sessions import session_account, sessions_of, token_account
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import PROGRAM_ID, TOKEN_PROGRAM_ID
 from retainer.protocol.layouts import encode_session
@@ -113,3 +114,24 @@ async def test_a_token_account_of_no_token_program_is_refused() -> None:
         await token_account(chain, key(7))
     with pytest.raises(ForeignAccountError, match="no token account"):
         await token_account(chain, key(8))
+
+
+async def test_an_operators_sessions_are_listed_and_nothing_else() -> None:
+    chain, (address, account) = FakeChain(), session()
+    for owner, place in ((PROGRAM_ID, address), (TOKEN_PROGRAM_ID, key(8))):
+        chain.put(place, owner=owner, data=encode_session(account))
+    # The same bytes at another address are no session; neither is an account with the key elsewhere.
+    chain.put(key(9), owner=PROGRAM_ID, data=encode_session(account))
+    chain.put(key(10), owner=PROGRAM_ID, data=bytes(account.operator) * 8)
+
+    assert await sessions_of(chain, account.operator) == {address: account}
+    assert await sessions_of(chain, account.payer) == {}
+
+
+async def test_a_fresh_session_is_not_listed_before_it_is_final() -> None:
+    chain, (address, account) = FakeChain(confirmation_lag=1, finality_lag=32), session()
+    chain.advance(slots=40)
+    chain.put(address, owner=PROGRAM_ID, data=encode_session(account))
+    chain.advance(slots=5)
+    assert await sessions_of(chain, account.operator) == {address: account}
+    assert await sessions_of(chain, account.operator, commitment=Commitment.FINALIZED) == {}

@@ -46,6 +46,7 @@ async def test_the_next_node_stands_in_for_one_that_is_down() -> None:
     assert await chain.block_time()
 
 
+@pytest.mark.row("F08", attack="a node that is down", twin="the next one answers, and the first again later")
 async def test_a_node_that_failed_is_left_alone_for_a_while_and_then_asked_again() -> None:
     first, second, clock = Counting(), FakeChain(), FakeChain()
     chain = SeveralNodes([first, second], timer=clock)
@@ -67,6 +68,7 @@ async def test_with_every_node_down_each_reason_is_told() -> None:
         await SeveralNodes([first, second], timer=first).slot()
 
 
+@pytest.mark.row("F07", attack="a node that is far behind", twin="the next one answers")
 async def test_a_node_that_is_far_behind_does_not_answer_for_the_cluster() -> None:
     first, second = nodes(2)
     chain = SeveralNodes([first, second], timer=first)
@@ -90,6 +92,7 @@ async def test_the_finalized_height_never_runs_back() -> None:
         await chain.block_height(commitment=Commitment.FINALIZED)
 
 
+@pytest.mark.row("F07", attack="an account that one node of the quorum makes up", twin="what a quorum sees is believed")
 async def test_an_account_that_only_one_node_has_is_not_believed() -> None:
     honest, liar, other = *nodes(2), FakeChain()
     liar.put(ADDRESS, lamports=10**12)

@@ -37,6 +37,7 @@ def test_a_receipt_above_the_agreed_price_is_refused() -> None:
         Book().sent("a").receipted("a", entry(1, 9, amount=9), PRICE)
 
 
+@pytest.mark.row("F29", attack="receipts for requests never made", twin="honest receipts add up")
 def test_a_receipt_that_counts_a_request_never_made_is_refused() -> None:
     with pytest.raises(BookError, match="fewer requests were made"):
         after(1).sent("b").receipted("b", entry(3, 2 * PRICE), PRICE)

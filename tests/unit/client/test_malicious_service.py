@@ -88,6 +88,10 @@ LIES: dict[str, tuple[Callable[[SessionRequest], SessionRequest], type[ClientErr
 
 
 @pytest.mark.parametrize("lie", LIES, ids=LIES)
+@pytest.mark.row(
+    "F29", attack="an inflated price, another program, mint or payee, a huge deposit", twin="the honest offer is paid"
+)
+@pytest.mark.row("C41", attack="a program id taken from the challenge", twin="the pinned program is paid")
 async def test_a_bad_offer_is_refused_before_anything_is_signed(stage: Stage, lie: str) -> None:
     change, error, message = LIES[lie]
     stage.service.offer = change
@@ -121,6 +125,7 @@ async def test_off_localnet_only_stablecoins_are_spent_unless_the_caller_allows_
         assert (await client.request("GET", URL)).status_code == 200
 
 
+@pytest.mark.row("C41", attack="a program that nobody pinned", twin="one that the caller pins")
 async def test_a_program_that_the_caller_pins_besides_is_trusted() -> None:
     pins = Pins().trusting([STRANGER])
     pins.require(Network.LOCALNET, STRANGER)
@@ -147,6 +152,7 @@ async def test_an_offer_that_got_worse_since_it_was_seen_is_refused(stage: Stage
         await stage.client.create_session(offer, "1.0")
 
 
+@pytest.mark.row("F29", attack="402 for ever", twin="asked a few times, then told")
 async def test_a_service_that_answers_402_for_ever_is_asked_a_few_times(stage: Stage) -> None:
     async def never(request: httpx.Request) -> httpx.Response | None:
         if "Idempotency-Key" in request.headers:
@@ -160,6 +166,7 @@ async def test_a_service_that_answers_402_for_ever_is_asked_a_few_times(stage: S
     assert sum("Idempotency-Key" in request.headers for request in stage.service.seen) == 3
 
 
+@pytest.mark.row("F29", attack="a redirect to another host", twin="the paid host answers")
 async def test_a_redirect_to_another_host_carries_no_credential_and_is_not_paid(stage: Stage) -> None:
     await stage.client.request("GET", URL)
     evil: list[httpx.Request] = []
@@ -231,6 +238,7 @@ BAD_RECEIPTS: dict[str, tuple[Callable[[Receipt], Receipt], str]] = {
 
 
 @pytest.mark.parametrize("lie", BAD_RECEIPTS, ids=BAD_RECEIPTS)
+@pytest.mark.row("F29", attack="a receipt that counts too much", twin="the answer is handed over, spending stops")
 async def test_a_signed_lie_stops_the_spending_and_leaves_the_answer(stage: Stage, lie: str) -> None:
     session = await stage.client.create_session(URL, "1.0")
     change, message = BAD_RECEIPTS[lie]

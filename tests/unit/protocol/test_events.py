@@ -118,6 +118,11 @@ def test_our_program_called_by_another_is_heard() -> None:
         frame(PROGRAM_ID, 1, "Program data: !", "Program data: ", "Program data: YQ=="),
     ],
 )
+@pytest.mark.row(
+    "F05",
+    attack="another program logs the same bytes, or text that looks like the runtime's",
+    twin="our program's log is read",
+)
 def test_what_another_program_logs_is_not_ours(logs: list[str]) -> None:
     """F05: any program may log the same bytes, or text that looks like the runtime's."""
     assert events_from_logs(logs, PROGRAM_ID) == []

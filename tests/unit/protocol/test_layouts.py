@@ -50,6 +50,7 @@ def test_a_session_account_is_read_as_in_the_vectors() -> None:
         (287, 1, "reserved bytes in use"),
     ],
 )
+@pytest.mark.row("C39", attack="an account of a version that is not known", twin="the known version is read")
 def test_a_session_account_with_a_byte_out_of_place_is_refused(offset: int, value: int, why: str) -> None:
     broken = SESSION_BYTES[:offset] + bytes([value]) + SESSION_BYTES[offset + 1 :]
     with pytest.raises(LayoutError):

@@ -107,6 +107,9 @@ def test_a_broken_term_is_named(observation: Observation, term: str) -> None:
         replace(GOOD, status=499, body_bytes=0),
     ],
 )
+@pytest.mark.row(
+    "F31", attack="HEAD, conditional and wrong requests to break the terms", twin="a breach of the service's is free"
+)
 def test_what_an_agent_can_provoke_is_no_breach(observation: Observation) -> None:
     """F31: free answers cannot be farmed by HEAD, conditional or wrong requests."""
     assert not judge(STRICT, observation).breached

@@ -192,6 +192,7 @@ def payout(lamports: int = 1) -> Instruction:
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
+@pytest.mark.row("F05", attack="an instruction added beside the opening", twin="the opening alone is read")
 def test_a_sponsor_signs_nothing_beside_the_opening(added: Instruction, why: str, *, first: bool) -> None:
     """C47, F05, and C43 for the durable nonce."""
     both = [added, SPONSORED["open"]] if first else [SPONSORED["open"], added]
@@ -351,6 +352,7 @@ def test_bytes_that_are_no_transaction_are_refused(raw: bytes) -> None:
         decode_transaction(raw)
 
 
+@pytest.mark.row("C38", attack="a transaction larger than a packet", twin="one that fits is read")
 def test_bytes_after_the_transaction_and_oversize_are_refused() -> None:
     """C38: a packet has 1,232 bytes."""
     whole = signed([OPENINGS["open"]], [PAYER])

@@ -71,6 +71,9 @@ def test_a_changed_voucher_does_not_verify(forged: SignedVoucher) -> None:
     assert not verify_voucher(forged)
 
 
+@pytest.mark.row(
+    "F17", attack="small-order keys, malleable and non-canonical signatures", twin="the signer's own verifies"
+)
 def test_malleable_signatures_and_small_order_keys_do_not_verify() -> None:
     """F17."""
     raw = bytes(SIGNED.signature)

@@ -52,6 +52,7 @@ async def test_a_challenge_states_offer_keys_blockhash_and_expiry(chain: FakeCha
     ours.require_fresh(challenge)
 
 
+@pytest.mark.row("F17", attack="a changed or foreign challenge", twin="the issued one is recognized")
 async def test_a_changed_forged_or_foreign_challenge_is_invalid(chain: FakeChain) -> None:
     """F17."""
     ours = challenger(chain)

@@ -101,6 +101,21 @@ def test_wrong_keys_are_told_with_their_own_status(tmp_path: Path) -> None:
     assert (told.exit_code, "is not a Solana keypair" in told.output) == (3, True)
 
 
+def test_check_tells_what_is_wrong_in_json_as_well(tmp_path: Path) -> None:
+    """F26, F28: each thing that is not right, with the status of what it is about."""
+    init(tmp_path)
+    config = ("--config", str(tmp_path / "retainer.toml"), "--json")
+    (tmp_path / "operator.json").chmod(0o644)
+    told = run("check", *config)
+    [finding] = json.loads(told.output)["findings"]
+    assert (told.exit_code, finding["name"], finding["ok"]) == (3, "settings", False)
+    assert "chmod 600" in finding["sentence"]
+    (tmp_path / "operator.json").chmod(0o600)
+    (tmp_path / "challenge.secret").write_text("a" * 64)
+    assert "weak secret" in json.loads(run("check", *config).output)["findings"][0]["sentence"]
+    assert json.loads(run("check", "--config", "nowhere.toml", "--json").output)["findings"][0]["ok"] is False
+
+
 def test_a_backup_is_the_books_as_of_now_and_overwrites_nothing(tmp_path: Path) -> None:
     """Made while a service has the file open."""
     init(tmp_path)

@@ -170,6 +170,9 @@ def test_a_credential_that_claims_other_terms_is_refused(changes: dict[str, obje
 
 
 @pytest.mark.parametrize(("changes", "problem"), [*WRONG_FOR_ALL, *WRONG_TERMS])
+@pytest.mark.row(
+    "F04", attack="every single field of the account that is not as offered", twin="the honest account passes"
+)
 def test_an_account_on_other_terms_is_refused(changes: dict[str, object], problem: ProblemType) -> None:
     """Whatever the credential and the transaction said: the account is what counts."""
     opening = spoiled(**changes)
@@ -218,6 +221,11 @@ def test_a_session_topped_up_before_it_was_presented_counts_as_what_it_holds() -
         ({"state": 2}, TOKEN_PROGRAM_ID),
         ({}, TOKEN_2022_PROGRAM_ID),
     ],
+)
+@pytest.mark.row(
+    "F04",
+    attack="an escrow short of one unit, or with a delegate, close authority or other owner",
+    twin="the honest escrow passes",
 )
 def test_an_escrow_that_another_could_empty_or_that_is_short_is_refused(
     changes: dict[str, object], owner: Pubkey
@@ -275,6 +283,7 @@ def test_a_transaction_with_another_token_program_is_refused() -> None:
     assert refusal.problem is FOREIGN
 
 
+@pytest.mark.row("F04", attack="wrong program id with the same instruction layout", twin="our program id passes")
 def test_the_same_instruction_of_another_program_is_foreign() -> None:
     """F04: wrong program id with the same instruction layout."""
     opening = AGENT.open(CHALLENGE, program_id=key("elsewhere"))
@@ -297,6 +306,7 @@ def test_no_bytes_are_taken_for_an_opening(raw: bytes) -> None:
 
 
 @given(st.data())
+@pytest.mark.row("F17", attack="every byte of an opening flipped", twin="the opening itself passes")
 def test_no_flipped_byte_of_an_opening_passes(data: st.DataObject) -> None:
     """F17: every byte is covered, by a signature or by a comparison."""
     assert HONEST.action.transaction is not None
@@ -325,6 +335,7 @@ def test_a_challenge_is_void_once_the_offer_has_changed(changes: dict[str, objec
     assert refusal.problem is ProblemType.CHALLENGE_EXPIRED
 
 
+@pytest.mark.row("C42", attack="a challenge from before the keys changed", twin="a fresh one opens")
 def test_a_challenge_is_void_once_the_operator_or_payee_has_changed() -> None:
     for us in (identity(key("other")), identity(OPERATOR.pubkey(), key("other"))):
         refusal = check_offer(replace(DEMANDS, identity=us))

@@ -1,3 +1,5 @@
+import pytest
+
 from retainer_provider.wire.headers import decode, to_client, to_upstream, values
 
 RAW = [
@@ -13,6 +15,7 @@ RAW = [
 ]
 
 
+@pytest.mark.row("F27", attack="the bearer proof forwarded upstream", twin="session and key are")
 def test_the_upstream_sees_the_session_and_the_key_but_no_credential() -> None:
     """F27: the proof is a bearer token."""
     seen = decode(to_upstream(RAW, session_id="S", body_length=5))
@@ -36,6 +39,7 @@ def test_a_free_request_keeps_its_own_authorization_but_never_a_payment_one() ->
     assert to_upstream([(b"authorization", b"payment x")], session_id=None, body_length=None) == []
 
 
+@pytest.mark.row("F22", attack="an upstream that allows shared caching of what was paid for", twin="private, no-store")
 def test_an_upstream_cannot_forge_receipts_challenges_or_cache_rules() -> None:
     """F22."""
     answer = [

@@ -30,6 +30,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "operator.json").read_text() == "first"
 
 
+@pytest.mark.row("F26", attack="a key file that others can read", twin="one for its owner alone is read")
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     """F26."""
     write_private(tmp_path / "operator.json", keypair_text(Keypair()))
@@ -38,6 +39,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         load_keypair(tmp_path / "operator.json")
 
 
+@pytest.mark.row("F26", attack="a keypair of two halves", twin="its own halves are read")
 def test_a_keypair_whose_halves_do_not_belong_together_is_refused(tmp_path: Path) -> None:
     """F26."""
     raw = list(bytes(Keypair()))
@@ -54,6 +56,7 @@ def test_a_file_that_is_no_keypair_is_refused_and_not_quoted(tmp_path: Path, tex
         load_keypair(tmp_path / "operator.json")
 
 
+@pytest.mark.row("F26", attack="a key file that is missing", twin="named with what to do")
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"cannot read operator keypair .*No such file"):
         load_keypair(tmp_path / "operator.json")
@@ -69,6 +72,7 @@ def test_the_secret_of_the_settings_goes_before_the_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("secret", "sentence"), [("", "holds no secret"), ("short", "weak"), ("a" * 64, "weak")])
+@pytest.mark.row("F28", attack="a secret that is short or of few symbols", twin="a strong one is read")
 def test_a_weak_secret_is_refused(secret: str, sentence: str) -> None:
     """F28: with it, anybody could issue challenges."""
     with pytest.raises(SettingsError, match=sentence):

@@ -48,6 +48,7 @@ async def require_sound(path: Path, session_id: str, acknowledged: dict[str, str
     return len(log)
 
 
+@pytest.mark.row("F11", attack="SIGKILL at any moment", twin="what was acknowledged is in the books")
 async def test_a_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = await SqliteLedger.open(path)
@@ -73,6 +74,9 @@ async def test_a_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -
         assert await require_sound(path, session_id, acknowledged) >= len(acknowledged), f"seed {seed}"
 
 
+@pytest.mark.row(
+    "F23", attack="the power goes at any write", twin="the books open clean with all that was acknowledged"
+)
 async def test_a_power_cut_at_any_moment_loses_nothing_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

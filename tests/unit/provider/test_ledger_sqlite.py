@@ -16,7 +16,7 @@ import pytest
 
 from retainer_provider.books.ledger import LedgerError, LedgerUnavailableError
 from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome
-from retainer_provider.books.records import CommitFacts, StoredAnswer
+from retainer_provider.books.records import CommitFacts, Custody, StoredAnswer
 from retainer_provider.books.stores import sqlite_file
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import DEPOSIT, PRICE, answer_of, ask, commit_of, held, new_session, open_session, reserve
@@ -32,6 +32,7 @@ async def written(path: Path) -> str:
     return session_id
 
 
+@pytest.mark.row("F24", attack="two processes open one file", twin="the first is served")
 async def test_one_file_serves_one_process(tmp_path: Path) -> None:
     """F24."""
     path = tmp_path / "ledger.db"
@@ -61,6 +62,7 @@ async def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     await ledger.aclose()
 
 
+@pytest.mark.row("F24", attack="a file of a newer version", twin="an older one is carried over")
 async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     await written(path)
@@ -71,13 +73,15 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
         await SqliteLedger.open(path)
 
 
+@pytest.mark.row("F24", attack="a file of the first version", twin="carried over")
 async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> None:
-    """Vouchers came with the second: metered sessions keep all they had, and have none."""
+    """Vouchers came with the second, custody with the third: escrowed metered sessions keep all they had."""
     path = tmp_path / "ledger.db"
     session_id = await written(path)
     connection = apsw.Connection(str(path))
     connection.execute("DROP INDEX session_left_behind")
-    for column in ("account_left", "voucher", "accepted"):
+    connection.execute("DROP TABLE transfer")
+    for column in ("custody", "account_left", "voucher", "accepted"):
         connection.execute(f"ALTER TABLE session DROP COLUMN {column}")
     connection.pragma("user_version", 1)
     connection.close()
@@ -85,6 +89,7 @@ async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> Non
     record = await ledger.session(session_id)
     assert record is not None
     assert (record.deposit, record.accepted, record.voucher) == (DEPOSIT, 0, None)
+    assert record.custody is Custody.ESCROW
     await ask(ledger, session_id, "after")
     await ledger.aclose()
 
@@ -166,6 +171,7 @@ def disk() -> Iterator[FaultyDisk]:
 
 
 @pytest.mark.parametrize("fault", ["sync", "write", "full"])
+@pytest.mark.row("F23", attack="writes and syncs that fail", twin="a restart finds what was acknowledged")
 async def test_a_failing_disk_turns_the_ledger_off_and_loses_nothing_acknowledged(
     disk: FaultyDisk, tmp_path: Path, fault: str
 ) -> None:
@@ -201,6 +207,7 @@ async def test_a_failing_disk_turns_the_ledger_off_and_loses_nothing_acknowledge
     await ledger.aclose()
 
 
+@pytest.mark.row("F23", attack="a sync that failed once", twin="no later write is tried")
 async def test_a_disk_that_failed_once_is_never_trusted_again(disk: FaultyDisk, tmp_path: Path) -> None:
     """F23: what queued up behind the failed sync is not even tried, though the disk would take it."""
     path = tmp_path / "ledger.db"

@@ -46,6 +46,9 @@ def test_what_is_called_a_secret_is_not_written(name: str) -> None:
         json.dumps({"nested": SIGNATURE}),
     ],
 )
+@pytest.mark.row(
+    "F27", attack="keys, proofs and Authorization headers on their way into a log", twin="everything else is written"
+)
 def test_what_looks_like_a_secret_is_not_written_wherever_it_stands(text: str) -> None:
     """F27."""
     for value in (text, [text], {"deep": text}, ValueError(text)):
@@ -79,6 +82,7 @@ def test_both_structlog_and_the_standard_library_go_through_the_redaction(capsys
     assert SIGNATURE not in json.dumps([ours, theirs, failed])
 
 
+@pytest.mark.row("F27", attack="a traceback that shows local variables", twin="the traceback without them")
 def test_a_host_program_that_configures_nothing_gets_no_local_variables(caplog: pytest.LogCaptureFixture) -> None:
     """F27: structlog's own default prints them with every traceback, credentials included."""
     structlog.reset_defaults()

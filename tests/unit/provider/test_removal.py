@@ -71,6 +71,9 @@ async def test_a_failed_transaction_removed_nothing(node: Node, trade: Trade) ->
     assert removal_in(replace(info, error='"AccountInUse"'), session, PROGRAM_ID) is None
 
 
+@pytest.mark.row(
+    "F05", attack="a program of the payer's logs that everything was refunded", twin="our program's event counts"
+)
 async def test_a_forged_event_of_another_program_counts_for_nothing(node: Node, trade: Trade) -> None:
     """F05: a program of the payer's own logs that everything was refunded."""
     session, info = await closed(trade, node)

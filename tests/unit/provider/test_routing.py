@@ -68,6 +68,9 @@ def test_the_longest_pattern_prices_a_path(path: bytes, target: Offer | Unpriced
         b"/public/%2e%2e/secret",
     ],
 )
+@pytest.mark.row(
+    "F19", attack="doubled slashes, escapes, case, parameters, trailing dots", twin="the plain path is priced"
+)
 def test_a_path_that_a_server_could_read_as_another_offers_is_refused(path: bytes) -> None:
     """F19, F20: paid for the cheap one, used on the dear one."""
     assert shop().find(path) is Unpriced.AMBIGUOUS
@@ -79,6 +82,7 @@ def test_where_one_offer_covers_everything_nothing_is_ambiguous() -> None:
         assert everything.find(path) is not Unpriced.AMBIGUOUS
 
 
+@pytest.mark.row("F20", attack="two prices for spellings of one path", twin="one price is accepted")
 def test_routes_that_differ_only_in_spelling_cannot_have_two_prices() -> None:
     with pytest.raises(SettingsError, match="only in spelling"):
         RouteTable({"cheap": replace(CHEAP, routes=("/a",)), "dear": replace(DEAR, routes=("/A/",))})
@@ -88,6 +92,7 @@ def test_routes_that_differ_only_in_spelling_cannot_have_two_prices() -> None:
     st.lists(st.sampled_from(["dear", "DEAR", "..", ".", "", "x", "v1", "%64ear", "dear.", "dear;a", "%2e%2e"])),
     st.sampled_from(["", "%"]),
 )
+@pytest.mark.row("F19", attack="any path, read by the most lenient server", twin="sold as what every reading agrees on")
 def test_whatever_is_sold_as_cheap_is_cheap_also_to_the_most_lenient_reader(segments: list[str], safe: str) -> None:
     """F19: a server that decodes, folds case, drops parameters and resolves dots must not get from cheap to dear."""
     path = "/v1/" + "/".join(quote(part, safe="%;") if safe else part for part in segments)

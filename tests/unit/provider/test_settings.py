@@ -59,6 +59,11 @@ def test_the_settings_of_the_shop_are_accepted() -> None:
         (lambda raw: raw["limits"].update(replay_body_bytes=6000), "must not exceed"),
     ],
 )
+@pytest.mark.row(
+    "F28",
+    attack="default realm, mainnet node with another network, contradictions",
+    twin="the shop's settings are accepted",
+)
 def test_what_cannot_be_served_is_refused_at_start_with_a_sentence(change: Change, sentence: str) -> None:
     """F28: a service with contradictory settings must not start."""
     assert sentence in checked(change)
@@ -89,6 +94,7 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path / "retainer.toml", {})
 
 
+@pytest.mark.row("F27", attack="settings printed", twin="without the secret")
 def test_settings_never_show_the_secret() -> None:
     """F27."""
     settings = settings_from(table(key("mint")), {}, base=Path())

@@ -97,6 +97,7 @@ async def test_token_operations_are_batched_where_that_works(node: Node, trade: 
 
 
 @pytest.mark.parametrize("fate", [Fate.LANDED_UNANSWERED, Fate.LATE])
+@pytest.mark.row("F14", attack="a send without answer that landed", twin="one payout")
 async def test_a_send_without_answer_that_landed_pays_once(node: Node, trade: Trade, fate: Fate) -> None:
     session_id = await trade.closing()
     node.next_send(fate, slots=5)
@@ -117,6 +118,7 @@ async def test_lost_bytes_are_sent_again_unchanged(node: Node, trade: Trade, fat
     assert len(node.sent) - before > 3
 
 
+@pytest.mark.row("F13", attack="sending before the signed bytes are kept", twin="kept, then sent")
 async def test_what_is_sent_is_on_disk_first(node: Node, trade: Trade) -> None:
     session_id = await trade.closing()
     seen: list[str] = []
@@ -151,6 +153,9 @@ async def test_what_the_books_did_not_take_is_not_sent(
     await require_settled(trade, session_id)
 
 
+@pytest.mark.row(
+    "F15", attack="a blockhash that expired unlanded", twin="the same bytes until it is finally dead, then the next fee"
+)
 async def test_a_dead_transaction_is_replaced_and_pays_more(node: Node, trade: Trade) -> None:
     """F15: the same bytes until their blockhash is finally dead, then new ones with the next fee."""
     session_id = await trade.closing()
@@ -247,6 +252,7 @@ async def test_two_settlers_of_one_session_pay_once(node: Node, trade: Trade) ->
     assert len(set(node.sent[before:])) == 1
 
 
+@pytest.mark.row("F13", attack="a crash at any point of a settlement", twin="one payout")
 async def test_a_crash_at_any_point_pays_once(node: Node, trade: Trade) -> None:
     """Killed before and after every call that settling makes to chain and books, then started again."""
     moments = 0

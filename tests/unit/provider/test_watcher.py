@@ -40,6 +40,7 @@ def watcher_of(trade: Trade, view: ChainView | None = None, commitment: Commitme
     )
 
 
+@pytest.mark.row("F32", attack="the payer closes on chain", twin="the session stops at once")
 async def test_an_exit_asked_for_on_chain_stops_the_session_at_once(trade: Trade) -> None:
     """F32."""
     session_id, other = await trade.open(requests=1), await trade.open()
@@ -88,6 +89,9 @@ async def test_a_node_that_misses_an_account_for_a_moment_closes_nothing(node: N
     assert (await trade.record(session_id)).state is SessionState.ACTIVE
 
 
+@pytest.mark.row(
+    "F06", attack="a confirmed deposit that is gone from the finalized chain", twin="one that stays is served"
+)
 async def test_a_deposit_that_vanished_with_its_fork_buys_nothing(node: Node, trade: Trade) -> None:
     """F06: seen at confirmed, and not on the finalized chain long after."""
     node.advance(slots=40)
@@ -127,6 +131,7 @@ async def test_all_pages_are_read(trade: Trade, monkeypatch: pytest.MonkeyPatch)
     assert {(await trade.record(session_id)).state for session_id in sessions} == {SessionState.CLOSING}
 
 
+@pytest.mark.row("F25", attack="a clock that goes back", twin="the age is counted as unknown")
 async def test_the_view_is_fresh_for_a_third_of_the_grace_period(node: Node, trade: Trade) -> None:
     """F32, F07."""
     view = ChainView()

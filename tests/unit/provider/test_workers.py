@@ -204,6 +204,7 @@ async def test_a_ledger_that_failed_ends_the_work(trade: Trade) -> None:
     assert [line["event"] for line in logs] == ["ledger_unavailable"] * 3
 
 
+@pytest.mark.row("F16", attack="many sessions due after an outage", twin="earliest deadline first")
 async def test_the_earliest_deadline_is_settled_first(node: Node, trade: Trade) -> None:
     """F16: after a long outage what is about to be lost comes first, whatever came into the books first."""
     now = trade.clock.now()
@@ -221,6 +222,7 @@ async def test_the_earliest_deadline_is_settled_first(node: Node, trade: Trade) 
     assert first_sent == [(await trade.record(session_id)).settlement_signature for session_id in by_deadline]
 
 
+@pytest.mark.row("F16", attack="a deadline that comes near", twin="an alarm")
 async def test_a_deadline_that_comes_near_is_an_alarm(node: Node, trade: Trade) -> None:
     session_id = await trade.closing(requests=1)
     await trade.request_close(session_id)

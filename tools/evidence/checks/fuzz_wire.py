@@ -35,6 +35,8 @@ from tools.stage import Stage, stage
 MUTATIONS, MUTATIONS_IN_CI = 100_000, 5_000
 # Every so many, one goes to the running provider as well.
 SHOWN = 20
+# Everything comes from one address, and is to be judged by what it is.
+LIMITS = {"deposit_wait_seconds": 2, "unpaid_requests_per_second": 0}
 PRICE, DEPOSIT = 8_000, BaseUnits(1_000_000)
 
 
@@ -115,7 +117,7 @@ async def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="retainer-evidence-") as folder:
         async with (
             running(Upstream()) as upstream,
-            stage(Path(folder), upstream=upstream.url, limits={"deposit_wait_seconds": 2}) as stood,
+            stage(Path(folder), upstream=upstream.url, limits=LIMITS) as stood,
             SessionClient(stood.agent, rpc_url=stood.rpc_url, store=(store := create_channel_store())) as client,
             httpx.AsyncClient(timeout=60) as http,
         ):

@@ -11,6 +11,7 @@ from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    AdoptOutcome,
     ClaimOutcome,
     CloseBegin,
     CommitResult,
@@ -25,6 +26,7 @@ from retainer_provider.books.outcomes import (
 )
 from retainer_provider.books.records import (
     PAYER_ASKED,
+    Adoption,
     AnswerLimits,
     Commit,
     ExpectedTransfer,
@@ -86,6 +88,9 @@ class PostgresLedger:
         self, session_id: str, account: SessionAccount, signature: str | None, now: int
     ) -> ActivateOutcome:
         return await self._books.write(postgres_sessions.activate, session_id, account, signature, now)
+
+    async def adopt(self, adoption: Adoption) -> AdoptOutcome:
+        return await self._books.write(postgres_sessions.adopt, adoption)
 
     async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
         return await self._books.write(postgres_sessions.abandon, session_id, reason, now)

@@ -1,20 +1,23 @@
 """A session's life in PostgreSQL: admitted, active, closing. Every move is one conditional UPDATE."""
 
+import json
 from collections.abc import Collection
 from typing import Final
 
 from retainer.protocol.session import SessionAccount, SessionState
 from retainer.protocol.usage import EMPTY_ROOT
+from retainer.protocol.vouchers import voucher_to_json
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitOutcome,
     AdmitResult,
+    AdoptOutcome,
     CloseBegin,
     DepositOutcome,
 )
-from retainer_provider.books.records import NewSession, SessionRecord, ledger_amount
+from retainer_provider.books.records import Adoption, NewSession, SessionRecord, ledger_amount
 from retainer_provider.books.stores.postgres_rows import (
     HELD_COLUMNS,
     Connection,
@@ -37,9 +40,16 @@ _ACTIVATE: Final = """
     closure_started_at = %(closure_started_at)s, last_activity_at = %(now)s,
     creation_signature = coalesce(%(signature)s, creation_signature)
   WHERE session_id = %(session_id)s AND state = 'pending' RETURNING number"""
+_ADOPT: Final = """
+  UPDATE session SET
+    state = 'closing', closing_reason = %(reason)s, spent = %(spent)s, units_charged = %(units)s,
+    sequence = %(sequence)s, usage_root = %(usage_root)s, accepted = %(accepted)s, voucher = %(voucher)s
+  WHERE session_id = %(session_id)s AND state = 'active'"""
 _ABANDON: Final = """
   UPDATE session SET state = 'abandoned', closing_reason = %(reason)s, closed_at = %(now)s
-  WHERE session_id = %(session_id)s AND state = 'pending' RETURNING number"""
+  WHERE session_id = %(session_id)s AND state = 'pending'
+    AND NOT EXISTS (SELECT FROM transfer WHERE transfer.session = session.number AND stage = 'expected')
+  RETURNING number"""
 _BEGIN_CLOSE: Final = """
   UPDATE session SET state = 'closing', closing_reason = %(reason)s, last_activity_at = %(now)s
   WHERE session_id = %(session_id)s AND state = 'active' RETURNING number"""
@@ -109,6 +119,26 @@ async def activate(
         return ActivateOutcome.ACTIVATED
     known = await _state(connection, session_id) is SessionState.ACTIVE
     return ActivateOutcome.ALREADY_ACTIVE if known else ActivateOutcome.NOT_PENDING
+
+
+async def adopt(connection: Connection, adoption: Adoption) -> AdoptOutcome:
+    """See ``Ledger.adopt``."""
+    new, voucher = adoption.new, adoption.voucher
+    if (await admit(connection, new)).outcome is not AdmitOutcome.ADMITTED:
+        return AdoptOutcome.KNOWN
+    await activate(connection, new.session_id, adoption.account, None, adoption.now)
+    bindings = {
+        "session_id": new.session_id,
+        "reason": adoption.reason,
+        "spent": ledger_amount(adoption.spent),
+        "units": adoption.units_charged,
+        "sequence": adoption.sequence,
+        "usage_root": adoption.usage_root,
+        "accepted": 0 if voucher is None else voucher.voucher.cumulative,
+        "voucher": None if voucher is None else json.dumps(voucher_to_json(voucher)),
+    }
+    await connection.execute(_ADOPT, bindings)
+    return AdoptOutcome.ADOPTED
 
 
 async def abandon(connection: Connection, session_id: str, reason: str, now: int) -> AbandonOutcome:

@@ -15,13 +15,15 @@ _MINE: Final = """(
 _CLAIM: Final = f"""
   UPDATE session SET settler = %(epoch)s
   WHERE session_id = %(session_id)s AND state = 'closing' AND {_MINE} RETURNING number"""
-# The plan must say what the books say at this moment, with nothing in flight that could change them.
+# The plan must be of the books as they are at this moment, with nothing in flight that could change them. It may give
+# units back, never more than were charged, each at the session's price.
 _PLAN: Final = """
   INSERT INTO settlement (session, stage, amount, charged_units, refund, usage_root, opened_at, created_at)
   SELECT number, 'planned', %(amount)s, %(charged_units)s, %(refund)s, %(usage_root)s, %(opened_at)s, %(now)s
   FROM session
   WHERE session_id = %(session_id)s AND state = 'closing' AND opened_at = %(opened_at)s
-    AND spent = %(amount)s AND units_charged = %(charged_units)s AND usage_root = %(usage_root)s
+    AND usage_root = %(usage_root)s AND %(charged_units)s BETWEEN 0 AND units_charged
+    AND spent - %(amount)s = (units_charged - %(charged_units)s) * price
     AND deposit - %(amount)s = %(refund)s AND in_flight = 0
     AND NOT EXISTS (SELECT FROM transfer WHERE transfer.session = session.number AND transfer.stage = 'expected')
   ON CONFLICT (session) DO UPDATE SET

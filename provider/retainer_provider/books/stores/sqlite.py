@@ -17,6 +17,7 @@ from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitResult,
+    AdoptOutcome,
     ClaimOutcome,
     CloseBegin,
     CommitResult,
@@ -31,6 +32,7 @@ from retainer_provider.books.outcomes import (
 )
 from retainer_provider.books.records import (
     PAYER_ASKED,
+    Adoption,
     AnswerLimits,
     Commit,
     ExpectedTransfer,
@@ -82,6 +84,9 @@ class SqliteLedger:
         self, session_id: str, account: SessionAccount, signature: str | None, now: int
     ) -> ActivateOutcome:
         return await self._write(sqlite_sessions.activate, session_id, account, signature, now)
+
+    async def adopt(self, adoption: Adoption) -> AdoptOutcome:
+        return await self._write(sqlite_sessions.adopt, self._holds, adoption)
 
     async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
         return await self._write(sqlite_sessions.abandon, session_id, reason, now)

@@ -9,16 +9,18 @@ import apsw
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionAccount, SessionState
 from retainer.protocol.usage import EMPTY_ROOT
+from retainer.protocol.vouchers import voucher_to_json
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.outcomes import (
     AbandonOutcome,
     ActivateOutcome,
     AdmitOutcome,
     AdmitResult,
+    AdoptOutcome,
     CloseBegin,
     DepositOutcome,
 )
-from retainer_provider.books.records import NewSession, SessionRecord, ledger_amount
+from retainer_provider.books.records import Adoption, NewSession, SessionRecord, ledger_amount
 from retainer_provider.books.stores.rows import NEW_FIELDS, SESSION_COLUMNS, session_bindings, session_record
 from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
@@ -36,9 +38,16 @@ _ACTIVATE: Final = """
     closure_started_at = :closure_started_at, last_activity_at = :now,
     creation_signature = coalesce(:signature, creation_signature)
   WHERE session_id = :session_id AND state = 'pending' RETURNING number"""
+_ADOPT: Final = """
+  UPDATE session SET
+    state = 'closing', closing_reason = :reason, spent = :spent, units_charged = :units,
+    sequence = :sequence, usage_root = :usage_root, accepted = :accepted, voucher = :voucher
+  WHERE session_id = :session_id AND state = 'active'"""
 _ABANDON: Final = """
   UPDATE session SET state = 'abandoned', closing_reason = :reason, closed_at = :now
-  WHERE session_id = :session_id AND state = 'pending' RETURNING number"""
+  WHERE session_id = :session_id AND state = 'pending'
+    AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.session = session.number AND stage = 'expected')
+  RETURNING number"""
 _BEGIN_CLOSE: Final = """
   UPDATE session SET state = 'closing', closing_reason = :reason, last_activity_at = :now
   WHERE session_id = :session_id AND state = 'active' RETURNING number"""
@@ -100,6 +109,26 @@ def activate(
         return ActivateOutcome.ACTIVATED
     known = _state(connection, session_id) is SessionState.ACTIVE
     return ActivateOutcome.ALREADY_ACTIVE if known else ActivateOutcome.NOT_PENDING
+
+
+def adopt(connection: apsw.Connection, holds: Holds, adoption: Adoption) -> AdoptOutcome:
+    """See ``Ledger.adopt``."""
+    new, voucher = adoption.new, adoption.voucher
+    if (admit(connection, holds, new)).outcome is not AdmitOutcome.ADMITTED:
+        return AdoptOutcome.KNOWN
+    activate(connection, new.session_id, adoption.account, None, adoption.now)
+    bindings = {
+        "session_id": new.session_id,
+        "reason": adoption.reason,
+        "spent": ledger_amount(adoption.spent),
+        "units": adoption.units_charged,
+        "sequence": adoption.sequence,
+        "usage_root": adoption.usage_root,
+        "accepted": 0 if voucher is None else voucher.voucher.cumulative,
+        "voucher": None if voucher is None else json.dumps(voucher_to_json(voucher)),
+    }
+    connection.execute(_ADOPT, bindings)
+    return AdoptOutcome.ADOPTED
 
 
 def abandon(connection: apsw.Connection, session_id: str, reason: str, now: int) -> AbandonOutcome:

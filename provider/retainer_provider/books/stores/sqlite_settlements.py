@@ -9,12 +9,14 @@ from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedO
 from retainer_provider.books.records import Settlement, SettlementPlan, SettlementStage, ledger_amount
 from retainer_provider.books.stores.sqlite_rows import first_row
 
-# The plan must say what the books say at this moment, with nothing in flight that could change them.
+# The plan must be of the books as they are at this moment, with nothing in flight that could change them. It may give
+# units back, never more than were charged, each at the session's price.
 _PLAN: Final = """
   INSERT INTO settlement (session, stage, amount, charged_units, refund, usage_root, opened_at, created_at)
   SELECT number, 'planned', :amount, :charged_units, :refund, :usage_root, :opened_at, :now FROM session
   WHERE session_id = :session_id AND state = 'closing' AND opened_at = :opened_at
-    AND spent = :amount AND units_charged = :charged_units AND usage_root = :usage_root
+    AND usage_root = :usage_root AND :charged_units BETWEEN 0 AND units_charged
+    AND spent - :amount = (units_charged - :charged_units) * price
     AND deposit = :amount + :refund
     AND NOT EXISTS (SELECT 1 FROM temp.held WHERE held.session = session.number)
     AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.session = session.number AND transfer.stage = 'expected')

@@ -1,0 +1,156 @@
+"""`retainer-provider recover`: after the database was lost, what chain and agents' proofs give back."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import Chain, Commitment
+from retainer.chain.confirm import SystemTimer
+from retainer.chain.sessions import sessions_of
+from retainer.chain.several import connect
+from retainer.protocol.amounts import format_amount
+from retainer.protocol.encoding import Json
+from retainer.protocol.timestamps import format_timestamp
+from retainer_provider.assembly import service_identity
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.stores.chosen import open_ledger, reading
+from retainer_provider.catalog import load_offers
+from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
+from retainer_provider.clock import SystemClock
+from retainer_provider.keys import Keys, load_keys
+from retainer_provider.logs import configure_logging
+from retainer_provider.settings import Settings
+from retainer_provider.settling.adopting import adoption_of, token_program_of
+from retainer_provider.settling.proofs import read_proofs
+from retainer_provider.settling.recovery import Finding, Proofs, Recovery, best_proofs
+from retainer_provider.settling.recovery import recover as judged
+from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--receipts", type=_FOLDER, help="A folder of what agents presented: files that `retainer proofs` wrote.")
+@click.option("--refund", is_flag=True, help="Also close, and refund, sessions for which nothing proves a charge.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done; the database is not touched.")
+@told
+def recover(config: Path, as_json: bool, receipts: Path | None, refund: bool, dry_run: bool) -> None:  # noqa: FBT001 - click
+    """Rebuild sessions from the chain and from agents' proofs, after the database was lost, and settle them.
+
+    Lists every session on chain that this operator may settle and that the books do not know. One with a receipt is
+    settled for what the receipt proves, and the rest refunded. One without is left to its expiry, in case its agent
+    still comes, or refunded at once with --refund. Running it again does nothing twice.
+    """
+    settings = settings_of(config)
+    configure_logging(settings.service.log_level, settings.service.log_format)
+    found, worthless, outcomes = asyncio.run(_recover(settings, receipts, refund=refund, dry_run=dry_run))
+    if as_json:
+        print_json({"sessions": [_json(one, outcomes) for one in found], "worthlessProofs": worthless})
+    else:
+        for one in found:
+            click.echo(_words(one, outcomes))
+        click.echo(_sum(found, worthless, dry_run=dry_run))
+    whole = all(outcome.is_end for outcome in outcomes.values())
+    contradicted = any(one.finding is Finding.CONTRADICTED for one in found)
+    sys.exit(ExitStatus.NOT_RIGHT if contradicted or not whole else ExitStatus.DONE)
+
+
+async def _recover(
+    settings: Settings, folder: Path | None, *, refund: bool, dry_run: bool
+) -> tuple[list[Recovery], int, Mapping[Pubkey, SettlementOutcome]]:
+    keys = load_keys(settings.service)
+    program_id = service_identity(settings, keys).program_id
+    presented = read_proofs(folder) if folder else ([], [])
+    async with connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain:
+        # Finalized: what a fork may still take back is no session to settle.
+        accounts = await sessions_of(
+            chain, keys.operator.pubkey(), program_id=program_id, commitment=Commitment.FINALIZED
+        )
+        proofs, worthless = best_proofs(*presented, accounts)
+        now = await chain.block_time()
+        found = [judged(address, account, proofs.get(address, Proofs()), now) for address, account in accounts.items()]
+        if dry_run:
+            return await _unknown(settings, found), worthless, {}
+        ledger = await open_ledger(settings)
+        try:
+            found = [one for one in found if await ledger.session(str(one.session)) is None]
+            adopted = [one for one in found if one.finding is Finding.RECOVERED or (refund and one.refundable)]
+            await _adopt(settings, chain, ledger, adopted)
+            outcomes = await _settle(chain, ledger, keys, program_id, adopted)
+        finally:
+            await ledger.aclose()
+    return found, worthless, outcomes
+
+
+async def _unknown(settings: Settings, found: list[Recovery]) -> list[Recovery]:
+    """Those that the books do not know, where there are books."""
+    if settings.ledger.url is None and not settings.service.database.exists():
+        return found
+    async with reading(settings) as books:
+        return [one for one in found if await books.session(str(one.session)) is None]
+
+
+async def _adopt(settings: Settings, chain: Chain, ledger: Ledger, chosen: list[Recovery]) -> None:
+    offers, now = load_offers(settings.offers), SystemClock().now()
+    for one in chosen:
+        token_program = await token_program_of(chain, one.account.mint)
+        await ledger.adopt(adoption_of(one, token_program, offers, now))
+
+
+async def _settle(
+    chain: Chain, ledger: Ledger, keys: Keys, program_id: Pubkey, chosen: list[Recovery]
+) -> dict[Pubkey, SettlementOutcome]:
+    settler = Settler(
+        chain=chain,
+        ledger=ledger,
+        operator=keys.operator,
+        clock=SystemClock(),
+        timer=SystemTimer(),
+        options=SettlerOptions(program_id=program_id),
+    )
+    outcomes = await asyncio.gather(*(settler.settle(str(one.session)) for one in chosen))
+    return {one.session: outcome for one, outcome in zip(chosen, outcomes, strict=True)}
+
+
+def _words(one: Recovery, outcomes: Mapping[Pubkey, SettlementOutcome]) -> str:
+    decimals = one.account.decimals
+    deposit, spent = format_amount(one.account.deposit, decimals), format_amount(one.spent, decimals)
+    line = f"{one.session}  {one.finding:<12}  spent {spent} of {deposit}: {one.why}"
+    outcome = outcomes.get(one.session)
+    if outcome is None:
+        return f"{line}; {_left_to(one)}" if one.finding is Finding.UNPROVEN else line
+    return f"{line}; {outcome}"
+
+
+def _left_to(one: Recovery) -> str:
+    deadline = one.account.deadline()
+    if deadline is None:
+        return "refunded once its payer asks the chain to close it, or now with --refund"
+    return f"refunded from {format_timestamp(deadline)} on, or now with --refund"
+
+
+def _sum(found: list[Recovery], worthless: int, *, dry_run: bool) -> str:
+    counts = {finding: sum(one.finding is finding for one in found) for finding in Finding}
+    words = ", ".join(f"{count} {finding}" for finding, count in counts.items() if count) or "none"
+    ignored = f"; {worthless} proofs are forged, or of other sessions" if worthless else ""
+    again = "; nothing was done" if dry_run else ""
+    return f"{len(found)} session{'' if len(found) == 1 else 's'} that the books do not know: {words}{ignored}{again}"
+
+
+def _json(one: Recovery, outcomes: Mapping[Pubkey, SettlementOutcome]) -> dict[str, Json]:
+    outcome = outcomes.get(one.session)
+    return {
+        "sessionId": str(one.session),
+        "payer": str(one.account.payer),
+        "finding": str(one.finding),
+        "why": one.why,
+        "deposit": str(one.account.deposit),
+        "spent": str(one.spent),
+        "outcome": None if outcome is None else str(outcome),
+    }

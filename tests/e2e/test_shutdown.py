@@ -1,0 +1,86 @@
+"""A service that is told to stop: what runs is finished and charged, and what is owed to the chain is not forgotten."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.test_main_job import Town, receipt, sent
+from tests.e2e.test_main_job import town as town  # noqa: PLC0414 - a fixture
+from tests.serving import client, run, serving
+from tools.evidence.upstream import Upstream, running
+from tools.stage import free_port
+
+pytestmark = pytest.mark.e2e
+PRICE = 8_000
+ROOT = Path(__file__).parents[2]
+
+
+async def test_sigterm_finishes_what_runs_and_remembers_what_is_owed(town: Town) -> None:
+    """F11: five requests in flight when the signal comes; all are answered, receipted and charged once."""
+    address = f"127.0.0.1:{free_port()}"
+    town.config.write_text(town.config.read_text() + f'\n[metrics]\naddress = "{address}"\n')
+    async with running(Upstream(slow_seconds=3)) as upstream:
+        slow = {"RETAINER_PROVIDER_UPSTREAM": upstream.url, "RETAINER_PROVIDER_LOG_FORMAT": "json"}
+        async with serving(town.config, slow) as service, client(service.url) as http, httpx.AsyncClient() as probe:
+            opening = await town.opened(http)
+            assert (await probe.get(f"http://{address}/readyz")).status_code == 200
+            asked = [
+                asyncio.ensure_future(sent(http, opening.use(), "/work?fault=slow", key=str(number)))
+                for number in range(5)
+            ]
+            await asyncio.sleep(1)
+            service.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.5)
+            told = await probe.get(f"http://{address}/readyz")
+            assert (told.status_code, list(told.json()["problems"])) == (503, ["service"])
+            with pytest.raises(httpx.TransportError):
+                await probe.get(f"{service.url}/api/offers")
+            answers = await asyncio.gather(*asked)
+            assert {receipt(answer, town.operator).spent for answer in answers} == {PRICE * n for n in range(1, 6)}
+            assert await asyncio.wait_for(service.process.wait(), 20) == 0
+        events = [json.loads(line) for line in service.log]
+        metered = {event["request"] for event in events if event["event"] == "request_metered"}
+        assert metered == {answer.headers["x-request-id"] for answer in answers}
+        assert events[-1]["event"] == "service_stopped"
+
+    # The close is begun and the process told to stop before the chain has finished it.
+    async with serving(town.config) as service, client(service.url) as http:
+        closing = asyncio.ensure_future(sent(http, opening.close()))
+        await asyncio.sleep(0.3)
+        assert await service.terminate() == 0
+        await asyncio.gather(closing, return_exceptions=True)
+    async with serving(town.config) as service:
+        for _ in range(60):
+            listed = json.loads((await run("sessions", "--config", str(town.config), "--json")).out)["sessions"]
+            if listed[0]["state"] == "refunded":
+                break
+            await asyncio.sleep(0.5)
+    assert (listed[0]["state"], listed[0]["spent"], listed[0]["settled"]) == ("refunded", "40000", "40000")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_test_run_leaves_no_database_behind(number: signal.Signals) -> None:
+    """The server is a daemon of its own: only a guard that sees us end can stop it."""
+    script = "from tools.postgres import postgres\nwith postgres() as url:\n  print(url, flush=True); input()"
+    with subprocess.Popen(
+        (sys.executable, "-c", script), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run_:
+        assert run_.stdout is not None
+        folder = Path(run_.stdout.readline().strip().partition("host=")[2].replace("%2F", "/"))
+        server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(server, 0)
+        run_.send_signal(number)
+    give_up_at = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < give_up_at:
+        time.sleep(0.1)
+    assert not folder.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
