@@ -14,7 +14,7 @@ from retainer.errors import ClientError
 from retainer.flows.answers import pause_asked, problem_of
 from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
-from retainer.flows.payments import RECEIPT_EXTENSION, Payments, RetiredError
+from retainer.flows.payments import Payments, RetiredError
 from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_MAX_UNITS, HEADER_SESSION
 from retainer.protocol.problems import Problem, ProblemType
@@ -94,9 +94,7 @@ class SessionAuth(httpx.Auth):
                     return
                 if channel is not None:
                     self._witness.watch(response, channel.session_id, sent=sent, repeated=repeated)
-                    receipt = await self._payments.answered(channel, key, response)
-                    if receipt is not None:
-                        response.extensions[RECEIPT_EXTENSION] = receipt
+                    await self._payments.answered(channel, key, response)
                 offers = self._offers(request, response)
                 reply = await self._reply(response, offers, channel)
                 exchange, step = decide(exchange, reply)

@@ -19,6 +19,7 @@ from retainer_provider.settings import (
     RouteSettings,
     ServiceSettings,
     Settings,
+    SettlementSettings,
     SlaSettings,
     settings_from,
 )
@@ -35,6 +36,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
     "[limits]": LimitSettings,
+    "[settlement]": SettlementSettings,
 }
 SUBTABLES = {"sla", "availability"}
 

@@ -227,8 +227,8 @@ class Payments:
         """Whether a later voucher than this one has been signed: the service may have seen that one first."""
         return (await self._setup.channel(channel.session_id)).signed > channel.signed
 
-    async def answered(self, channel: Channel, key: str, response: httpx.Response) -> Receipt | None:
-        """Enter what an answer says about money, and return its receipt; that of a stream is entered when it comes.
+    async def answered(self, channel: Channel, key: str, response: httpx.Response) -> None:
+        """Enter what an answer says about money; the receipt of a stream is entered when it comes, at its end.
 
         ReceiptError when it cannot be right; the session is then in dispute, and nothing more is spent from it.
         """
@@ -239,15 +239,17 @@ class Payments:
             elif _comes_last(channel, receipt, response):
                 check_receipt(channel, receipt)
                 await self._watch_stream(channel, key, response)
-                return None
             else:
-                digest = _digest(response.request)
-                await self._setup.update(
-                    channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest)
-                )
+                await self._enter(channel, key, response, receipt)
         except (BookError, MessageError) as error:
             raise await self.dispute(channel, str(error), response) from None
-        return receipt
+
+    async def _enter(self, channel: Channel, key: str, response: httpx.Response, receipt: Receipt) -> None:
+        digest, now = _digest(response.request), self._setup.now()
+        await self._setup.update(
+            channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest).dated(now)
+        )
+        response.extensions[RECEIPT_EXTENSION] = receipt
 
     async def _watch_stream(self, channel: Channel, key: str, response: httpx.Response) -> None:
         """Have the receipt that ends the stream entered as it arrives."""
@@ -274,13 +276,9 @@ class Payments:
         try:
             receipt = parse_receipt(text)
             check_digest(receipt, digest)
-            request = _digest(response.request)
-            await self._setup.update(
-                channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=request)
-            )
+            await self._enter(channel, key, response, receipt)
         except (BookError, MessageError) as error:
             raise await self.dispute(channel, str(error), response, read=False) from None
-        response.extensions[RECEIPT_EXTENSION] = receipt
 
     def cut_off(self, channel: Channel) -> "CutOff | None":
         """What asks again for the receipt of a stream of this session that was not read to its end.
