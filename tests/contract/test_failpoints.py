@@ -23,8 +23,6 @@ NO_POINT = {"release", "mark_closing_on_chain", "abandon", "claim_settlement", "
 NO_POINT |= {"expect_transfer", "credit_transfer", "drop_transfer"}
 
 
-@pytest.mark.row("F11", attack="death at any step of a request", twin="each write has a moment before and after")
-@pytest.mark.row("F13", attack="death at any step of a settlement", twin="each write has a moment before and after")
 def test_every_write_to_the_books_is_a_failpoint_before_and_after() -> None:
     writes = {name for name, _ in inspect.getmembers(Ledger, inspect.iscoroutinefunction)} - READS - NO_POINT
     trapped = {point.split()[0].removeprefix("ledger.") for point in Point if point.startswith("ledger.")}

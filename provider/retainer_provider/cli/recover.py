@@ -20,11 +20,12 @@ from retainer_provider.cli.common import ExitStatus, config_option, json_option,
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys
 from retainer_provider.logs import configure_logging
+from retainer_provider.policy import settler_options
 from retainer_provider.settings import Settings
 from retainer_provider.settling.adopting import bring_back, lost_sessions
 from retainer_provider.settling.proofs import read_proofs
 from retainer_provider.settling.recovery import Finding, Recovery
-from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
+from retainer_provider.settling.settler import SettlementOutcome, Settler
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -61,11 +62,10 @@ async def _recover(
     settings: Settings, folder: Path | None, *, refund: bool, dry_run: bool
 ) -> tuple[list[Recovery], int, Mapping[Pubkey, SettlementOutcome]]:
     keys = load_keys(settings.service)
-    program_id = service_identity(settings, keys).program_id
-    operator = keys.operator
+    identity, operator = service_identity(settings, keys), keys.operator
     receipts, vouchers = read_proofs(folder) if folder else ([], [])
     async with connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain:
-        found, worthless = await lost_sessions(chain, operator.pubkey(), program_id, receipts, vouchers)
+        found, worthless = await lost_sessions(chain, operator.pubkey(), identity.program_id, receipts, vouchers)
         if dry_run:
             return await _unknown(settings, found), worthless, {}
         clock, offers = SystemClock(), load_offers(settings.offers)
@@ -73,7 +73,7 @@ async def _recover(
         try:
             found = [one for one in found if await ledger.session(str(one.session)) is None]
             chosen = [one for one in found if one.finding is Finding.RECOVERED or (refund and one.refundable)]
-            options = SettlerOptions(program_id=program_id)
+            options = settler_options(settings, identity)
             settler = Settler(
                 chain=chain, ledger=ledger, operator=operator, clock=clock, timer=SystemTimer(), options=options
             )
