@@ -78,6 +78,10 @@ CHECKS = {
         "random calls and restarts on both stores: the books agree with a simple model after every step",
     ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
+    "schemathesis": (
+        "schemathesis",
+        "requests made up from the OpenAPI document: no server error, nothing given away, all answered as documented",
+    ),
     "attacks-http": ("attacks_http", "each attack on service and client refused, each honest twin served"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }
