@@ -19,12 +19,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from retainer.chain.base import AccountInfo, Chain, Commitment
+from tools.evidence.history import Recorded
 
 
 class Node:
     """Answers of `chain`; `asked` counts requests by method, and `busy` of them are told to come back in a second."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain | Recorded) -> None:
         self._chain = chain
         self.asked: dict[str, int] = {}
         self.busy = 0

@@ -83,9 +83,9 @@ class Service:
             )
         return self.process
 
-    async def start(self) -> None:
-        """Start it and wait until it answers; StageError with the end of its log when it does not."""
-        process = await self.spawn()
+    async def start(self, *program: str) -> None:
+        """Start it, or another program in its place, and wait until it answers; StageError with the end of its log."""
+        process = await self.spawn(*program)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _READY_SECONDS
         async with httpx.AsyncClient() as http:

@@ -14,7 +14,7 @@ from retainer.errors import ClientError
 from retainer.flows.answers import pause_asked, problem_of
 from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
-from retainer.flows.payments import Payments
+from retainer.flows.payments import Payments, RetiredError
 from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_SESSION
 from retainer.protocol.problems import Problem, ProblemType
@@ -60,7 +60,7 @@ class SessionAuth(httpx.Auth):
         fresh = HEADER_IDEMPOTENCY_KEY not in request.headers
         key = request.headers.setdefault(HEADER_IDEMPOTENCY_KEY, new_key())
         exchange = Exchange(pinned=self._session_id is not None, may_fund=self._payments.tops_up)
-        fund = fresh
+        fund, may_retire = fresh, self._session_id is None
         with ExitStack() as hand:
             hand.enter_context(self._payments.holding(key))
             channel = await self._first(request.url)
@@ -69,7 +69,17 @@ class SessionAuth(httpx.Auth):
                 if channel is not None:
                     exchange = replace(exchange, paid=True)
                     before = channel.book.outstanding
-                    channel, key = await self._noted(channel, request, hand, fresh=fresh, fund=fund)
+                    try:
+                        channel, key = await self._noted(
+                            channel, request, hand, fresh=fresh, fund=fund, may_retire=may_retire
+                        )
+                    except RetiredError:
+                        # Another session is to pay, once; what it has to agree to, an unpaid request brings.
+                        channel, may_retire = None, False
+                        exchange = Exchange(may_replace=False)
+                        request.headers.pop(HEADER_CREDENTIAL, None)
+                        request.headers.pop(HEADER_SESSION, None)
+                        continue
                     fresh, repeated = False, key in before
                     self.paid = True
                 sent = self._witness.clock()
@@ -90,24 +100,30 @@ class SessionAuth(httpx.Auth):
                 if step is Next.DELIVER:
                     return
                 fund = fund or step is Next.FUND
-                channel = await self._next(step, channel, reply, response, offers)
+                if step is Next.WAIT:
+                    await self._payments.pause(pause_asked(response))
+                channel = await self._next(step, exchange, channel, reply, offers)
 
     async def _next(
-        self, step: Next, channel: Channel | None, reply: Reply, response: httpx.Response, offers: list[Offer]
+        self, step: Next, exchange: Exchange, channel: Channel | None, reply: Reply, offers: list[Offer]
     ) -> Channel | None:
         """The session that pays the next try."""
         match step:
-            case Next.WAIT:
-                await self._payments.pause(pause_asked(response))
-                return channel
-            case Next.OUTBID | Next.FUND:
+            case Next.WAIT | Next.OUTBID | Next.FUND:
                 return channel
             case Next.REPLACE if channel is not None:
                 return await self._payments.replacing(channel, offers, dispute=_dispute(reply))
-        return await self._payments.fitting(offers)
+        return await self._payments.fitting(offers, succeeding=not exchange.may_replace)
 
     async def _noted(
-        self, channel: Channel, request: httpx.Request, hand: ExitStack, *, fresh: bool, fund: bool
+        self,
+        channel: Channel,
+        request: httpx.Request,
+        hand: ExitStack,
+        *,
+        fresh: bool,
+        fund: bool,
+        may_retire: bool,
     ) -> tuple[Channel, str]:
         """What pays the request, and the key that it now leaves under; a ``fresh`` one gives way to a lost answer's.
 
@@ -118,8 +134,10 @@ class SessionAuth(httpx.Auth):
         if lost is not None:
             hand.enter_context(self._payments.holding(lost))
         key = request.headers[HEADER_IDEMPOTENCY_KEY]
-        note = self._payments.funded if fund else self._payments.sent
-        channel, key = await note(channel, key, request, lost)
+        if fund:
+            channel, key = await self._payments.funded(channel, key, request, lost, may_retire=may_retire)
+        else:
+            channel, key = await self._payments.sent(channel, key, request, lost)
         request.headers[HEADER_IDEMPOTENCY_KEY] = key
         request.headers[HEADER_CREDENTIAL] = channel.pay_header()
         # Only ever the session at hand: others are taken up again after the first 402.

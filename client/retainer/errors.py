@@ -86,7 +86,7 @@ class OpeningUnconfirmedError(SessionError):
 
 
 class TopUpRefusedError(SessionError):
-    """The top-up came to nothing, or the service does not count it; the message says which."""
+    """The session takes no top-up, it came to nothing, or the service does not count it; the message says which."""
 
 
 class TopUpUnconfirmedError(SessionError):

@@ -101,7 +101,7 @@ class SessionClient:
         self._opener = Opener(self._setup)
         self._closer = Closer(self._setup)
         self._topper = Topper(self._setup)
-        self._payments = Payments(self._setup, self._opener, self._topper)
+        self._payments = Payments(self._setup, self._opener, self._topper, self._closer)
         folder = None if receipts is None else ReceiptFolder(receipts)
         self._witness = Witness(folder, self._setup.timer, now)
         self._exit = Exit(self._setup.chain, signer, self._setup.pins, self._setup.timer)

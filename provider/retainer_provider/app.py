@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer_provider.assembly import Assembled, Blueprint, Surroundings, assembled
 from retainer_provider.catalog import load_offers
-from retainer_provider.keys import load_keys
+from retainer_provider.keys import load_keys, require_refund_key
 from retainer_provider.lifespan import serve_lifespan
 from retainer_provider.logs import redact_by_default
 from retainer_provider.settings import Settings, SettingsError
@@ -36,10 +36,12 @@ def create_app(
                 raise SettingsError(f'[offers.{offer.id}]: `routes` names the paths that it prices, such as ["/v1/*"]')
     if upstream is None and settings.service.upstream is None:
         raise SettingsError("there is nothing to meter: set `upstream` to the URL of the service, or pass an ASGI app")
+    keys = load_keys(settings.service)
+    require_refund_key(keys, offers.values())
     return RetainerApp(
         Blueprint(
             settings=settings,
-            keys=load_keys(settings.service),
+            keys=keys,
             offers=offers,
             find=find or RouteTable(offers, settings.routes.free).of,
             upstream=upstream,

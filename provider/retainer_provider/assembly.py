@@ -13,6 +13,7 @@ from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.several import connect
 from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.clock import Clock, SystemClock
 from retainer_provider.identity import Identity
@@ -21,17 +22,22 @@ from retainer_provider.lifespan import run_lifespan
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.monitoring.readiness import Readiness
 from retainer_provider.offers import Offer
+from retainer_provider.policy import settler_options
 from retainer_provider.rates import Slots, Throttle
+from retainer_provider.sessions.claims import Claims
 from retainer_provider.sessions.closing import Closer
+from retainer_provider.sessions.custodial import CustodialDeposits
 from retainer_provider.sessions.engine import Engine
 from retainer_provider.sessions.fairness import Fairness
+from retainer_provider.sessions.holding import ByChallenge
 from retainer_provider.sessions.landing import Landing
 from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.settling.reclaim import Reclaimer
-from retainer_provider.settling.settler import Settler, SettlerOptions
+from retainer_provider.settling.refunds import Refunder
+from retainer_provider.settling.settler import Settler, Step
 from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from retainer_provider.wire.challenger import Challenger
@@ -113,7 +119,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         if ledger is None:
             ledger = await open_ledger(settings)
             stack.push_async_callback(ledger.aclose)
-        await _require_own_sessions(ledger, identity)
+        await _require_own_sessions(ledger, identity, blueprint.keys)
         view = ChainView()
         readiness = Readiness(
             ledger=ledger,
@@ -181,7 +187,8 @@ async def _observer(
     from retainer_provider.monitoring.listener import listening, monitoring_app  # noqa: PLC0415
     from retainer_provider.monitoring.metrics import MEDIA_TYPE, Metrics  # noqa: PLC0415
 
-    metrics = Metrics(ledger=ledger, view=view, clock=blueprint.around.clock)
+    alarm_before = blueprint.settings.settlement.alarm_before_seconds
+    metrics = Metrics(ledger=ledger, view=view, clock=blueprint.around.clock, alarm_before=alarm_before)
     await stack.enter_async_context(listening(address, monitoring_app(readiness, metrics.exposition, MEDIA_TYPE)))
     return metrics
 
@@ -196,8 +203,12 @@ async def _open_upstream(blueprint: Blueprint, stack: AsyncExitStack) -> ASGIApp
     return proxy
 
 
-async def _require_own_sessions(ledger: Ledger, identity: Identity) -> None:
-    """Sessions of another operator could neither be receipted nor settled: nothing is sold on such books (F26)."""
+async def _require_own_sessions(ledger: Ledger, identity: Identity, keys: Keys) -> None:
+    """Sessions of another operator could neither be receipted nor settled: nothing is sold on such books (F26).
+
+    Nor where what is held for custodial sessions could not be sent back.
+    """
+    holder = None if keys.refund is None else keys.refund.pubkey()
     after = 0
     while page := await ledger.sessions(states=_OPEN_STATES, after=after):
         for session in page:
@@ -205,6 +216,11 @@ async def _require_own_sessions(ledger: Ledger, identity: Identity) -> None:
                 raise SettingsError(
                     f"session {session.session_id} in the ledger belongs to operator {session.operator}, "
                     f"but the keypair is {identity.operator}: start with the keypair or the ledger that fits"
+                )
+            if session.custody is Custody.PROVIDER and session.payee != holder:
+                raise SettingsError(
+                    f"session {session.session_id} in the ledger is custodial, its money with {session.payee}: "
+                    "set `refund_keypair` to that keypair until it is closed"
                 )
         after = page[-1].number
 
@@ -220,20 +236,21 @@ def _engine(
         clock=clock,
         ttl=settings.service.challenge_ttl,
     )
-    landing = Landing(
-        chain=chain,
-        commitment=blueprint.identity.commitment,
-        timer=blueprint.around.timer,
-        wait=settings.limits.deposit_wait_seconds,
+
+    def landing(commitment: Commitment) -> Landing:
+        wait = settings.limits.deposit_wait_seconds
+        return Landing(chain=chain, commitment=commitment, timer=blueprint.around.timer, wait=wait)
+
+    claims = Claims(
+        identity=blueprint.identity, offers=blueprint.offers, challenger=challenger, ledger=ledger, clock=clock
     )
     opener = Opener(
+        claims=claims,
         identity=blueprint.identity,
-        offers=blueprint.offers,
-        challenger=challenger,
         chain=chain,
         ledger=ledger,
         clock=clock,
-        landing=landing,
+        landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
     )
     topper = Topper(
@@ -243,13 +260,22 @@ def _engine(
         chain=chain,
         ledger=ledger,
         clock=clock,
-        landing=landing,
+        landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
+    )
+    custodial = CustodialDeposits(
+        claims=claims,
+        identity=blueprint.identity,
+        offers=blueprint.offers,
+        challenger=challenger,
+        chain=chain,
+        ledger=ledger,
+        clock=clock,
+        landing=landing(Commitment.FINALIZED),
     )
     return Engine(
         challenger=challenger,
-        opener=opener,
-        topper=topper,
+        holding=ByChallenge(challenger, opener, topper, custodial),
         metering=metering,
         closer=closer,
         ledger=ledger,
@@ -271,9 +297,17 @@ def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger, observer: Obser
         operator=blueprint.keys.operator,
         clock=blueprint.around.clock,
         timer=blueprint.around.timer,
-        options=SettlerOptions(program_id=blueprint.identity.program_id),
+        options=settler_options(blueprint.settings, blueprint.identity),
         observer=observer,
+        refund=refund_step(blueprint.keys, chain, ledger, blueprint.around.clock),
     )
+
+
+def refund_step(keys: Keys, chain: Chain, ledger: Ledger, clock: Clock) -> Step | None:
+    """What ends custodial sessions; None without the key that holds their money."""
+    if keys.refund is None:
+        return None
+    return Refunder(chain=chain, ledger=ledger, operator=keys.operator, holder=keys.refund, clock=clock).step
 
 
 def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView) -> Watcher:

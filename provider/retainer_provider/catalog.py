@@ -63,6 +63,7 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         description=settings.description,
         sla=None if settings.sla is None else _terms(settings.sla),
         routes=settings.routes,
+        anchor_on_chain=settings.anchor_on_chain,
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import msgspec
 from solders.keypair import Keypair
 
 from retainer.protocol.constants import MIN_CHALLENGE_SECRET_BYTES
+from retainer_provider.offers import Offer
 from retainer_provider.settings import ServiceSettings, SettingsError
 
 # Random text of 32 bytes has far more; what has fewer was typed, or repeats itself.
@@ -22,12 +23,14 @@ _KEYPAIR_BYTES: Final = 64
 class Keys:
     """What only this service knows: `operator` signs receipts and settlements, `secrets` sign challenges.
 
-    `sponsor` signs as fee payer of deposits.
+    `sponsor` signs as fee payer of deposits. `refund` is the payee's own key, which sends back what is left of
+    custodial sessions: the operator's where that one is the payee, None where nothing custodial can be offered.
     """
 
     operator: Keypair = field(repr=False)
     secrets: Sequence[bytes] = field(repr=False)
     sponsor: Keypair | None = field(default=None, repr=False)
+    refund: Keypair | None = field(default=None, repr=False)
 
 
 def load_keys(service: ServiceSettings) -> Keys:
@@ -37,7 +40,29 @@ def load_keys(service: ServiceSettings) -> Keys:
     # Agents write the transactions that it signs: it must be worth nothing in them.
     if sponsor is not None and sponsor.pubkey() in (operator.pubkey(), service.payee):
         raise SettingsError("`sponsor_keypair` is the operator's or the payee's: make a key that only pays fees")
-    return Keys(operator, load_secrets(service), sponsor)
+    return Keys(operator, load_secrets(service), sponsor, _load_refund_key(service, operator))
+
+
+def require_refund_key(keys: Keys, offers: Iterable[Offer]) -> None:
+    """SettingsError where an offer is custodial and the service could not send back what it holds."""
+    custodial = [offer.id for offer in offers if not offer.anchor_on_chain]
+    if custodial and keys.refund is None:
+        raise SettingsError(
+            f"[offers.{custodial[0]}]: without `anchor_on_chain` refunds come out of the payee's token account: set "
+            "`refund_keypair` in [service] to the payee's keypair"
+        )
+
+
+def _load_refund_key(service: ServiceSettings, operator: Keypair) -> Keypair | None:
+    payee = service.payee or operator.pubkey()
+    if service.refund_keypair is None:
+        return operator if payee == operator.pubkey() else None
+    refund = load_keypair(service.refund_keypair)
+    if refund.pubkey() != payee:
+        raise SettingsError(
+            f"`refund_keypair` is {refund.pubkey()}, but the payee is {payee}: give the payee's keypair"
+        )
+    return refund
 
 
 def load_keypair(path: Path) -> Keypair:

@@ -11,7 +11,10 @@ from retainer.protocol.sla import SlaTerms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One price for some routes. Amounts are base units of `mint`, times seconds."""
+    """One price for some routes. Amounts are base units of `mint`, times seconds.
+
+    Without `anchor_on_chain` its sessions are custodial: the service itself holds their deposits.
+    """
 
     id: str
     price: BaseUnits
@@ -30,3 +33,4 @@ class Offer:
     description: str | None
     sla: SlaTerms | None
     routes: tuple[str, ...]
+    anchor_on_chain: bool = True

@@ -63,6 +63,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     operator_keypair: Path
     database: Path
     sponsor_keypair: Path | None = None
+    refund_keypair: Path | None = None
     sponsor_fee: Positive = 20_000
     rpc_quorum: Annotated[int, Meta(ge=1, le=5)] = 1
     secret: str | None = None
@@ -131,6 +132,19 @@ class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if self.address is not None:
             split_address(self.address)
+
+
+class SettlementSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[settlement]: what landing a settlement may cost, and when a person should look."""
+
+    priority_fee: Annotated[int, Meta(ge=1)] | Literal["none", "auto"] = "none"
+    priority_fee_cap: Annotated[int, Meta(ge=0, le=2**40)] = 1_000_000
+    pay_for_accounts: bool = False
+    alarm_before_seconds: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.priority_fee, int) and self.priority_fee > self.priority_fee_cap:
+            raise ValueError("`priority_fee` exceeds `priority_fee_cap`: lower it, or raise the cap")
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -204,6 +218,7 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     idle_timeout_options: tuple[IdleSeconds, ...] = ()
     max_free_answers: Annotated[int, Meta(ge=0)] = 100
     voucher_signer: VoucherSigner = VoucherSigner.CLIENT
+    anchor_on_chain: bool = True
     description: str | None = None
     sla: SlaSettings | None = None
 
@@ -211,6 +226,11 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.token_program not in {TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID}:
             raise ValueError("`token_program` is the SPL Token program or Token-2022; remove the line for SPL Token")
         _require_patterns("routes", self.routes)
+        if not self.anchor_on_chain and self.voucher_signer is not VoucherSigner.OPERATOR:
+            raise ValueError(
+                "without `anchor_on_chain` you hold the money, and no voucher limits you: "
+                'set `voucher_signer = "operator"`'
+            )
         if list(self.idle_timeout_options) != sorted(set(self.idle_timeout_options)):
             raise ValueError("`idle_timeout_options` are seconds in increasing order, each once, such as [600, 86400]")
 
@@ -222,6 +242,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     offers: dict[str, OfferSettings]
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    settlement: SettlementSettings = field(default_factory=SettlementSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
 

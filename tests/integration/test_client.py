@@ -11,7 +11,7 @@ import pytest
 from solders.keypair import Keypair
 from starlette.types import Receive, Scope, Send
 
-from retainer import SessionClient, create_channel_store, create_sqlite_channel_store, problem_of
+from retainer import SessionClient, TopUpPolicy, create_channel_store, create_sqlite_channel_store, problem_of
 from retainer.chain.testing import token_balance
 from retainer.channels.channel import Channel
 from retainer.errors import OfferError, ReceiptError, SessionError
@@ -249,3 +249,19 @@ async def test_an_agent_without_sol_opens_tops_up_and_closes(shop: Shop, make: M
     account = await shop.chain.account(AGENT.pubkey())
     assert account is None or account.lamports == 0
     assert (await only(store)).state is SessionState.REFUNDED
+
+
+async def test_a_session_that_ends_soon_and_is_spent_gives_way_to_another(shop: Shop, make: Make) -> None:
+    """The real service closes the one and opens the other inside one request of the caller's."""
+    store, ahead, policy = create_channel_store(), [0], TopUpPolicy(below=PRICE, amount=PRICE)
+    now = lambda: shop.clock.now() + ahead[0]  # noqa: E731
+    async with make(store=store, deposit=10 * PRICE, top_up=policy, now=now) as client:
+        for _ in range(10):
+            assert (await client.request("GET", URL)).status_code == 200
+        first = await only(store)
+        ahead[0] = first.offer.expires_at - shop.clock.now() - 30
+        assert (await client.request("GET", URL)).status_code == 200
+        [old, new] = await client.sessions()
+        assert (old.state, old.settled, old.refund) == (SessionState.REFUNDED, 10 * PRICE, 0)
+        assert (new.state, new.spent) == (SessionState.ACTIVE, PRICE)
+        assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - 20 * PRICE

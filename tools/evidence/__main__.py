@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
+    "verify-program": ("verify_program", "a program with one byte changed is told apart from the released one"),
     "depleted": ("depleted", "125 requests drain 1.0 at 0.008; the 126th is refused and costs nothing"),
     "sla": (
         "sla",
@@ -61,6 +62,10 @@ CHECKS = {
         "crash",
         "killed at every failpoint on both stores: no token lost, nothing charged twice, no answer unpaid",
     ),
+    "settle-once": (
+        "settle_once",
+        "a settlement that dies at any step, or is lost by its node, pays exactly once; exact balances",
+    ),
     "recover": (
         "recover",
         "the database deleted under 20 live sessions: all recovered or refunded, lost at most what was in flight",
@@ -76,6 +81,14 @@ CHECKS = {
     "stateful": (
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",
+    ),
+    "ten-lies": (
+        "ten_lies",
+        "a provider that lies in ten ways is caught each time by what gives it away; the honest one passes",
+    ),
+    "audit-scale": (
+        "audit_scale",
+        "10,000 recorded sessions audited in hardly more memory than 1,000, each a real run of the program",
     ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
     "schemathesis": (

@@ -12,8 +12,18 @@ from retainer.channels.accounting import enter_receipt
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.channels.scope import ChannelScope
-from retainer.errors import ClientError, PinError, ReceiptError, RefusedError, SessionError
+from retainer.errors import (
+    CapError,
+    ClientError,
+    PinError,
+    ReceiptError,
+    RefusedError,
+    SessionError,
+    TopUpRefusedError,
+    TopUpUnconfirmedError,
+)
 from retainer.flows.answers import problem_of, receipt_of
+from retainer.flows.closer import Closer
 from retainer.flows.offers import Offer, origin_of
 from retainer.flows.opener import Opener
 from retainer.flows.setup import Setup
@@ -23,17 +33,18 @@ from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.session import SessionState
-from retainer.trust.caps import TopUpPolicy, in_base_units
+from retainer.trust.caps import Amount, TopUpPolicy, in_base_units
 from retainer.trust.policy import require_trusted
 
 
 class Payments:
     """Sessions of one client, by what they pay for. Requests of one client that need a session share it."""
 
-    def __init__(self, setup: Setup, opener: Opener, topper: Topper) -> None:
+    def __init__(self, setup: Setup, opener: Opener, topper: Topper, closer: Closer) -> None:
         self._setup = setup
         self._opener = opener
         self._topper = topper
+        self._closer = closer
         self._paying: dict[str, ChannelScope] = {}
         self._in_hand: Counter[str] = Counter()
         self._topping_up = asyncio.Lock()
@@ -61,8 +72,12 @@ class Payments:
             raise SessionError(f"session {session_id} is {channel.state}; open another one", session_id)
         return await self._live(channel)
 
-    async def fitting(self, offers: list[Offer]) -> Channel:
-        """A session for one of the offers: one that is open, else a new one for the first that may be paid."""
+    async def fitting(self, offers: list[Offer], *, succeeding: bool = False) -> Channel:
+        """A session for one of the offers: one that is open, else a new one for the first that may be paid.
+
+        ``succeeding``: it takes the place of one that pays no more, and may hold what that would have been topped up by
+        where the caller has said nothing about deposits.
+        """
         for offer in offers:
             async with self._alone(offer.scope):
                 channel = await self._agreeing(offer)
@@ -72,7 +87,8 @@ class Payments:
         # Requests that meet the same challenge at once wait here, and all but the first find the session open.
         async with self._alone(offer.scope):
             channel = await self._agreeing(offer)
-            opened = await (self._opener.open(offer, None, sole=True) if channel is None else self._live(channel))
+            deposit = self._inherited if succeeding else None
+            opened = await (self._opener.open(offer, deposit, sole=True) if channel is None else self._live(channel))
             return self.remember(opened)
 
     async def _agreeing(self, offer: Offer) -> Channel | None:
@@ -89,7 +105,13 @@ class Payments:
             stale.session_id,
             lambda kept: kept.disputed(dispute) if dispute else kept.closing() if kept.usable else kept,
         )
-        return await self.fitting(offers)
+        return await self.fitting(offers, succeeding=True)
+
+    @property
+    def _inherited(self) -> Amount | None:
+        setup = self._setup
+        said = setup.deposit is not None or setup.caps.per_session is not None
+        return None if said or setup.topping_up is None else setup.topping_up.amount
 
     @contextmanager
     def holding(self, key: str) -> Iterator[None]:
@@ -110,10 +132,12 @@ class Payments:
         """Whether sessions get more by themselves."""
         return self._setup.topping_up is not None
 
-    async def _fund(self, channel: Channel) -> None:
+    async def _fund(self, channel: Channel, *, may_retire: bool) -> None:
         """Put more into the session where the caller's policy asks for that.
 
-        While it can pay one more request, a top-up that is not possible is no reason not to send that.
+        While it can pay one more request, a top-up that is not possible is no reason not to send that. Afterwards it is
+        closed, and RetiredError raised, if it ``may_retire``. The refund comes before another deposit: a service that
+        does not settle gets none.
         """
         policy = self._setup.topping_up
         if policy is None or not self._short(channel, policy):
@@ -124,11 +148,18 @@ class Payments:
                 return
             try:
                 await self._topper.top_up(channel.session_id, policy.amount)
-            except (RefusedError, SessionError):
-                # Another process may have topped the same session up meanwhile, and even have spent it already.
+            except (RefusedError, SessionError) as refusal:
+                # Another process may have topped the same session up meanwhile, and even have spent it already; or its
+                # top-up is on chain, where it counts against the caps, and not yet in the store.
                 newest = await self._setup.channel(channel.session_id)
-                if newest.deposit == channel.deposit and newest.free < newest.price:
+                landing = newest.top_up is not None and isinstance(refusal, CapError)
+                if landing or newest.deposit != channel.deposit or newest.free >= newest.price:
+                    return
+                if not may_retire or not _is_final(refusal):
                     raise
+                # While others wait to top up: they find it closing, and sign nothing more for it.
+                await self._closer.close(channel.session_id)
+                raise RetiredError from refusal
 
     @staticmethod
     def _short(channel: Channel, policy: TopUpPolicy) -> bool:
@@ -136,16 +167,17 @@ class Payments:
         return channel.state is SessionState.ACTIVE and channel.free < max(below, channel.price)
 
     async def funded(
-        self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None
+        self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None, *, may_retire: bool = False
     ) -> tuple[Channel, str]:
         """As `sent`, after topping up by the caller's policy for as long as the deposit does not cover the request.
 
-        Whether it does is decided in the write that notes it, so however many requests come at once, none leaves that
-        those before it have left nothing for.
+        RetiredError: it does not, and takes no top-up; it is closed, as ``may_retire`` allowed. Whether it does is
+        decided in the write that notes it, so however many requests come at once, none leaves that those before it
+        have left nothing for.
         """
         while True:
             if self.tops_up and not {key, lost} & channel.book.outstanding.keys():
-                await self._fund(channel)
+                await self._fund(channel, may_retire=may_retire)
             try:
                 return await self.sent(channel, key, request, lost, covered=self.tops_up)
             except _UncoveredError:
@@ -238,6 +270,20 @@ class Payments:
             else:
                 return offer
         raise refusals[0]
+
+
+class RetiredError(Exception):
+    """The session could neither pay nor be topped up, and is closed: another one has to pay."""
+
+
+def _is_final(refusal: RefusedError | SessionError) -> bool:
+    """Whether the session takes no top-up any more, as against one that the caller's own rules forbid.
+
+    One that the service has refused and that might still land does so before the close or never, and is in the refund
+    then. One that nobody has said anything about is waited for.
+    """
+    answered = isinstance(refusal, TopUpUnconfirmedError) and refusal.problem is not None
+    return answered or isinstance(refusal, TopUpRefusedError)
 
 
 class _UncoveredError(Exception):

@@ -51,7 +51,9 @@ class Topper:
         """
         channel = await self._setup.channel(session_id)
         if channel.state is not SessionState.ACTIVE or channel.dispute is not None:
-            raise SessionError(f"session {session_id} is {channel.dispute or channel.state}; open another", session_id)
+            raise TopUpRefusedError(
+                f"session {session_id} is {channel.dispute or channel.state}; open another", session_id
+            )
         if channel.top_up is None:
             channel = await self._sign(channel, amount)
         if channel.top_up is None:
@@ -62,7 +64,13 @@ class Topper:
         setup, payer, session_id = self._setup, self._setup.payer, channel.session_id
         account = await self._account(channel)
         if account is None or account.status is not ChainStatus.OPEN or account.payer != payer:
-            raise SessionError(f"session {session_id} is not open on chain; open another", session_id)
+            raise TopUpRefusedError(f"session {session_id} is not open on chain; open another", session_id)
+        left = account.expires_at - setup.now()
+        if account.expires_at and left <= _CONFIRMATION_SECONDS:
+            raise TopUpRefusedError(
+                f"session {session_id} expires in {max(left, 0)} s, before a top-up is sure to land; open another",
+                session_id,
+            )
         facts = await read_facts(setup.chain, account.mint, payer)
         added = in_base_units(amount, facts.decimals)
         total = base_units(account.deposit + added)

@@ -11,6 +11,10 @@ _SYMBOLS: Final = {
 }
 
 
+ALLOWED_MINT_EXTENSIONS: Final = range(18, 24)
+"""Token-2022 extensions that change nothing about who gets how much: metadata, groups. The program takes no others."""
+
+
 def token_symbol(mint: Pubkey) -> str | None:
     """The symbol of a mint known to be that token (USDC on mainnet and devnet, wrapped SOL); None for any other."""
     return _SYMBOLS.get(mint)

@@ -10,13 +10,12 @@ from retainer.chain.findings import Finding, WrongError, clocks_agree, lamports_
 from retainer.protocol.errors import LayoutError
 from retainer.protocol.layouts import decode_mint, decode_token_account
 from retainer.protocol.pda import derive_ata
+from retainer.protocol.tokens import ALLOWED_MINT_EXTENSIONS
 from retainer.release import program_bytes, program_hash
 from retainer_provider.clock import Clock
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 
-# The extensions that the program takes; see the rules of its `open`.
-_ALLOWED_EXTENSIONS: Final = range(18, 24)
 _FROZEN: Final = 2
 # A close is one signature, two where a voucher is verified, and some compute at the highest fee by policy.
 _CLOSE_LAMPORTS: Final = 20_000
@@ -58,7 +57,7 @@ async def _mint(offer: Offer, chain: Chain) -> str:
         raise WrongError(
             f"mint {offer.mint} has {mint.decimals} decimals: set `decimals` to that, and look at all amounts"
         )
-    if refused := [number for number in mint.extensions if number not in _ALLOWED_EXTENSIONS]:
+    if refused := [number for number in mint.extensions if number not in ALLOWED_MINT_EXTENSIONS]:
         raise WrongError(f"mint {offer.mint} has extensions {refused}, which the program refuses: choose another token")
     return f"mint {offer.mint} is there, with {mint.decimals} decimals"
 
@@ -66,6 +65,8 @@ async def _mint(offer: Offer, chain: Chain) -> str:
 async def _payee(offer: Offer, identity: Identity, chain: Chain) -> str:
     address = derive_ata(identity.payee, offer.mint, offer.token_program)
     info = await chain.account(address)
+    if info is None and not offer.anchor_on_chain:
+        raise WrongError(f"the payee {identity.payee} has no token account to take deposits: create {address}")
     if info is None:
         return f"the payee {identity.payee} has no token account yet: the first settlement creates it at your cost"
     try:
@@ -78,6 +79,8 @@ async def _payee(offer: Offer, identity: Identity, chain: Chain) -> str:
         raise WrongError(
             f"the payee's token account {address} is frozen: ask the token's issuer, or set another `payee`"
         )
+    if not offer.anchor_on_chain:
+        return f"sessions are custodial: you hold the deposits in {address}, and refund them from there"
     return f"the payee {identity.payee} is paid into {address}"
 
 

@@ -16,7 +16,7 @@ from retainer_provider.checks.machine import check_machine
 from retainer_provider.checks.onchain import check_node, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
 from retainer_provider.clock import SystemClock
-from retainer_provider.keys import load_keys
+from retainer_provider.keys import load_keys, require_refund_key
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.wire.routing import RouteTable
 
@@ -50,6 +50,7 @@ async def _collected(config: Path, *, as_json: bool) -> tuple[list[Finding], Exi
 
 async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     keys, offers = load_keys(settings.service), load_offers(settings.offers)
+    require_refund_key(keys, offers.values())
     RouteTable(offers, settings.routes.free)
     yield Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")
     async for finding in check_machine(settings):

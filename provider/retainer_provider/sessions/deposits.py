@@ -73,6 +73,7 @@ def check_offer(demands: Demands) -> Refusal | None:
         == (offer.mint, offer.decimals, offer.token_program)
         and (request.amount, terms.price, terms.sla) == (offer.price, offer.price, offer.sla)
         and (request.grace_period_seconds, request.minimum_deposit) == (offer.grace_period, offer.minimum_deposit)
+        and request.anchor_on_chain == offer.anchor_on_chain
     )
     return first_broken(
         [

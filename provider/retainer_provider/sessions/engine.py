@@ -22,10 +22,9 @@ from retainer_provider.offers import Offer
 from retainer_provider.sessions.authority import authenticate, vouched
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.fairness import Fairness
+from retainer_provider.sessions.holding import Holding
 from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
-from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
-from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_signer, check_voucher
 from retainer_provider.settling.crediting import credited
 from retainer_provider.wire.answers import Answer
@@ -63,8 +62,7 @@ class Engine:
         self,
         *,
         challenger: Challenger,
-        opener: Opener,
-        topper: Topper,
+        holding: Holding,
         metering: Metering,
         closer: Closer,
         ledger: Ledger,
@@ -74,8 +72,7 @@ class Engine:
         fairness: Fairness,
     ) -> None:
         self._challenger = challenger
-        self._opener = opener
-        self._topper = topper
+        self._holding = holding
         self._metering = metering
         self._closer = closer
         self._ledger = ledger
@@ -87,11 +84,11 @@ class Engine:
     async def open(self, challenge: Challenge, action: OpenAction, caller: str) -> Statement:
         """Open the session that a deposit pays for, or find it open already; not often for one `caller`."""
         self._fairness.require_room_for_unpaid(caller)
-        return await self._statement(await self._opener.open(challenge, action))
+        return await self._statement(await self._holding.open(challenge, action))
 
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> Statement:
         """Add to a session's deposit, or find it added already."""
-        return await self._statement(await self._topper.top_up(challenge, action))
+        return await self._statement(await self._holding.top_up(challenge, action))
 
     async def use(
         self,
@@ -174,7 +171,7 @@ class Engine:
 
     async def aclose(self) -> None:
         """Stop waiting for top-ups."""
-        await self._topper.aclose()
+        await self._holding.aclose()
 
     async def _authenticate(
         self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None

@@ -22,7 +22,12 @@ def plan_settlement(record: SessionRecord, account: SessionAccount, credit_units
     reason = _contradiction(record, account)
     if reason is not None:
         return Mismatch(f"session {record.session_id}: {reason}")
-    credit_units = min(credit_units, record.units_charged - account.charged_units)
+    return plan_refund(record, min(credit_units, record.units_charged - account.charged_units))
+
+
+def plan_refund(record: SessionRecord, credit_units: int = 0) -> SettlementPlan:
+    """The same by the books alone, which for a custodial session are all there is."""
+    credit_units = min(credit_units, record.units_charged)
     amount = record.spent - credit_units * record.price
     return SettlementPlan(
         amount=BaseUnits(amount),

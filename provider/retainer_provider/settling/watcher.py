@@ -11,7 +11,7 @@ from retainer.chain.sessions import read_session, session_account
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionState
 from retainer_provider.books.ledger import Ledger
-from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.settling.removal import find_removal
 
@@ -82,11 +82,13 @@ class Watcher:
         slot = await self._chain.slot(commitment=Commitment.CONFIRMED)
         after = 0
         while sessions := await self._ledger.sessions(states={SessionState.ACTIVE}, limit=_PAGE, after=after):
+            after = sessions[-1].number
+            # What the service holds itself has no account that could say anything.
+            sessions = [session for session in sessions if session.custody is Custody.ESCROW]
             addresses = [Pubkey.from_string(session.session_id) for session in sessions]
             found = await self._chain.accounts(addresses)
             for session, info in zip(sessions, found, strict=True):
                 await self._compare(session, info)
-            after = sessions[-1].number
         self._view.saw(slot, started)
 
     async def _compare(self, session: SessionRecord, info: AccountInfo | None) -> None:

@@ -17,9 +17,10 @@ from retainer.chain.sessions import session_account
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
 from retainer_provider.books.ledger import Ledger, LedgerInterruptedError, LedgerUnavailableError
-from retainer_provider.books.outcomes import ActivateOutcome
-from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.outcomes import AbandonOutcome, ActivateOutcome
+from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.settling.incoming import Incoming
 from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.settler import SettlementOutcome, Settler
 from retainer_provider.settling.watcher import Watcher
@@ -59,6 +60,7 @@ class Sweeper:
         self._clock = clock
         self._reclaimer = reclaimer
         self._options = options
+        self._incoming = Incoming(chain=chain, ledger=ledger, clock=clock)
 
     async def sweep(self) -> None:
         """One pass; ChainUnavailableError leaves pending and settled sessions for the next."""
@@ -75,8 +77,17 @@ class Sweeper:
         while sessions := await self._ledger.sessions(states={SessionState.PENDING}, limit=_PAGE, after=after):
             for session in sessions:
                 if now - session.created_at >= self._options.pending_seconds:
-                    await self._end_pending(session, now)
+                    custodial = session.custody is Custody.PROVIDER
+                    await (self._end_awaited if custodial else self._end_pending)(session, now)
             after = sessions[-1].number
+
+    async def _end_awaited(self, session: SessionRecord, now: int) -> None:
+        """The same of a custodial one; while its transfer may still land it is left alone."""
+        if not await self._incoming.resolved(session.session_id):
+            return
+        abandoned = await self._ledger.abandon(session.session_id, "its deposit did not come as agreed", now)
+        if abandoned is AbandonOutcome.NOT_PENDING:
+            await self._ledger.begin_close(session.session_id, "it was opened and never used", now)
 
     async def _end_pending(self, session: SessionRecord, now: int) -> None:
         """By now the opening is final or dead. A deposit that did land, as agreed, is sent back by closing at zero."""

@@ -18,7 +18,7 @@ from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import VoucherSigner
 from retainer.protocol.sla import SlaTerms
 from retainer.protocol.timestamps import format_timestamp
-from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
 from retainer_provider.identity import Identity
@@ -59,6 +59,7 @@ class Challenger:
             grace_period_seconds=offer.grace_period,
             idle_timeout_options=offer.idle_timeout_options or None,
             ttl_seconds=offer.duration,
+            anchor_on_chain=offer.anchor_on_chain,
         )
         return issue_challenge(self._keys[0], self._identity.realm, request, expires=format_timestamp(now + self._ttl))
 
@@ -72,6 +73,7 @@ class Challenger:
             voucher_signer=record.voucher_signer,
             channel_id=Pubkey.from_string(record.session_id),
             idle_timeout_seconds=record.idle_timeout,
+            anchor_on_chain=record.custody is Custody.ESCROW,
         )
         expires = format_timestamp(self._clock.now() + self._ttl)
         return issue_challenge(self._keys[0], self._identity.realm, request, expires=expires)
@@ -84,9 +86,11 @@ class Challenger:
         expires_at: int,
         sla: SlaTerms | None,
         voucher_signer: VoucherSigner,
+        anchor_on_chain: bool,
         **kind: Any,  # noqa: ANN401 - what only a new channel has, or only a resumed one
     ) -> SessionRequest:
         us = self._identity
+        sponsor = us.sponsor if anchor_on_chain else None
         return SessionRequest(
             amount=price,
             currency=offer.mint,
@@ -101,10 +105,11 @@ class Challenger:
             # Two challenges of one second would else be the same one.
             external_id=secrets.token_hex(_NONCE_BYTES),
             token_program=offer.token_program,
-            fee_payer=us.sponsor is not None,
-            fee_payer_key=us.sponsor,
+            fee_payer=sponsor is not None,
+            fee_payer_key=sponsor,
             voucher_signer=voucher_signer,
             operator=us.operator if voucher_signer is VoucherSigner.OPERATOR else None,
+            anchor_on_chain=anchor_on_chain,
             retainer=RetainerTerms(
                 offer_id=offer.id, operator=us.operator, price=price, expires_at=expires_at, sla=sla
             ),

@@ -1,6 +1,7 @@
 """Clients that share nothing but a session file, as processes do: one session, and one set of caps for all of them."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -53,7 +54,8 @@ async def test_clients_stay_within_a_cap_together_and_beyond_a_restart(
     stage: Stage, tmp_path: Path, caps: SpendingCaps
 ) -> None:
     path, clock = tmp_path / "sessions.sqlite", [NOW]
-
+    lasting = replace(stage.service.retainer_terms(), expires_at=NOW + 2 * DAY)
+    stage.service.offer = lambda request: replace(request, retainer=lasting)
     clients = [stage.another(caps, store=create_sqlite_channel_store(path), now=lambda: clock[0]) for _ in range(5)]
     results = await asyncio.gather(*(client.create_session(URL, "1.0") for client in clients), return_exceptions=True)
     refused = [result for result in results if isinstance(result, CapError)]

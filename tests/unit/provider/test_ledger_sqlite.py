@@ -16,7 +16,7 @@ import pytest
 
 from retainer_provider.books.ledger import LedgerError, LedgerUnavailableError
 from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome
-from retainer_provider.books.records import CommitFacts, StoredAnswer
+from retainer_provider.books.records import CommitFacts, Custody, StoredAnswer
 from retainer_provider.books.stores import sqlite_file
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import DEPOSIT, PRICE, answer_of, ask, commit_of, held, new_session, open_session, reserve
@@ -75,12 +75,13 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
 
 @pytest.mark.row("F24", attack="a file of the first version", twin="carried over")
 async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> None:
-    """Vouchers came with the second: metered sessions keep all they had, and have none."""
+    """Vouchers came with the second, custody with the third: escrowed metered sessions keep all they had."""
     path = tmp_path / "ledger.db"
     session_id = await written(path)
     connection = apsw.Connection(str(path))
     connection.execute("DROP INDEX session_left_behind")
-    for column in ("account_left", "voucher", "accepted"):
+    connection.execute("DROP TABLE transfer")
+    for column in ("custody", "account_left", "voucher", "accepted"):
         connection.execute(f"ALTER TABLE session DROP COLUMN {column}")
     connection.pragma("user_version", 1)
     connection.close()
@@ -88,6 +89,7 @@ async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> Non
     record = await ledger.session(session_id)
     assert record is not None
     assert (record.deposit, record.accepted, record.voucher) == (DEPOSIT, 0, None)
+    assert record.custody is Custody.ESCROW
     await ask(ledger, session_id, "after")
     await ledger.aclose()
 

@@ -47,7 +47,9 @@ _ADOPT: Final = """
   WHERE session_id = %(session_id)s AND state = 'active'"""
 _ABANDON: Final = """
   UPDATE session SET state = 'abandoned', closing_reason = %(reason)s, closed_at = %(now)s
-  WHERE session_id = %(session_id)s AND state = 'pending' RETURNING number"""
+  WHERE session_id = %(session_id)s AND state = 'pending'
+    AND NOT EXISTS (SELECT FROM transfer WHERE transfer.session = session.number AND stage = 'expected')
+  RETURNING number"""
 _BEGIN_CLOSE: Final = """
   UPDATE session SET state = 'closing', closing_reason = %(reason)s, last_activity_at = %(now)s
   WHERE session_id = %(session_id)s AND state = 'active' RETURNING number"""

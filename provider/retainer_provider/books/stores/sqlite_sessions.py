@@ -45,7 +45,9 @@ _ADOPT: Final = """
   WHERE session_id = :session_id AND state = 'active'"""
 _ABANDON: Final = """
   UPDATE session SET state = 'abandoned', closing_reason = :reason, closed_at = :now
-  WHERE session_id = :session_id AND state = 'pending' RETURNING number"""
+  WHERE session_id = :session_id AND state = 'pending'
+    AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.session = session.number AND stage = 'expected')
+  RETURNING number"""
 _BEGIN_CLOSE: Final = """
   UPDATE session SET state = 'closing', closing_reason = :reason, last_activity_at = :now
   WHERE session_id = :session_id AND state = 'active' RETURNING number"""
