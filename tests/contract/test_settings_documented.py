@@ -15,9 +15,11 @@ from retainer_provider.settings import (
     LimitSettings,
     MetricsSettings,
     OfferSettings,
+    PricedRoute,
     RouteSettings,
     ServiceSettings,
     Settings,
+    SettlementSettings,
     SlaSettings,
     settings_from,
 )
@@ -30,9 +32,11 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[metrics]": MetricsSettings,
     "[routes]": RouteSettings,
     "[offers.NAME]": OfferSettings,
+    "[[offers.NAME.routes]]": PricedRoute,
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
     "[limits]": LimitSettings,
+    "[settlement]": SettlementSettings,
 }
 SUBTABLES = {"sla", "availability"}
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
+    "verify-program": ("verify_program", "a program with one byte changed is told apart from the released one"),
     "depleted": ("depleted", "125 requests drain 1.0 at 0.008; the 126th is refused and costs nothing"),
     "sla": (
         "sla",
@@ -90,6 +91,10 @@ CHECKS = {
         "10,000 recorded sessions audited in hardly more memory than 1,000, each a real run of the program",
     ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
+    "schemathesis": (
+        "schemathesis",
+        "requests made up from the OpenAPI document: no server error, nothing given away, all answered as documented",
+    ),
     "attacks-http": ("attacks_http", "each attack on service and client refused, each honest twin served"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }
