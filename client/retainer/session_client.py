@@ -21,11 +21,11 @@ from retainer.channels.channel import Channel
 from retainer.channels.views import view_of
 from retainer.errors import ClientError, OfferError
 from retainer.flows.closer import Closer, CloseResult
+from retainer.flows.exposure import learn_end
 from retainer.flows.leaving import Exit, Leaving
 from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opener import Opener, Submit
 from retainer.flows.payments import Payments
-from retainer.flows.settlements import find_settlement
 from retainer.flows.setup import Setup, VoucherSigners
 from retainer.flows.topper import Topper
 from retainer.flows.witness import Witness
@@ -162,9 +162,7 @@ class SessionClient:
         account = await session_account(setup.chain, channel.address, program_id=program)
         if account is None and channel.state in (SessionState.ACTIVE, SessionState.CLOSING):
             # Closed without us: by the service's sweeper, or withdrawn after the deadline.
-            ended = await find_settlement(setup.chain, channel.address, program, deposit=channel.deposit)
-            if ended is not None:
-                channel = await setup.update(session_id, lambda kept: kept.settled(ended))
+            channel = await learn_end(setup, channel)
         return view_of(channel, account, setup.now())
 
     async def receipt(self, session_id: str) -> Receipt | None:
@@ -250,7 +248,10 @@ class SessionClient:
         setup, settlement = self._setup, leaving.settlement
         # A session of another store, or of none, is left all the same.
         if await setup.store.find(setup.payer, session_id):
-            await setup.update(session_id, lambda kept: kept.settled(settlement) if settlement else kept.closing())
+            now = setup.now()
+            await setup.update(
+                session_id, lambda kept: kept.settled(settlement, at=now) if settlement else kept.closing()
+            )
         return leaving
 
     async def _check_body(self, response: httpx.Response) -> None:

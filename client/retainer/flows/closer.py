@@ -58,7 +58,7 @@ class Closer:
             await self._require_opened(channel)
             channel = await self._setup.update(session_id, Channel.closing)
             settlement = await self._find(channel, hint=await self._ask(channel))
-            channel = await self._setup.update(session_id, lambda kept: kept.settled(settlement))
+            channel = await self._setup.update(session_id, lambda kept: kept.settled(settlement, at=self._setup.now()))
             await self._require_earned(channel, settlement)
         else:
             settlement = channel.settlement
