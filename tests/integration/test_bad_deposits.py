@@ -268,6 +268,7 @@ async def test_a_deposit_above_the_cap_counts_when_it_is_final(
     async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
         small = shop.agent.open(await shop.challenge(), deposit=DEPOSIT - 1)
         assert (await shop.send(small.header)).status_code == 200
+        shop.chain.advance(slots=40)
         for by_agent in (False, True):
             large = shop.agent.open(await shop.challenge())
             presented = await self_sent(shop, large) if by_agent else large
