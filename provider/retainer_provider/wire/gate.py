@@ -262,10 +262,11 @@ def _payment_required(offer: Offer) -> RefusedError:
     price, suggested, least = (
         format_amount(units, offer.decimals) for units in (offer.price, offer.suggested_deposit, offer.minimum_deposit)
     )
+    held = "" if offer.anchor_on_chain else " There is no escrow: the provider holds the money."
     return refuse(
         ProblemType.PAYMENT_REQUIRED,
         f"A request costs {price} tokens: open a session with a deposit of {suggested} (at least {least}) and repeat "
-        "the request with it.",
+        f"the request with it.{held}",
     )
 
 
