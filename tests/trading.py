@@ -52,6 +52,7 @@ class Trade:
     token_program: Pubkey = TOKEN_PROGRAM_ID
     salts: int = 0
     known: Ledger | None = None  # the first books, where these are others
+    rent_payer: Keypair = PAYER
 
     def settler(self, **options: object) -> Settler:
         """A settler as a freshly started process has it."""
@@ -69,7 +70,7 @@ class Trade:
         self.salts += 1
         params = OpenWithTermsParams(
             payer=PAYER.pubkey(),
-            rent_payer=PAYER.pubkey(),
+            rent_payer=self.rent_payer.pubkey(),
             payee=OPERATOR.pubkey(),
             operator=OPERATOR.pubkey(),
             mint=self.mint,
@@ -83,7 +84,7 @@ class Trade:
             price_per_unit=PRICE,
             expires_at=expires_at,
         )
-        await self.run([open_with_terms(params)], PAYER)
+        await self.run([open_with_terms(params)], *dict.fromkeys((PAYER, self.rent_payer)))
         address, _ = derive_session(params.seeds)
         account = await session_account(self.chain, address)
         assert account is not None
@@ -114,9 +115,9 @@ class Trade:
         await self.ledger.begin_close(session_id, "asked", self.clock.now())
         return session_id
 
-    async def run(self, instructions: list[Instruction], signer: Keypair) -> str:
+    async def run(self, instructions: list[Instruction], *signers: Keypair) -> str:
         """Land a transaction of someone's own."""
-        return await submit(self.chain, instructions, [signer], clock=self.timer)
+        return await submit(self.chain, instructions, signers, clock=self.timer)
 
     async def request_close(self, session_id: str) -> None:
         """The payer asks for its exit."""

@@ -133,6 +133,9 @@ class View:
     async def genesis_hash(self) -> str:
         return await self._see(self.cluster.genesis_hash)
 
+    async def recent_priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
+        return await self._see(lambda: self.cluster.recent_priority_fees(writable))
+
     async def minimum_balance(self, space: int) -> int:
         return await self._see(lambda: self.cluster.minimum_balance(space))
 

@@ -31,7 +31,9 @@ class LocalnetError(RetainerError):
     """The local validator cannot be started, or will not do what was asked."""
 
 
-def command(*, slot_ms: int = 400, port: int = 0, program_id: Pubkey = PROGRAM_ID) -> list[str]:
+def command(
+    *, slot_ms: int = 400, port: int = 0, program_id: Pubkey = PROGRAM_ID, program: Path = _PROGRAM
+) -> list[str]:
     """What starts the validator: it prints one JSON line {rpc, ws, programId} and ends with its parent or its input.
 
     With `port` 0 it takes free ports, else that one and the next. LocalnetError where it is not installed.
@@ -39,7 +41,7 @@ def command(*, slot_ms: int = 400, port: int = 0, program_id: Pubkey = PROGRAM_I
     script = _FOLDER / "localnet.cjs"
     if not script.is_file() or not (_FOLDER / "node_modules").is_dir():
         raise LocalnetError("the local validator is part of a checkout: clone the repository and run scripts/localnet")
-    options = ["--program", str(program_id), "--so", str(_PROGRAM)]
+    options = ["--program", str(program_id), "--so", str(program)]
     return ["node", str(script), *options, "--slot-ms", str(slot_ms), "--port", str(port)]
 
 
@@ -53,11 +55,11 @@ class Localnet:
     program_id: Pubkey
 
     @classmethod
-    def start(cls, *, slot_ms: int = 400, port: int = 0) -> Self:
-        """Start one and wait until it answers; LocalnetError with its own words when it does not."""
+    def start(cls, *, slot_ms: int = 400, port: int = 0, program: Path = _PROGRAM) -> Self:
+        """Start one with `program` deployed, once it answers; LocalnetError with its own words when it does not."""
         # Its complaints go to a file: a pipe that nobody reads would fill up and block it.
         with tempfile.TemporaryFile("w+") as complaints:
-            process = cls._spawn(command(slot_ms=slot_ms, port=port), complaints)
+            process = cls._spawn(command(slot_ms=slot_ms, port=port, program=program), complaints)
             line = process.stdout.readline() if process.stdout else ""
             if not line:
                 process.communicate()

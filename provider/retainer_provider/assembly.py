@@ -22,6 +22,7 @@ from retainer_provider.lifespan import run_lifespan
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.monitoring.readiness import Readiness
 from retainer_provider.offers import Offer
+from retainer_provider.policy import settler_options
 from retainer_provider.rates import Slots, Throttle
 from retainer_provider.sessions.claims import Claims
 from retainer_provider.sessions.closing import Closer
@@ -36,7 +37,7 @@ from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.refunds import Refunder
-from retainer_provider.settling.settler import Settler, SettlerOptions, Step
+from retainer_provider.settling.settler import Settler, Step
 from retainer_provider.settling.watcher import ChainView, Watcher
 from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
 from retainer_provider.wire.challenger import Challenger
@@ -186,7 +187,8 @@ async def _observer(
     from retainer_provider.monitoring.listener import listening, monitoring_app  # noqa: PLC0415
     from retainer_provider.monitoring.metrics import MEDIA_TYPE, Metrics  # noqa: PLC0415
 
-    metrics = Metrics(ledger=ledger, view=view, clock=blueprint.around.clock)
+    alarm_before = blueprint.settings.settlement.alarm_before_seconds
+    metrics = Metrics(ledger=ledger, view=view, clock=blueprint.around.clock, alarm_before=alarm_before)
     await stack.enter_async_context(listening(address, monitoring_app(readiness, metrics.exposition, MEDIA_TYPE)))
     return metrics
 
@@ -295,7 +297,7 @@ def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger, observer: Obser
         operator=blueprint.keys.operator,
         clock=blueprint.around.clock,
         timer=blueprint.around.timer,
-        options=SettlerOptions(program_id=blueprint.identity.program_id),
+        options=settler_options(blueprint.settings, blueprint.identity),
         observer=observer,
         refund=refund_step(blueprint.keys, chain, ledger, blueprint.around.clock),
     )

@@ -134,6 +134,19 @@ class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             split_address(self.address)
 
 
+class SettlementSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[settlement]: what landing a settlement may cost, and when a person should look."""
+
+    priority_fee: Annotated[int, Meta(ge=1)] | Literal["none", "auto"] = "none"
+    priority_fee_cap: Annotated[int, Meta(ge=0, le=2**40)] = 1_000_000
+    pay_for_accounts: bool = False
+    alarm_before_seconds: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.priority_fee, int) and self.priority_fee > self.priority_fee_cap:
+            raise ValueError("`priority_fee` exceeds `priority_fee_cap`: lower it, or raise the cap")
+
+
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[limits]: bytes held in memory or kept, seconds waited, and how much at once. 0 a second is no limit."""
 
@@ -229,6 +242,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     offers: dict[str, OfferSettings]
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    settlement: SettlementSettings = field(default_factory=SettlementSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
 

@@ -18,6 +18,7 @@ from retainer_provider.settings import (
     RouteSettings,
     ServiceSettings,
     Settings,
+    SettlementSettings,
     SlaSettings,
     settings_from,
 )
@@ -33,6 +34,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
     "[limits]": LimitSettings,
+    "[settlement]": SettlementSettings,
 }
 SUBTABLES = {"sla", "availability"}
 

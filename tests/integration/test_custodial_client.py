@@ -50,7 +50,7 @@ async def test_nothing_is_signed_for_a_provider_that_holds_the_money_unless_the_
 ) -> None:
     async with make(allow_custodial=False) as client:
         sent = len(shop.chain.sent)
-        with pytest.raises(PinError, match="the provider holds the money.*allow_custodial"):
+        with pytest.raises(PinError, match=r"the provider holds the money.*allow_custodial"):
             await client.create_session(URL, DEPOSIT)
         with pytest.raises(PinError, match="the provider holds the money"):
             await client.request("GET", URL)

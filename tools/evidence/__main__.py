@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
+    "verify-program": ("verify_program", "a program with one byte changed is told apart from the released one"),
     "depleted": ("depleted", "125 requests drain 1.0 at 0.008; the 126th is refused and costs nothing"),
     "sla": (
         "sla",
@@ -60,6 +61,10 @@ CHECKS = {
     "crash": (
         "crash",
         "killed at every failpoint on both stores: no token lost, nothing charged twice, no answer unpaid",
+    ),
+    "settle-once": (
+        "settle_once",
+        "a settlement that dies at any step, or is lost by its node, pays exactly once; exact balances",
     ),
     "recover": (
         "recover",

@@ -149,6 +149,13 @@ class Chain(Protocol):
         """Run a transaction without landing it; its signatures are checked."""
         ...
 
+    async def recent_priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
+        """What transactions that write to these accounts paid in recent blocks, a figure for each block.
+
+        In millionths of a lamport per compute unit; empty where the node has seen none.
+        """
+        ...
+
     async def minimum_balance(self, space: int) -> int:
         """Lamports that keep an account of `space` bytes free of rent."""
         ...

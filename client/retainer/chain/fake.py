@@ -83,6 +83,7 @@ class FakeChain:
         self._plans: deque[_Plan] = deque()
         self._late: list[tuple[int, VersionedTransaction]] = []
         self.sent: list[str] = []  # signatures, in the order they were handed over, repetitions included
+        self.priority_fees: list[int] = []  # of recent blocks
         self.down = False  # while True, no call is answered
         self.behind = 0  # every answer is as of so many slots ago, as from a node that lags
 
@@ -276,6 +277,11 @@ class FakeChain:
         if not self._svm.knows(transaction.message.recent_blockhash):
             return SimulationResult('"BlockhashNotFound"', (), None)
         return self._svm.simulate(transaction)
+
+    async def recent_priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
+        """What `priority_fees` says, whatever the accounts."""
+        self._answer()
+        return [*self.priority_fees]
 
     async def minimum_balance(self, space: int) -> int:
         """Lamports that keep an account of `space` bytes free of rent."""

@@ -212,6 +212,11 @@ class RpcChain:
         answer = (await self._ask(request, wire.SimulationAnswer)).value
         return SimulationResult(_error(answer.err), tuple(answer.logs or ()), answer.units_consumed)
 
+    async def recent_priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
+        """What transactions that write to these accounts paid in recent blocks."""
+        request = requests.GetRecentPrioritizationFees(list(writable))
+        return [block.prioritization_fee for block in await self._ask(request, list[wire.PriorityFeeAnswer])]
+
     async def minimum_balance(self, space: int) -> int:
         """Lamports that keep an account of `space` bytes free of rent."""
         return await self._ask(requests.GetMinimumBalanceForRentExemption(space), int)

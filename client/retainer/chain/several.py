@@ -201,6 +201,10 @@ class SeveralNodes:
         """Run a transaction without landing it."""
         return await self._first(lambda node: node.simulate(raw))
 
+    async def recent_priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
+        """What transactions that write to these accounts paid in recent blocks, by one node."""
+        return await self._first(lambda node: node.recent_priority_fees(writable))
+
     async def minimum_balance(self, space: int) -> int:
         """Lamports that keep an account of `space` bytes free of rent."""
         return await self._first(lambda node: node.minimum_balance(space))

@@ -110,6 +110,12 @@ class TransactionAnswer(msgspec.Struct, rename="camel"):
     block_time: int | None = None
 
 
+class PriorityFeeAnswer(msgspec.Struct, rename="camel"):
+    """Of getRecentPrioritizationFees."""
+
+    prioritization_fee: int
+
+
 class SignatureAnswer(msgspec.Struct):
     """Of getSignaturesForAddress."""
 

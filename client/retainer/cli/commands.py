@@ -12,6 +12,7 @@ from retainer.chain.base import Chain
 from retainer.chain.sessions import read_session
 from retainer.cli.ask import Question, ask_times
 from retainer.cli.audit import audit
+from retainer.cli.doctor import doctor, verify_program
 from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
@@ -20,6 +21,7 @@ from retainer.flows.leaving import Leaving
 from retainer.flows.settlements import find_opening, find_settlement
 from retainer.protocol.encoding import Json
 from retainer.protocol.layouts import decode_mint
+from retainer.release import tell_version
 from retainer.session_client import SessionClient
 from retainer.wallet import create_keypair, load_keypair
 
@@ -37,7 +39,14 @@ _EXITS = "\n".join(("\b", "Exit status:", *(f"  {int(status):2}  {meaning}" for 
     epilog=f"{_EXAMPLES}\n\n{_EXITS}",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="retainer")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=tell_version("retainer"),
+    help="Tell the release, its program's id and the SHA-256 of the program's bytes.",
+)
 def main() -> None:
     """Fund once, ask many: prepaid sessions for services that are paid on Solana."""
 
@@ -261,4 +270,5 @@ def _print_json(value: Json) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-main.add_command(audit)
+for command in (audit, doctor, verify_program):
+    main.add_command(command)

@@ -12,13 +12,14 @@ from typing import Final, TypeAlias
 import click
 from solders.pubkey import Pubkey
 
+from retainer.chain.clusters import CLUSTER_NAMES
 from retainer.chain.rpc import RpcChain
+from retainer.cli.clusters import chosen_cluster
 from retainer.cli.failures import FAILURES, ExitStatus, report
 from retainer.protocol.constants import Network
 from retainer.stores import SessionStore, create_sqlite_channel_store
 from retainer.trust.pins import Pins
 
-_LOCAL_RPC: Final = "http://127.0.0.1:8899"
 _INTERRUPTED: Final = 130
 _PATIENCE: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each further try
 
@@ -77,18 +78,21 @@ def reads_chain(body: Body) -> Callable[..., None]:
     @click.option(
         "--rpc-url",
         envvar="RETAINER_RPC_URL",
-        default=_LOCAL_RPC,
-        show_default=True,
+        show_default="http://127.0.0.1:8899, or the public node of --cluster",
         show_envvar=True,
         help="The Solana node that you trust.",
+    )
+    @click.option(
+        "--cluster",
+        type=click.Choice([*CLUSTER_NAMES, "config"]),
+        help="Node and network by the names of Solana's own tools; `config` takes those of `solana config`.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, and failures as JSON to stderr.")
     @click.option(
         "--network",
         envvar="RETAINER_NETWORK",
         type=click.Choice([str(network) for network in Network]),
-        default=str(Network.LOCALNET),
-        show_default=True,
+        show_default="localnet, or that of --cluster",
         show_envvar=True,
         help="The cluster that the node belongs to; a service that settles elsewhere is refused.",
     )
@@ -101,6 +105,9 @@ def reads_chain(body: Body) -> Callable[..., None]:
     )
     @wraps(body)
     def command(**parameters: object) -> None:
+        parameters |= chosen_cluster(
+            _text(parameters.pop("cluster")), _text(parameters["rpc_url"]), _text(parameters["network"])
+        )
         shared = {name: parameters.pop(name) for name in Options.__slots__ if name in parameters}
         options = Options(**shared)  # type: ignore[arg-type]  # click has checked them
         try:
@@ -134,6 +141,10 @@ def spends(body: Body) -> Callable[..., None]:
         help="Where your sessions are kept. The file spends them: keep it private.",
     )
     return keypair(store(reads_chain(body)))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 async def _run(body: Awaitable[ExitStatus | None]) -> ExitStatus | None:

@@ -109,7 +109,7 @@ class Closer:
         if kind is ProblemType.SESSION_UNKNOWN and await holding_of(self._setup.chain, channel).account() is None:
             return
         raise CloseRefusedError(
-            f"the service does not close session {channel.session_id}: {words_of(response)}; {_way_out(channel)}",
+            f"the service does not close session {channel.session_id}: {words_of(response)}. {_way_out(channel).capitalize()}",
             channel.session_id,
             problem,
         )

@@ -197,8 +197,11 @@ class Ledger(Protocol):
         """The account of a session that was left behind is removed."""
         ...
 
-    async def tally(self, now: int) -> Sequence[Tally]:
-        """Counts and sums over all sessions, for monitoring: one pass over the books, so not for every request."""
+    async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
+        """Counts and sums over all sessions, for monitoring: one pass over the books, so not for every request.
+
+        ``alarm_before`` is as for ``SessionRecord.urgent``.
+        """
         ...
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:

@@ -161,9 +161,13 @@ class SessionRecord:
         starts = [at for at in (self.closure_started_at, self.expires_at) if at]
         return min(starts) + self.grace_period if starts else None
 
-    def urgent(self, now: int) -> bool:
-        """Whether so little time is left to settle that a person should look."""
-        return self.deadline is not None and self.deadline - now < self.grace_period // URGENT_FRACTION
+    def urgent(self, now: int, alarm_before: int | None = None) -> bool:
+        """Whether so little time is left to settle that a person should look.
+
+        That is ``alarm_before`` seconds to the deadline, by default a third of the grace period.
+        """
+        margin = self.grace_period // URGENT_FRACTION if alarm_before is None else alarm_before
+        return self.deadline is not None and self.deadline - now < margin
 
     def state_at(self, now: int) -> SessionState:
         """The state that people see: an ACTIVE session may be EXPIRED, or DEPLETED (cannot pay one more unit)."""

@@ -2,6 +2,7 @@
 
 import click
 
+from retainer.release import tell_version
 from retainer_provider.cli.backup import backup
 from retainer_provider.cli.books import sessions, settle, show
 from retainer_provider.cli.check import check
@@ -23,7 +24,14 @@ Exit status: 0 done, 1 something is not right, 2 usage, 3 settings or keys, 4 ch
 
 
 @click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="retainer")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=tell_version("retainer-provider"),
+    help="Tell the release, its program's id and the SHA-256 of the program's bytes.",
+)
 def main() -> None:
     """Run the command line."""
 

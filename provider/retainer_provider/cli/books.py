@@ -27,8 +27,9 @@ from retainer_provider.cli.common import (
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys
 from retainer_provider.logs import configure_logging
+from retainer_provider.policy import settler_options
 from retainer_provider.settings import Settings
-from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
+from retainer_provider.settling.settler import SettlementOutcome, Settler
 from retainer_provider.wire.views import session_view
 
 _PAGE = 100
@@ -124,7 +125,7 @@ async def _one(settings: Settings, session_id: str) -> tuple[SessionRecord | Non
 
 async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: bool) -> dict[str, SettlementOutcome]:
     keys, clock = load_keys(settings.service), SystemClock()
-    program_id = service_identity(settings, keys).program_id
+    options = settler_options(settings, service_identity(settings, keys))
     ledger = await open_ledger(settings)
     try:
         async with connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain:
@@ -134,7 +135,7 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
                 operator=keys.operator,
                 clock=clock,
                 timer=SystemTimer(),
-                options=SettlerOptions(program_id=program_id),
+                options=options,
                 refund=refund_step(keys, chain, ledger, clock),
             )
             outcomes = {}

@@ -23,6 +23,7 @@ from retainer_provider.cli.common import ExitStatus, config_option, json_option,
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import Keys, load_keys
 from retainer_provider.logs import configure_logging
+from retainer_provider.policy import settler_options
 from retainer_provider.settings import Settings
 from retainer_provider.settling.adopting import adoption_of, token_program_of
 from retainer_provider.settling.proofs import read_proofs
@@ -65,12 +66,12 @@ async def _recover(
     settings: Settings, folder: Path | None, *, refund: bool, dry_run: bool
 ) -> tuple[list[Recovery], int, Mapping[Pubkey, SettlementOutcome]]:
     keys = load_keys(settings.service)
-    program_id = service_identity(settings, keys).program_id
+    identity = service_identity(settings, keys)
     presented = read_proofs(folder) if folder else ([], [])
     async with connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain:
         # Finalized: what a fork may still take back is no session to settle.
         accounts = await sessions_of(
-            chain, keys.operator.pubkey(), program_id=program_id, commitment=Commitment.FINALIZED
+            chain, keys.operator.pubkey(), program_id=identity.program_id, commitment=Commitment.FINALIZED
         )
         proofs, worthless = best_proofs(*presented, accounts)
         now = await chain.block_time()
@@ -82,7 +83,7 @@ async def _recover(
             found = [one for one in found if await ledger.session(str(one.session)) is None]
             adopted = [one for one in found if one.finding is Finding.RECOVERED or (refund and one.refundable)]
             await _adopt(settings, chain, ledger, adopted)
-            outcomes = await _settle(chain, ledger, keys, program_id, adopted)
+            outcomes = await _settle(chain, ledger, keys, settler_options(settings, identity), adopted)
         finally:
             await ledger.aclose()
     return found, worthless, outcomes
@@ -104,7 +105,7 @@ async def _adopt(settings: Settings, chain: Chain, ledger: Ledger, chosen: list[
 
 
 async def _settle(
-    chain: Chain, ledger: Ledger, keys: Keys, program_id: Pubkey, chosen: list[Recovery]
+    chain: Chain, ledger: Ledger, keys: Keys, options: SettlerOptions, chosen: list[Recovery]
 ) -> dict[Pubkey, SettlementOutcome]:
     settler = Settler(
         chain=chain,
@@ -112,7 +113,7 @@ async def _settle(
         operator=keys.operator,
         clock=SystemClock(),
         timer=SystemTimer(),
-        options=SettlerOptions(program_id=program_id),
+        options=options,
     )
     outcomes = await asyncio.gather(*(settler.settle(str(one.session)) for one in chosen))
     return {one.session: outcome for one, outcome in zip(chosen, outcomes, strict=True)}

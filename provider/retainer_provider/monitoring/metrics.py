@@ -22,10 +22,11 @@ _AMOUNTS: Final = ("deposit", "reserved", "spent", "settled")
 class Metrics:
     """An ``Observer`` with a registry of its own, so that two services in one process do not mix."""
 
-    def __init__(self, *, ledger: Ledger, view: ChainView, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, view: ChainView, clock: Clock, alarm_before: int | None = None) -> None:
         self._ledger = ledger
         self._view = view
         self._clock = clock
+        self._alarm_before = alarm_before
         self._tallied_at: float | None = None
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
@@ -59,7 +60,7 @@ class Metrics:
         )
         self._alarms = Gauge(
             "retainer_deadline_alarms",
-            "Closing sessions that are not settled in the last third of their grace period.",
+            "Closing sessions that are not settled shortly before their deadline ([settlement] alarm_before_seconds).",
             registry=registry,
         )
         self._age = Gauge(
@@ -97,7 +98,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     async def _tally(self) -> None:
-        tallies = await self._ledger.tally(self._clock.now())
+        tallies = await self._ledger.tally(self._clock.now(), self._alarm_before)
         # A session that has moved on must not stay where it was counted before.
         self._sessions.clear()
         self._amounts.clear()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from retainer.protocol import fields
 from retainer.protocol.encoding import read_json
 from retainer.protocol.errors import MessageError
 from retainer.protocol.fields import Fields
@@ -12,7 +13,8 @@ from retainer.protocol.vouchers import SignedVoucher, voucher_from_json
 def read_proofs(folder: Path) -> tuple[list[Receipt], list[SignedVoucher]]:
     """Everything in the folder's files, one proof a line; nothing is verified yet. MessageError names a bad line.
 
-    A line is what `retainer proofs` prints: a receipt's text, or a signed voucher as JSON.
+    A line is what `retainer proofs` prints, a receipt's text or a signed voucher as JSON, or one of those that
+    `retainer ask --receipts` keeps.
     """
     receipts: list[Receipt] = []
     vouchers: list[SignedVoucher] = []
@@ -21,7 +23,12 @@ def read_proofs(folder: Path) -> tuple[list[Receipt], list[SignedVoucher]]:
             text = line.strip()
             try:
                 if text.startswith("{"):
-                    vouchers.append(voucher_from_json(Fields(read_json(text.encode(), "the voucher"), "voucher")))
+                    told = Fields(read_json(text.encode(), "the line"), "proof")
+                    kept = told.optional("receipt", fields.text)
+                    if kept is None:
+                        vouchers.append(voucher_from_json(told))
+                    else:
+                        receipts.append(parse_receipt(kept))
                 elif text:
                     receipts.append(parse_receipt(text))
             except MessageError as error:

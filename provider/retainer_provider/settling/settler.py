@@ -9,7 +9,7 @@ read from the chain. Even two live transactions could pay only once, since the f
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -18,7 +18,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment
-from retainer.chain.confirm import ConfirmationOutcome, Timer, confirm, look_up
+from retainer.chain.confirm import ConfirmationOutcome, Timer, look_up
 from retainer.chain.errors import (
     ChainUnavailableError,
     ForeignAccountError,
@@ -34,17 +34,17 @@ from retainer_provider.books.outcomes import ClaimOutcome, PlanOutcome, RecordOu
 from retainer_provider.books.records import Custody, SessionRecord, Settlement, SettlementPlan, SettlementStage
 from retainer_provider.clock import Clock
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
-from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused
+from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused, CostPolicy
 from retainer_provider.settling.crediting import availability_of
+from retainer_provider.settling.payout import Payout
 from retainer_provider.settling.removal import Removal, RemovalKind, find_removal
 from retainer_provider.settling.settlement import Mismatch, plan_settlement
 
 _log = structlog.get_logger(__name__)
 
 _DEADLINE_PASSED: Final = 6154
-# How the payer's token account can stand in the way: wrong, frozen, malformed, with a refused extension.
-_REFUND_BLOCKED: Final = frozenset({6056, 6057, 6058, 6251})
-_PAY_SECONDS: Final = 90.0
+# A refund that is blocked is no race: what pays the payee meanwhile may offer more at once.
+_PAYOUT_ATTEMPT: Final = 1
 
 
 class SettlementOutcome(StrEnum):
@@ -67,13 +67,11 @@ class SettlementOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlerOptions:
-    """``priority_fees``: of the first, second, ... attempt, in millionths of a lamport per compute unit (F15).
-
-    What did not land for a whole blockhash's life offers more; the last is the cap, 0 means no compute budget at all.
-    """
+    """``costs`` is what settling may cost; ``alarm_before`` is as for ``SessionRecord.urgent``."""
 
     program_id: Pubkey = PROGRAM_ID
-    priority_fees: tuple[int, ...] = (0, 10_000, 100_000, 1_000_000)
+    costs: CostPolicy = field(default_factory=CostPolicy)
+    alarm_before: int | None = None
     poll_seconds: float = 1.0
     parallel: int = 16  # calls under way at the node
 
@@ -109,7 +107,9 @@ class Settler:
         self._timer = timer
         self._options = options or SettlerOptions()
         self._observer = observer
-        self._builder = CloseBuilder(chain, operator, self._options.program_id)
+        self._builder = CloseBuilder(chain, operator, self._options.program_id, self._options.costs)
+        self._payout = Payout(chain=chain, builder=self._builder, timer=timer)
+        self._alarmed: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(self._options.parallel)
 
@@ -121,6 +121,7 @@ class Settler:
         async with self._locks[session_id]:
             outcome = await self._settle(session_id)
         self._observer.tried_to_settle(str(outcome))
+        self._alarmed.discard(session_id)
         if outcome.is_end:
             self._locks.pop(session_id, None)
         return outcome
@@ -185,10 +186,10 @@ class Settler:
     async def _sign(
         self, record: SessionRecord, account: SessionAccount, plan: SettlementPlan, *, attempts: int
     ) -> SettlementOutcome | None:
-        fees = self._options.priority_fees
-        fee = fees[min(attempts, len(fees) - 1)]
         address = Pubkey.from_string(record.session_id)
-        signed = await self._builder.close(address, account, record.token_program, plan, fee, voucher=record.voucher)
+        signed = await self._builder.close(
+            address, account, record.token_program, plan, attempts, voucher=record.voucher
+        )
         if isinstance(signed, CloseRefused):
             return await self._refused(record, account, plan, signed)
         stored = await self._ledger.store_signed(
@@ -259,25 +260,13 @@ class Settler:
         _log.error("settlement_refused", session=record.session_id, reason=refused.reason)
         if refused.code == _DEADLINE_PASSED:
             return SettlementOutcome.TOO_LATE
-        if refused.code not in _REFUND_BLOCKED:
+        if not refused.refund_blocked:
             return SettlementOutcome.REFUSED
         if account.settled == plan.amount:
             return SettlementOutcome.REFUND_BLOCKED
-        # A payer can delay its own refund, but not the payee's money. The amount is cumulative: twice pays once.
-        address = Pubkey.from_string(record.session_id)
-        signed = await self._builder.settle(
-            address, account, record.token_program, plan, self._options.priority_fees[-1], voucher=record.voucher
-        )
-        if isinstance(signed, CloseRefused):
-            _log.error("settlement_refused", session=record.session_id, reason=signed.reason)
-            return SettlementOutcome.REFUSED
-        await self._send(record, signed.raw)
-        height = signed.last_valid_block_height
-        paid = await confirm(
-            self._chain, signed.signature, last_valid_block_height=height, clock=self._timer, timeout=_PAY_SECONDS
-        )
-        _log.info("payee_paid_without_refund", session=record.session_id, outcome=str(paid), amount=plan.amount)
-        return SettlementOutcome.REFUND_BLOCKED
+        # A payer can delay its own refund, but not the payee's money.
+        paid = await self._payout.pay(record, account, plan, attempt=_PAYOUT_ATTEMPT)
+        return SettlementOutcome.REFUSED if isinstance(paid, CloseRefused) else SettlementOutcome.REFUND_BLOCKED
 
     async def _account(self, record: SessionRecord) -> SessionAccount | None:
         """The session's account, unless it is gone or keeps but its address (C48)."""
@@ -294,7 +283,9 @@ class Settler:
 
     def _warn_of_deadline(self, record: SessionRecord) -> None:
         now = self._clock.now()
-        if record.deadline is not None and record.urgent(now):
+        urgent = record.urgent(now, self._options.alarm_before)
+        if record.deadline is not None and urgent and record.session_id not in self._alarmed:
+            self._alarmed.add(record.session_id)
             left = record.deadline - now
             _log.error("settlement_urgent", session=record.session_id, seconds_left=left, unpaid=record.spent)
 

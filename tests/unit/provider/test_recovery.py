@@ -13,6 +13,7 @@ from retainer.protocol.errors import MessageError
 from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, receipt_header, sign_receipt
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
 from retainer.protocol.vouchers import SignedVoucher, Voucher, sign_voucher, voucher_to_json
+from retainer.stores.receipts import KeptReceipt
 from retainer_provider.settling.proofs import read_proofs
 from retainer_provider.settling.recovery import Finding, Proofs, best_proofs, recover
 from tests.books import DEPOSIT, NOW, PRICE, account_of, new_session
@@ -143,8 +144,9 @@ def test_a_part_paid_session_of_vouchers_is_not_closed_without_one() -> None:
 def test_proofs_are_read_from_any_files_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text(f"{receipt_header(receipt(1))}\n\n{json.dumps(voucher_to_json(voucher(2)))}\n")
     (tmp_path / "two").write_text(receipt_header(receipt(3)))
+    (tmp_path / "zoo.jsonl").write_text(KeptReceipt(receipt(2)).to_line() + "\n")
     (tmp_path / "folder").mkdir()
-    assert read_proofs(tmp_path) == ([receipt(1), receipt(3)], [voucher(2)])
+    assert read_proofs(tmp_path) == ([receipt(1), receipt(3), receipt(2)], [voucher(2)])
 
 
 @pytest.mark.parametrize("line", ["not base64!", "{", "{}", '{"voucher": 1}', "AAAA"])

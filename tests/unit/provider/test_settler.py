@@ -161,7 +161,7 @@ async def test_a_dead_transaction_is_replaced_and_pays_more(node: Node, trade: T
     session_id = await trade.closing()
     node.drop_first()
     before = len(node.sent)
-    assert await trade.settler(priority_fees=(0, 50_000)).settle(session_id) is SettlementOutcome.SETTLED
+    assert await trade.settler().settle(session_id) is SettlementOutcome.SETTLED
     await require_settled(trade, session_id)
     assert (await trade.settlement(session_id)).attempts == 2
     first, second = dict.fromkeys(node.sent[before:])
@@ -174,7 +174,7 @@ async def test_a_dead_transaction_is_replaced_and_pays_more(node: Node, trade: T
         for instruction in message.instructions
         if message.account_keys[instruction.program_id_index] == COMPUTE_BUDGET_PROGRAM_ID
     ]
-    assert bytes([3]) + (50_000).to_bytes(8, "little") in budget
+    assert bytes([3]) + (10_000).to_bytes(8, "little") in budget
     assert info.compute_units is not None
     assert info.compute_units <= int.from_bytes(budget[0][1:5], "little") < 200_000
 

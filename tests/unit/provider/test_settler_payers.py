@@ -12,7 +12,9 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Commitment
 from retainer.chain.sessions import session_account
 from retainer.chain.testing import create_ata, token_balance
+from retainer.protocol.instructions import create_ata_idempotent
 from retainer.protocol.session import SessionState
+from retainer_provider.settling.closing_transaction import CostPolicy
 from retainer_provider.settling.settler import SettlementOutcome
 from tests.books import DEPOSIT, GRACE, PRICE
 from tests.nodes import Node
@@ -69,14 +71,51 @@ async def close_token_account(trade: Trade) -> None:
     await trade.run([move, token_instruction(trade, bytes([9]), PAYER.pubkey())], PAYER)
 
 
-async def test_a_payer_without_token_account_gets_a_new_one(node: Node, trade: Trade) -> None:
-    """C07."""
+@pytest.mark.parametrize("paying", ["rent comes back to the sponsor", "operator pays in any case"])
+async def test_a_payer_without_token_account_gets_a_new_one(node: Node, trade: Trade, paying: str) -> None:
+    """C07: at the operator's cost, which the rent that goes back to its sponsor makes up for, or which it bears."""
+    if paying == "operator pays in any case":
+        costs = CostPolicy(pay_for_accounts=True)
+    else:
+        trade.rent_payer, costs = FRIEND, CostPolicy(sponsor=FRIEND.pubkey())
+    before = await lamports(node, OPERATOR.pubkey())
     session_id = await trade.closing()
     await close_token_account(trade)
     assert await node.account(trade.payer_token) is None
-    assert await trade.settler().settle(session_id) is SettlementOutcome.SETTLED
+    assert await trade.settler(costs=costs).settle(session_id) is SettlementOutcome.SETTLED
     assert await trade.balances() == (SPENT, DEPOSIT - SPENT)
     assert (await trade.record(session_id)).refund == DEPOSIT - SPENT
+    spent = before - await lamports(node, OPERATOR.pubkey())
+    accounts = 2 * await node.minimum_balance(165)  # the payee's as well, which has none yet
+    assert accounts < spent < accounts + 20_000, "and fees"
+
+
+async def test_a_payer_that_closes_its_account_earns_nothing_by_it(node: Node, trade: Trade) -> None:
+    """C07: the freed rent is the payer's, so a new account would be a gift of rent. The payee is paid all the same."""
+    session_id = await trade.closing()
+    await trade.run([create_ata_of_payee(trade)], PAYER)
+    await close_token_account(trade)
+    before = await lamports(node, OPERATOR.pubkey())
+    settler = trade.settler()
+    assert await settler.settle(session_id) is SettlementOutcome.REFUND_BLOCKED
+    assert await token_balance(node, OPERATOR.pubkey(), trade.mint) == SPENT
+    assert await settler.settle(session_id) is SettlementOutcome.REFUND_BLOCKED
+    assert before - await lamports(node, OPERATOR.pubkey()) < 10_000, "one fee"
+    assert await node.account(trade.payer_token) is None
+    await create_ata(node, PAYER, owner=PAYER.pubkey(), mint=trade.mint, clock=node)
+    assert await settler.settle(session_id) is SettlementOutcome.SETTLED
+    assert await trade.balances() == (SPENT, DEPOSIT - SPENT)
+
+
+async def lamports(node: Node, address: Pubkey) -> int:
+    found = await node.account(address)
+    return 0 if found is None else found.lamports
+
+
+def create_ata_of_payee(trade: Trade) -> Instruction:
+    return create_ata_idempotent(
+        funder=PAYER.pubkey(), owner=OPERATOR.pubkey(), mint=trade.mint, token_program=trade.token_program
+    )
 
 
 async def test_a_payer_that_blocks_its_refund_delays_only_that(node: Node, trade: Trade) -> None:

@@ -2,18 +2,13 @@
 
 import random
 import statistics
-from dataclasses import dataclass
 
-from solders.instruction import Instruction
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
 
 from retainer.chain.base import Commitment
 from retainer.chain.rpc import RpcChain
 from retainer.chain.sessions import session_account
-from retainer.chain.submit import submit
-from retainer.chain.testing import create_ata, create_mint, mint_to
+from retainer.chain.testing import create_ata, create_mint
 from retainer.localnet import LAMPORTS_PER_SOL, Localnet, airdrop
 from retainer.protocol.instructions import (
     OpenParams,
@@ -25,53 +20,13 @@ from retainer.protocol.instructions import (
 )
 from retainer.protocol.pda import derive_ata, derive_session
 from tools.evidence.report import Report
+from tools.till import Landed, Till
 
 SESSIONS = 20
 DEPOSIT, AMOUNT, PRICE = 1_000_000, 240_000, 8_000
 SLOT_MS = 100
 CLOSE_LIMIT, OPEN_WITH_TERMS_LIMIT, STOCK_OPEN_LIMIT = 5_500, 9_000, 25_000
 BASE_FEE = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """One transaction as the validator charged for it."""
-
-    signature: str
-    units: int
-    fee: int
-    signatures: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """The token, and who submits settlements."""
-
-    rpc_url: str
-    chain: RpcChain
-    authority: Keypair
-    mint: Pubkey
-    operator: Keypair
-
-    async def land(self, signers: list[Keypair], *instructions: Instruction) -> Landed:
-        """Land one transaction and read its cost."""
-        signature = await submit(self.chain, instructions, signers)
-        landed = await self.chain.transaction(signature)
-        if landed is None or landed.compute_units is None:
-            raise RuntimeError(f"the validator says nothing of {signature}")
-        signed = len(VersionedTransaction.from_bytes(landed.raw).signatures)
-        return Landed(signature, landed.compute_units, landed.fee, signed, len(landed.raw))
-
-    async def funded(self, owner: Keypair) -> Pubkey:
-        """Lamports and tokens for `owner`; returns its token account."""
-        await airdrop(self.rpc_url, self.chain, owner.pubkey(), LAMPORTS_PER_SOL)
-        return await mint_to(self.chain, self.authority, owner=owner.pubkey(), mint=self.mint, amount=DEPOSIT)
-
-    async def lamports(self, owner: Pubkey) -> int:
-        """What `owner` has."""
-        account = await self.chain.account(owner)
-        return account.lamports if account else 0
 
 
 async def run(report: Report) -> None:
@@ -85,7 +40,7 @@ async def run(report: Report) -> None:
             for key in (authority, operator):
                 await airdrop(localnet.rpc_url, chain, key.pubkey(), 100 * LAMPORTS_PER_SOL)
             mint = await create_mint(chain, authority)
-            bench = Bench(localnet.rpc_url, chain, authority, mint, operator)
+            bench = Till(localnet.rpc_url, chain, authority, mint, operator)
             terms = [
                 await _session(bench, rng, stock=False, careful=report.sabotage)
                 for _ in range(report.count(SESSIONS, 8))
@@ -107,11 +62,11 @@ async def run(report: Report) -> None:
     report.equal("rent not back with its payer, lamports", sum(kept for _, _, kept in terms + stock), 0)
 
 
-async def _session(bench: Bench, rng: random.Random, *, stock: bool, careful: bool) -> tuple[Landed, Landed, int]:
+async def _session(bench: Till, rng: random.Random, *, stock: bool, careful: bool) -> tuple[Landed, Landed, int]:
     """One session's opening and close, and the lamports that its rent payer did not get back."""
     payer, payee = _keypair(rng), _keypair(rng)
     submitter = payee if stock else bench.operator
-    payer_token = await bench.funded(payer)
+    payer_token = await bench.funded(payer, DEPOSIT)
     await create_ata(bench.chain, bench.authority, owner=payee.pubkey(), mint=bench.mint)
     if stock:
         await airdrop(bench.rpc_url, bench.chain, payee.pubkey(), LAMPORTS_PER_SOL)

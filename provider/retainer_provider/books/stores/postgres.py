@@ -197,8 +197,8 @@ class PostgresLedger:
     async def account_gone(self, session_id: str) -> None:
         await self._books.write(postgres_sessions.account_gone, session_id)
 
-    async def tally(self, now: int) -> Sequence[Tally]:
-        return await self._books.read(postgres_tally.tally, now)
+    async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
+        return await self._books.read(postgres_tally.tally, now, alarm_before)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._books.read(postgres_requests.usage, session_id, after, limit)

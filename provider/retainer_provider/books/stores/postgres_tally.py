@@ -8,11 +8,12 @@ from retainer_provider.books.stores.postgres_rows import Connection, all_rows
 
 _TALLY: Final = f"""
   SELECT offer_id, state, count(*), sum(deposit), sum(reserved), sum(spent), coalesce(sum(settled), 0),
-    count(*) FILTER (WHERE state = 'closing' AND deadline - %(now)s < grace_period / {URGENT_FRACTION})
+    count(*) FILTER (WHERE state = 'closing'
+      AND deadline - %(now)s < coalesce(%(before)s, grace_period / {URGENT_FRACTION}))
   FROM session GROUP BY offer_id, state ORDER BY offer_id, state"""
 
 
-async def tally(connection: Connection, now: int) -> list[Tally]:
+async def tally(connection: Connection, now: int, alarm_before: int | None) -> list[Tally]:
     """See ``Ledger.tally``."""
     return [
         Tally(
@@ -26,6 +27,6 @@ async def tally(connection: Connection, now: int) -> list[Tally]:
             urgent=urgent,
         )
         for offer_id, state, sessions, deposit, reserved, spent, settled, urgent in await all_rows(
-            connection, _TALLY, {"now": now}
+            connection, _TALLY, {"now": now, "before": alarm_before}
         )
     ]

@@ -184,8 +184,8 @@ class SqliteLedger:
     async def account_gone(self, session_id: str) -> None:
         await self._write(sqlite_sessions.account_gone, session_id)
 
-    async def tally(self, now: int) -> Sequence[Tally]:
-        return await self._read(sqlite_tally.tally, self._holds, now)
+    async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
+        return await self._read(sqlite_tally.tally, self._holds, now, alarm_before)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._read(sqlite_requests.usage, session_id, after, limit)

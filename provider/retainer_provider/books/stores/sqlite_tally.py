@@ -14,12 +14,13 @@ from retainer_provider.books.stores.sqlite_holds import Holds
 # total() is floating: what strangers deposit of their own tokens must not overflow a sum() and blind the monitoring.
 _TALLY: Final = f"""
   SELECT offer_id, state, count(*), total(deposit), total(spent), total(settled),
-    count(*) FILTER (WHERE state = 'closing' AND deadline - :now < grace_period / {URGENT_FRACTION})
+    count(*) FILTER (WHERE state = 'closing'
+      AND deadline - :now < coalesce(:before, grace_period / {URGENT_FRACTION}))
   FROM session GROUP BY offer_id, state ORDER BY offer_id, state"""
 _WHOSE: Final = "SELECT session_id, offer_id, state FROM session WHERE session_id IN (SELECT value FROM json_each(?))"
 
 
-def tally(connection: apsw.Connection, holds: Holds, now: int) -> list[Tally]:
+def tally(connection: apsw.Connection, holds: Holds, now: int, alarm_before: int | None) -> list[Tally]:
     """See ``Ledger.tally``."""
     tallies = [
         Tally(
@@ -32,7 +33,9 @@ def tally(connection: apsw.Connection, holds: Holds, now: int) -> list[Tally]:
             settled=int(settled),
             urgent=urgent,
         )
-        for offer_id, state, sessions, deposit, spent, settled, urgent in connection.execute(_TALLY, {"now": now})
+        for offer_id, state, sessions, deposit, spent, settled, urgent in connection.execute(
+            _TALLY, {"now": now, "before": alarm_before}
+        )
     ]
     reserved = _reserved(connection, holds)
     return [replace(entry, reserved=reserved[entry.offer_id, entry.state]) for entry in tallies]

@@ -1,0 +1,172 @@
+"""`retainer doctor` and `retainer verify-program`: whether all is in place, before any money moves."""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import click
+import httpx
+from solders.pubkey import Pubkey
+
+from retainer.chain.base import Chain
+from retainer.chain.findings import Finding, WrongError, clocks_agree, lamports_of, node_answers, program_is, sol, told
+from retainer.chain.programs import deployed_program
+from retainer.cli.failures import ExitStatus
+from retainer.cli.options import Options, address, examples, reads_chain, spends
+from retainer.errors import OfferError, PinError
+from retainer.flows.offers import Offer, read_offers
+from retainer.protocol.amounts import format_amount
+from retainer.protocol.constants import PROGRAM_ID, TOKEN_PROGRAM_ID, Network
+from retainer.protocol.layouts import decode_token_account
+from retainer.protocol.pda import derive_ata
+from retainer.protocol.tokens import token_symbol
+from retainer.release import program_bytes, program_hash
+from retainer.wallet import load_keypair
+
+# An opening pays a signature and the rent of a session and its vault, which come back at its end.
+_FEW_LAMPORTS = 10_000_000
+_ASK_SECONDS = 15.0
+
+
+@click.command(
+    epilog=examples(
+        "retainer doctor", "retainer doctor https://api.example/ask --cluster devnet", "retainer doctor --json"
+    )
+)
+@click.argument("url", required=False)
+@spends
+async def doctor(options: Options, url: str | None) -> ExitStatus:
+    """Check node, clock, program, your balance and, with URL, what that service asks for.
+
+    Nothing is signed and nothing is paid. Each line that is not right says how to mend it; exit status 1 then.
+    """
+    findings = []
+    async with options.chain() as chain:
+        async for finding in _findings(options, chain, url):
+            findings.append(finding)
+            if not options.as_json:
+                mark = click.style("ok   ", fg="green") if finding.ok else click.style("WRONG", fg="red")
+                click.echo(f"{mark} {finding.name}: {finding.sentence}")
+    if options.as_json:
+        told_ = [{"name": one.name, "ok": one.ok, "sentence": one.sentence} for one in findings]
+        click.echo(json.dumps({"findings": told_}, indent=2))
+    return ExitStatus.OK if all(finding.ok for finding in findings) else ExitStatus.FAILED
+
+
+@click.command(
+    epilog=examples(
+        "retainer verify-program --cluster devnet",
+        "retainer verify-program PROGRAM_ID --so session_escrow.so --rpc-url https://api.devnet.solana.com",
+    )
+)
+@click.argument("program_id", type=address, default=str(PROGRAM_ID))
+@click.option(
+    "--so",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The bytes to expect.  [default: the ones that this release brings]",
+)
+@reads_chain
+async def verify_program(options: Options, program_id: Pubkey, so: Path | None) -> ExitStatus:
+    """Check that the program deployed at PROGRAM_ID is, byte for byte, the one that this release was tested with.
+
+    Any node will do, and no key is needed. Tells who may still change the program; exit status 1 where it is another.
+    """
+    expected = program_bytes() if so is None else await asyncio.to_thread(so.read_bytes)
+    digest = hashlib.sha256(expected).hexdigest()
+    async with options.chain() as chain:
+        finding = await told("program", program_is(chain, program_id, expected, digest))
+        deployed = await deployed_program(chain, program_id) if finding.ok else None
+    if options.as_json:
+        authority = None if deployed is None or deployed.upgrade_authority is None else str(deployed.upgrade_authority)
+        facts = {"program": str(program_id), "ok": finding.ok, "sha256": digest, "upgradeAuthority": authority}
+        click.echo(json.dumps({**facts, "sentence": finding.sentence}, indent=2))
+    else:
+        click.echo(finding.sentence)
+    return ExitStatus.OK if finding.ok else ExitStatus.FAILED
+
+
+async def _findings(options: Options, chain: Chain, url: str | None) -> AsyncIterator[Finding]:
+    network = Network(options.network)
+    yield await told("node", node_answers(chain, network))
+    yield await told("clock", clocks_agree(chain, int(time.time())))
+    if PROGRAM_ID in options.pins.programs:
+        yield await told("program", program_is(chain, PROGRAM_ID, program_bytes(), program_hash()))
+    else:
+        # Other people's programs, which this release cannot know byte by byte: that they are programs.
+        for program in sorted(options.pins.programs, key=str):
+            yield await told("program", _is_there(chain, program))
+    payer = load_keypair(options.keypair).pubkey()
+    offer = None
+    if url is not None:
+        finding, offer = await _ask(options, url)
+        yield finding
+    yield await told("SOL", _lamports(chain, payer, sponsored=offer is not None and offer.sponsor is not None))
+    if offer is not None:
+        yield await told("tokens", _tokens(chain, payer, offer))
+
+
+async def _is_there(chain: Chain, program: Pubkey) -> str:
+    if await deployed_program(chain, program) is None:
+        raise WrongError(f"there is no program {program} on this cluster: use another node, or trust another program")
+    return f"{program} is deployed; its bytes are not this release's to know"
+
+
+async def _ask(options: Options, url: str) -> tuple[Finding, Offer | None]:
+    try:
+        async with httpx.AsyncClient(timeout=_ASK_SECONDS) as http:
+            answer = await http.get(url)
+        offers = read_offers(answer)
+        if not offers:
+            return Finding(
+                "offer",
+                ok=False,
+                sentence=f"{url} answers {answer.status_code} and offers no session: ask for a path that is sold",
+            ), None
+        offer = offers[0]
+        options.pins.require(offer.request.network, offer.request.channel_program)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        sentence = f"{url} did not answer ({type(error).__name__}): look at the address, or ask whoever runs it"
+        return Finding("offer", ok=False, sentence=sentence), None
+    except (OfferError, PinError) as error:
+        return Finding("offer", ok=False, sentence=str(error)), None
+    return Finding("offer", ok=True, sentence=_words(offer)), offer
+
+
+def _words(offer: Offer) -> str:
+    request, decimals = offer.request, offer.request.decimals or 0
+    token = token_symbol(request.currency) or str(request.currency)
+    deposit = (
+        "any deposit" if offer.suggested_deposit is None else f"{_shown(offer.suggested_deposit, decimals)} suggested"
+    )
+    mode = "you sign each amount" if offer.takes_vouchers else "the service names each amount"
+    return f"{_shown(request.amount, decimals)} {token} a request, {deposit}; {mode}; settled by {offer.operator}"
+
+
+def _shown(units: int, decimals: int) -> str:
+    return format_amount(units, decimals)
+
+
+async def _lamports(chain: Chain, payer: Pubkey, *, sponsored: bool) -> str:
+    lamports = await lamports_of(chain, payer)
+    if lamports < _FEW_LAMPORTS and not sponsored:
+        raise WrongError(f"{payer} has {sol(lamports)}: send it {sol(_FEW_LAMPORTS)}, most of which comes back")
+    return f"{payer} has {sol(lamports)}" + (", and the service pays fees and rent" if sponsored else "")
+
+
+async def _tokens(chain: Chain, payer: Pubkey, offer: Offer) -> str:
+    request, decimals = offer.request, offer.request.decimals or 0
+    account = derive_ata(payer, request.currency, request.token_program or TOKEN_PROGRAM_ID)
+    info = await chain.account(account)
+    held = 0 if info is None else decode_token_account(info.data).amount
+    least = request.minimum_deposit or request.amount
+    if held < least:
+        raise WrongError(
+            f"{payer} has {_shown(held, decimals)} of {request.currency}: "
+            f"send it {_shown(least - held, decimals)} more, for the smallest deposit"
+        )
+    return (
+        f"{payer} has {_shown(held, decimals)} of {request.currency}; the smallest deposit is {_shown(least, decimals)}"
+    )

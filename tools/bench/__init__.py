@@ -1,0 +1,1 @@
+"""What metering costs, measured beside the alternatives in one run: `scripts/bench SECTION`."""
