@@ -20,6 +20,7 @@ from retainer.channels.channel import Channel
 from retainer.channels.views import view_of
 from retainer.errors import ClientError, OfferError, SessionError
 from retainer.flows.closer import Closer, CloseResult
+from retainer.flows.exposure import learn_end
 from retainer.flows.holding import holding_of
 from retainer.flows.leaving import Exit, Leaving
 from retainer.flows.offers import Offer, read_offers
@@ -164,9 +165,7 @@ class SessionClient:
         account = await holding.account()
         if account is None and channel.state in (SessionState.ACTIVE, SessionState.CLOSING):
             # Closed without us: by the service's sweeper, or withdrawn after the deadline.
-            ended = await holding.ended()
-            if ended is not None:
-                channel = await setup.update(session_id, lambda kept: kept.settled(ended))
+            channel = await learn_end(setup, channel)
         return view_of(channel, account, setup.now())
 
     async def receipt(self, session_id: str) -> Receipt | None:
@@ -263,7 +262,10 @@ class SessionClient:
         setup, settlement = self._setup, leaving.settlement
         # A session of another store, or of none, is left all the same.
         if await setup.store.find(setup.payer, session_id):
-            await setup.update(session_id, lambda kept: kept.settled(settlement) if settlement else kept.closing())
+            now = setup.now()
+            await setup.update(
+                session_id, lambda kept: kept.settled(settlement, at=now) if settlement else kept.closing()
+            )
         return leaving
 
     async def _check_body(self, response: httpx.Response) -> None:

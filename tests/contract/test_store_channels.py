@@ -23,7 +23,7 @@ from retainer.stores import (
     create_sqlite_channel_store,
     entry_key,
 )
-from tests.contract.channels import AsyncKv, DictKv, a_channel
+from tests.contract.channels import NOW, AsyncKv, DictKv, a_channel
 
 OpenStore: TypeAlias = Callable[[], SessionStore]
 
@@ -112,7 +112,7 @@ async def test_the_latest_usable_session_of_a_scope_pays(open_store: OpenStore, 
     [
         Channel.abandoned,
         lambda channel: channel.disputed("it lied"),
-        lambda channel: channel.settled(Settlement("5" * 64, base_units(0), base_units(1_000_000))),
+        lambda channel: channel.settled(Settlement("5" * 64, base_units(0), base_units(1_000_000)), at=NOW),
     ],
 )
 async def test_a_session_that_is_over_pays_nothing_and_can_still_be_looked_at(

@@ -2,22 +2,26 @@
 
 import asyncio
 import multiprocessing
+import random
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from solders.keypair import Keypair
 
 from retainer.channels.channel import Channel
 from retainer.channels.channel_json import channel_from_json, channel_to_json
+from retainer.channels.spending import DAY
 from retainer.errors import CapError, StoreError
-from retainer.flows.history import history
+from retainer.flows.exposure import exposures
 from retainer.stores import create_sqlite_channel_store
-from retainer.trust.caps import SpendingCaps
-from tests.contract.channels import a_channel
+from retainer.trust.caps import Deposited, SpendingCaps
+from tests.contract.channels import NOW, a_channel
+from tests.contract.spending import CAP, Charges, Spender, most_within_a_day
 
-WRITERS, KEYS = 3, 10
+WRITERS, KEYS, DEEDS = 3, 10, 60
 
 
 async def test_the_file_is_private_from_the_first_byte(tmp_path: Path) -> None:
@@ -113,12 +117,12 @@ def open_many(path: Path, seed: bytes, worker: int, *, sole: bool) -> None:
     async def open_five() -> None:
         for number in range(5):
             channel = a_channel(agent, salt=100 * worker + number)
-            [deposit] = history([channel])
+            deposit = Deposited(NOW, channel.scope.token, channel.deposit, channel.scope.origin)
 
             def choice(kept: list[Channel]) -> Channel:
                 if sole and kept:
                     return kept[0]
-                caps.require_deposit(deposit, 6, history(kept))  # noqa: B023  called at once
+                caps.require_deposit(deposit, 6, exposures(kept, NOW))  # noqa: B023  called at once
                 return channel  # noqa: B023  called at once
 
             with suppress(CapError):
@@ -143,3 +147,36 @@ async def test_processes_on_one_file_keep_together_to_what_one_may_do(
     assert [worker.exitcode for worker in workers] == [0] * WRITERS
     channels = await create_sqlite_channel_store(path).channels(Keypair.from_seed(seed).pubkey())
     assert len(channels) == opened
+
+
+def spend_many(path: Path, seed: bytes, worker: int, clock: Any, told: Any) -> None:  # noqa: ANN401
+    """Spend for days, by a clock that all workers share and each one moves on."""
+    spender, pick = Spender(create_sqlite_channel_store(path), Keypair.from_seed(seed), worker), random.Random(worker)
+
+    async def spend() -> None:
+        for _ in range(DEEDS):
+            with clock.get_lock():
+                clock.value += pick.randint(0, DAY // 10)
+                now = clock.value
+            await spender.act(pick, now)
+
+    asyncio.run(spend())
+    told.put((spender.charges, spender.refused))
+
+
+async def test_processes_together_are_never_charged_more_within_a_day_than_the_cap(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    clock, told = spawn.Value("q", NOW), spawn.Queue()
+    workers = [
+        spawn.Process(target=spend_many, args=(tmp_path / "sessions.sqlite", b"a" * 32, worker, clock, told))
+        for worker in range(WRITERS)
+    ]
+    for worker in workers:
+        worker.start()
+    results: list[tuple[Charges, int]] = [await asyncio.to_thread(told.get) for _ in workers]
+    for worker in workers:
+        worker.join()
+    charges = [charge for of_worker, _ in results for charge in of_worker]
+    assert sum(refused for _, refused in results), "the cap was reached"
+    assert sum(amount for _, amount in charges) > CAP, "and over the days more than one cap was spent"
+    assert 0 < most_within_a_day(charges) <= CAP

@@ -9,6 +9,7 @@ from solders.pubkey import Pubkey
 
 from retainer.channels.book import Book
 from retainer.channels.scope import ChannelScope
+from retainer.channels.spending import Marks, marked
 from retainer.flows.offers import Offer, origin_of
 from retainer.protocol.actions import Action, CloseAction, UseAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
@@ -59,8 +60,8 @@ class Channel:
     an interrupted opening is repeated rather than paid twice; ``transaction`` likewise, where this client sends it.
     ``creation_signature`` is unknown until a sponsored opening has landed. ``top_up`` is one whose outcome is open.
     ``receipt`` is the one with the highest total: what the operator has signed that it may settle. ``dispute`` says why
-    nothing may be spent from it. ``deposits`` are those signed for it of late, each with its time in Unix seconds: what
-    the caller's caps count, whatever came of them. ``extra`` is what a newer version has written down besides, kept
+    nothing may be spent from it. ``spent_by`` says when it was spent, for the caller's caps.
+    ``extra`` is what a newer version has written down besides, kept
     for it.
     """
 
@@ -79,7 +80,7 @@ class Channel:
     receipt: Receipt | None = None
     dispute: str | None = None
     settlement: Settlement | None = None
-    deposits: tuple[tuple[int, BaseUnits], ...] = ()
+    spent_by: Marks = ()
     extra: Mapping[str, Json] = field(default_factory=dict)
 
     @property
@@ -154,14 +155,14 @@ class Channel:
         """The deposit never came to be."""
         return self._moved(SessionState.ABANDONED)
 
-    def settled(self, settlement: Settlement) -> "Channel":
-        """It is gone from the chain."""
-        return replace(self._moved(SessionState.REFUNDED), settlement=settlement)
+    def settled(self, settlement: Settlement, *, at: int) -> "Channel":
+        """It is gone from the chain, which became known ``at`` (Unix seconds)."""
+        spent_by = marked(self.spent_by, at, settlement.settled, last=True)
+        return replace(self._moved(SessionState.REFUNDED), settlement=settlement, spent_by=spent_by)
 
-    def topping_up(self, pending: PendingTopUp, *, at: int, since: int) -> "Channel":
-        """A top-up signed ``at`` is under way; deposits before ``since`` need not be remembered any more."""
-        recent = tuple(deposit for deposit in self.deposits if deposit[0] >= since)
-        return replace(self, top_up=pending, deposits=(*recent, (at, pending.amount)))
+    def topping_up(self, pending: PendingTopUp) -> "Channel":
+        """A top-up is signed and under way."""
+        return replace(self, top_up=pending)
 
     def not_topped_up(self) -> "Channel":
         """The top-up under way came to nothing."""
@@ -188,6 +189,10 @@ class Channel:
         if not isinstance(self.authority, SignedVoucher) or needed <= self.signed:
             return self
         return replace(self, authority=sign(BaseUnits(needed)))
+
+    def dated(self, at: int) -> "Channel":
+        """The same session, with what it had spent ``at`` (Unix seconds)."""
+        return replace(self, spent_by=marked(self.spent_by, at, self.book.spent))
 
     def with_book(self, book: Book) -> "Channel":
         """The same session after an entry in its books."""

@@ -36,7 +36,7 @@ _KNOWN: Final = frozenset(
             "state",
             "opening",
         ),
-        *("transaction", "topUp", "book", "receipt", "dispute", "settlement", "deposits"),
+        *("transaction", "topUp", "book", "receipt", "dispute", "settlement", "spentBy"),
     }
 )
 
@@ -61,7 +61,7 @@ def channel_to_json(channel: Channel) -> dict[str, Json]:
             "receipt": None if channel.receipt is None else receipt_header(channel.receipt),
             "dispute": channel.dispute,
             "settlement": None if channel.settlement is None else _settlement_to_json(channel.settlement),
-            "deposits": [[at, str(amount)] for at, amount in channel.deposits],
+            "spentBy": [[at, str(spent)] for at, spent in channel.spent_by],
         }
     )
     return {**channel.extra, **known}
@@ -81,7 +81,6 @@ def _read(kept: Fields) -> Channel:
     payer, authority = _authority(credential.action, kept)
     settlement, top_up = kept.inside_optional("settlement"), kept.inside_optional("topUp")
     receipt = kept.optional("receipt", fields.filled_text)
-    deposits = kept.optional("deposits", fields.list_of(_deposit))
     deposit, created_at = kept.require("deposit", fields.units), kept.require("createdAt", fields.integer())
     return Channel(
         address=credential.action.channel_id,
@@ -104,8 +103,7 @@ def _read(kept: Fields) -> Channel:
         receipt=None if receipt is None else parse_receipt(receipt),
         dispute=kept.optional("dispute", fields.filled_text),
         settlement=None if settlement is None else _read_settlement(settlement),
-        # A record that is older than this field tells no times: all of it counts as deposited at the start.
-        deposits=((created_at, deposit),) if deposits is None else tuple(deposits),
+        spent_by=tuple(kept.optional("spentBy", fields.list_of(_mark)) or ()),
         extra={name: value for name, value in kept.items() if name not in _KNOWN},
     )
 
@@ -166,7 +164,7 @@ def _span(value: object) -> Span:
     return ends[0], ends[1]
 
 
-def _deposit(value: object) -> tuple[int, BaseUnits]:
+def _mark(value: object) -> tuple[int, BaseUnits]:
     if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004  when and how much
         raise fields.FieldValueError("must be a time and an amount")
     return fields.integer()(value[0]), fields.units(value[1])

@@ -64,7 +64,10 @@ def main() -> None:
 @click.option("--deposit", help="What a session may be opened with, in the token's units.")
 @click.option("--top-up", help="What is added when a session cannot pay one more request; needs --max-deposit.")
 @click.option("--max-deposit", help="The most that a session may hold, top-ups included.  [default: --deposit]")
-@click.option("--max-per-day", help="The most that may be deposited within 24 hours, by all that use the same --store.")
+@click.option(
+    "--max-per-day",
+    help="The most that may be spent within 24 hours, open deposits included, by all that use the same --store.",
+)
 @click.option("--max-price", help="The most that one request may cost, in the token's units.")
 @click.option(
     "--token", "mints", type=address, multiple=True, help="A token that may be spent.  [default: USDC; on localnet any]"

@@ -62,7 +62,7 @@ class Closer:
             await self._require_opened(channel)
             channel = await self._setup.update(session_id, Channel.closing)
             settlement = await self._find(channel, await self._ask(channel))
-            channel = await self._setup.update(session_id, lambda kept: kept.settled(settlement))
+            channel = await self._setup.update(session_id, lambda kept: kept.settled(settlement, at=self._setup.now()))
             await self._require_earned(channel, settlement)
         else:
             settlement = channel.settlement
@@ -109,7 +109,8 @@ class Closer:
         if kind is ProblemType.SESSION_UNKNOWN and await holding_of(self._setup.chain, channel).account() is None:
             return
         raise CloseRefusedError(
-            f"the service does not close session {channel.session_id}: {words_of(response)}. {_way_out(channel).capitalize()}",
+            f"the service does not close session {channel.session_id}: {words_of(response)}. "
+            f"{_way_out(channel).capitalize()}",
             channel.session_id,
             problem,
         )

@@ -14,7 +14,7 @@ from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.errors import CapError, OpeningRefusedError, OpeningUnconfirmedError, ReceiptError
 from retainer.flows.answers import problem_of, receipt_of, words_of
-from retainer.flows.history import history
+from retainer.flows.exposure import exposures, require_room
 from retainer.flows.holding import holding_of
 from retainer.flows.lifecycle import ask_until
 from retainer.flows.offers import Offer
@@ -79,7 +79,7 @@ class Opener:
         deposit = self._deposit(offer, amount, facts)
         require_deposit(offer, deposit, facts)
         signing = Deposited(now, offer.request.currency, deposit, offer.scope.origin)
-        setup.caps.require_deposit(signing, facts.decimals, history(await setup.store.channels(setup.payer)))
+        await require_room(setup, lambda others: setup.caps.require_deposit(signing, facts.decimals, others))
         channel = build_opening(
             offer,
             setup.signer,
@@ -94,7 +94,7 @@ class Opener:
             fitting = [other for other in kept if other.usable and other.offer.scope == offer.scope]
             if sole and fitting and fitting[-1].offer.agrees_with(offer):
                 return fitting[-1]
-            setup.caps.require_deposit(signing, facts.decimals, history(kept))
+            setup.caps.require_deposit(signing, facts.decimals, exposures(kept, now))
             return channel
 
         # Kept before anything leaves: whatever interrupts us, the session can be found and its deposit got back.

@@ -91,7 +91,6 @@ def build_opening(
         deposit=deposit,
         creation_signature=None if signature is None else str(signature),
         created_at=now,
-        deposits=((now, deposit),),
         opening=authorization_header(Credential(offer.challenge, action)),
         transaction=transaction if self_sent else None,
     )

@@ -217,9 +217,9 @@ class Payments:
             if receipt is None:
                 await self._unreceipted(channel, key, response)
             else:
-                digest = _digest(response.request)
+                digest, now = _digest(response.request), self._setup.now()
                 await self._setup.update(
-                    channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest)
+                    channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest).dated(now)
                 )
         except (BookError, MessageError) as error:
             raise await self.dispute(channel, str(error), response) from None

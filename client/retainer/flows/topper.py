@@ -14,7 +14,7 @@ from retainer.channels.book import BookError
 from retainer.channels.channel import Channel, PendingTopUp
 from retainer.errors import CapError, ReceiptError, SessionError, TopUpRefusedError, TopUpUnconfirmedError
 from retainer.flows.answers import problem_of, receipt_of, words_of
-from retainer.flows.history import history
+from retainer.flows.exposure import exposures, require_room
 from retainer.flows.holding import holding_of
 from retainer.flows.lifecycle import ask_until
 from retainer.flows.opener import is_undecided
@@ -25,7 +25,7 @@ from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.errors import MessageError
 from retainer.protocol.session import SessionState
 from retainer.stores.base import unknown
-from retainer.trust.caps import DAY, Amount, Deposited, in_base_units
+from retainer.trust.caps import Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
 from retainer.trust.policy import require_custody
 from retainer.wallet import sign_transaction
@@ -76,7 +76,7 @@ class Topper:
         added = in_base_units(amount, facts.decimals)
         total = base_units(standing.deposit + added)
         signing = Deposited(setup.now(), mint, added, channel.scope.origin)
-        setup.caps.require_top_up(signing, total, facts.decimals, history(await setup.store.channels(payer)))
+        await require_room(setup, lambda others: setup.caps.require_top_up(signing, total, facts.decimals, others))
         if not 0 < added <= facts.balance:
             raise CapError(
                 f"your token account holds {format_amount(facts.balance, facts.decimals)}, and the top-up is "
@@ -108,8 +108,8 @@ class Topper:
                 raise unknown(session_id)
             if newest.top_up or newest.deposit != channel.deposit:
                 return newest
-            setup.caps.require_top_up(signing, total, facts.decimals, history(kept))
-            return newest.topping_up(pending, at=signing.at, since=signing.at - DAY)
+            setup.caps.require_top_up(signing, total, facts.decimals, exposures(kept, signing.at))
+            return newest.topping_up(pending)
 
         return await setup.store.choose(payer, choice)
 

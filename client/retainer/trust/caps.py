@@ -2,18 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from solders.pubkey import Pubkey
 
+from retainer.channels.spending import DAY, Marks
 from retainer.errors import CapError
 from retainer.protocol.amounts import BaseUnits, base_units, format_amount, parse_amount
 from retainer.protocol.constants import MAX_EXPIRY_AHEAD
 
 Amount: TypeAlias = str | int
 """A decimal in the token's units ("0.76"), or an int of base units."""
-
-DAY: Final = 86_400
 
 
 def in_base_units(amount: Amount, decimals: int) -> BaseUnits:
@@ -22,8 +21,25 @@ def in_base_units(amount: Amount, decimals: int) -> BaseUnits:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """What one session may cost its payer, in base units of one token, and for which service.
+
+    ``total`` is the most in all; by each time of ``spent_by`` (Unix seconds), so much of it was spent.
+    """
+
+    mint: Pubkey
+    origin: str
+    total: int
+    spent_by: Marks = ()
+
+    def within_a_day(self, now: int) -> int:
+        """What may have been spent, or may yet be, of what was not spent 24 hours before ``now``."""
+        return self.total - max((spent for at, spent in self.spent_by if at <= now - DAY), default=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Deposited:
-    """A deposit that the payer signed: when (Unix seconds), of which token, base units, for which service."""
+    """A deposit to be signed: when (Unix seconds), of which token, base units, for which service."""
 
     at: int
     mint: Pubkey
@@ -46,9 +62,11 @@ class SpendingCaps:
     ``per_session``  the largest deposit, top-ups included. Without it no session opens by itself: only
                      ``create_session``, which names its deposit, opens one.
     ``per_request``  the highest price of a request.
-    ``per_day``      the sum of deposits signed within 24 hours, refunds not counted. Like the next one it is held
-                     against the store in the write that keeps the deposit, so that all workers and processes on one
-                     store share it.
+    ``per_day``      what may be spent within any 24 hours. Counted are the deposits of open sessions, all of which may
+                     be spent at any moment, and what was settled of those that ended, both without what was spent
+                     more than 24 hours ago: so a refund makes room at once, and what was spent does a day later.
+                     Held against the store in the write that keeps a deposit, as the next one is, so that all workers
+                     and processes on one store share it.
     ``per_origin``   the same for what one service (scheme, host and port) gets.
     ``mints``        the tokens that may be spent. None: well-known stablecoins, and on localnet any token, because
                      tokens are worth nothing there.
@@ -73,33 +91,33 @@ class SpendingCaps:
                 "per request; nothing was signed"
             )
 
-    def require_deposit(self, deposit: Deposited, decimals: int, history: Iterable[Deposited]) -> None:
-        """CapError when the deposit, or all of the last 24 hours with it, is more than allowed."""
-        self.require_top_up(deposit, deposit.amount, decimals, history)
+    def require_deposit(self, deposit: Deposited, decimals: int, others: Iterable[Exposure]) -> None:
+        """CapError when the deposit alone, or with what the payer's sessions may cost already, is more than allowed."""
+        self.require_top_up(deposit, deposit.amount, decimals, others)
 
-    def require_top_up(self, added: Deposited, total: int, decimals: int, history: Iterable[Deposited]) -> None:
+    def require_top_up(self, added: Deposited, total: int, decimals: int, others: Iterable[Exposure]) -> None:
         """The same for what is added to a session, whose deposit is then ``total`` base units."""
         if self.per_session is not None and total > in_base_units(self.per_session, decimals):
             raise CapError(
                 f"a deposit of {format_amount(total, decimals)} exceeds the cap of {self._shown(self.per_session)} "
                 "per session; nothing was signed"
             )
-        recent = [past for past in history if past.mint == added.mint and added.at - past.at < DAY]
-        self._require_room(self.per_day, "per day", added, decimals, recent)
-        there = [past for past in recent if past.origin == added.origin]
+        same = [other for other in others if other.mint == added.mint]
+        self._require_room(self.per_day, "per day", added, decimals, same)
+        there = [other for other in same if other.origin == added.origin]
         self._require_room(self.per_origin, f"per day for {added.origin}", added, decimals, there)
 
     def _require_room(
-        self, cap: Amount | None, what: str, added: Deposited, decimals: int, recent: list[Deposited]
+        self, cap: Amount | None, what: str, added: Deposited, decimals: int, others: list[Exposure]
     ) -> None:
         if cap is None:
             return
-        most, used = in_base_units(cap, decimals), sum(past.amount for past in recent)
+        most, used = in_base_units(cap, decimals), _used(others, added.at)
         if used + added.amount > most:
             raise CapError(
-                f"a deposit of {format_amount(added.amount, decimals)} after {format_amount(used, decimals)} within "
-                f"the last 24 hours exceeds the cap of {self._shown(cap)} {what}{_when_free(added, most, recent)}; "
-                "nothing was signed"
+                f"a deposit of {format_amount(added.amount, decimals)} besides {format_amount(used, decimals)} that is "
+                f"in open sessions or was spent within the last 24 hours exceeds the cap of {self._shown(cap)} {what}"
+                f"{_when_free(added, most, others)}. Closing a session frees what it has not spent; nothing was signed"
             )
 
     def require_times(self, grace_period: int, duration: int) -> None:
@@ -120,11 +138,14 @@ class SpendingCaps:
         return cap if isinstance(cap, str) else f"{cap} base units"
 
 
-def _when_free(added: Deposited, most: int, recent: list[Deposited]) -> str:
-    """When those made first have left the last 24 hours, as words."""
-    left: int = sum(past.amount for past in recent)
-    for past in sorted(recent, key=lambda past: past.at):
-        left -= past.amount
-        if left + added.amount <= most:
-            return f", which has room for it in {past.at + DAY - added.at} s"
+def _used(exposures: list[Exposure], now: int) -> int:
+    return sum(exposure.within_a_day(now) for exposure in exposures)
+
+
+def _when_free(added: Deposited, most: int, exposures: list[Exposure]) -> str:
+    """When so much has left the last 24 hours that there is room, as words."""
+    leaving = sorted({at + DAY for exposure in exposures for at, _ in exposure.spent_by if at + DAY > added.at})
+    for at in leaving:
+        if _used(exposures, at) + added.amount <= most:
+            return f", which has room for it in {at - added.at} s"
     return ""

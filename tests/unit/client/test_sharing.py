@@ -7,9 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from retainer.channels.spending import DAY
 from retainer.errors import CapError, OpeningUnconfirmedError
 from retainer.stores import create_sqlite_channel_store
-from retainer.trust.caps import DAY, SpendingCaps, TopUpPolicy
+from retainer.trust.caps import SpendingCaps, TopUpPolicy
 from tests.unit.client.conftest import Stage
 from tests.unit.client.service import NOW, PRICE, URL
 
@@ -54,23 +55,43 @@ async def test_clients_stay_within_a_cap_together_and_beyond_a_restart(
     stage: Stage, tmp_path: Path, caps: SpendingCaps
 ) -> None:
     path, clock = tmp_path / "sessions.sqlite", [NOW]
-    lasting = replace(stage.service.retainer_terms(), expires_at=NOW + 2 * DAY)
+    lasting = replace(stage.service.retainer_terms(), expires_at=NOW + 3 * DAY)
     stage.service.offer = lambda request: replace(request, retainer=lasting)
     clients = [stage.another(caps, store=create_sqlite_channel_store(path), now=lambda: clock[0]) for _ in range(5)]
     results = await asyncio.gather(*(client.create_session(URL, "1.0") for client in clients), return_exceptions=True)
     refused = [result for result in results if isinstance(result, CapError)]
     assert (stage.service.opened, len(refused)) == (2, 3)
-    assert all("which has room for it in 86400 s" in str(refusal) for refusal in refused)
+    assert all("Closing a session frees what it has not spent" in str(refusal) for refusal in refused)
     next_run = stage.another(caps, store=create_sqlite_channel_store(path), now=lambda: clock[0])
     first = (await next_run.sessions())[0].session_id
     with pytest.raises(CapError, match=r"2\.5 per day"):
         await next_run.top_up(first, "0.500001")
     await next_run.top_up(first, "0.5")
-    with pytest.raises(CapError, match=r"2\.5 per day"):
-        await next_run.create_session(URL, "0.01")
     clock[0] += DAY
-    await next_run.top_up(first, "0.5")
-    assert await stage.agent_tokens() == 10_000_000 - 3_000_000
+    with pytest.raises(CapError, match=r"2\.5 per day"):  # the deposits are older than a day, and can be spent now
+        await next_run.create_session(URL, "0.01")
+    assert (await next_run.request("GET", URL, session=first)).status_code == 200
+    assert (await next_run.close_session(first)).refunded == 1_500_000 - PRICE
+    with pytest.raises(CapError, match="room for it in 86400 s"):
+        await next_run.create_session(URL, "1.5")
+    clock[0] += DAY
+    await next_run.create_session(URL, "1.5")
+
+
+async def test_refunds_make_room_in_a_days_cap_at_once(stage: Stage, tmp_path: Path) -> None:
+    """Whoever closes the session: here another machine, whose records are not these."""
+    caps = SpendingCaps(per_day="1.0")
+    here = stage.another(caps, store=create_sqlite_channel_store(tmp_path / "here.sqlite"))
+    for _ in range(3):
+        session = await here.create_session(URL, "1.0")
+        assert (await here.close_session(session.session_id)).refunded == 1_000_000
+    session = await here.create_session(URL, "1.0")
+    store = create_sqlite_channel_store(tmp_path / "there.sqlite")
+    kept = await create_sqlite_channel_store(tmp_path / "here.sqlite").find(stage.agent.pubkey(), session.session_id)
+    assert kept is not None
+    await store.set(kept.scope, kept)
+    assert (await stage.another(caps, store=store).close_session(session.session_id)).refunded == 1_000_000
+    assert (await here.create_session(URL, "1.0")).deposit == 1_000_000
 
 
 async def test_clients_top_a_shared_session_up_together(stage: Stage, tmp_path: Path) -> None:
