@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import httpx
 from solders.pubkey import Pubkey
 
-from retainer.auth import RECEIPT_EXTENSION, SessionAuth
+from retainer.auth import SessionAuth
 from retainer.chain.base import Chain
 from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.rpc import RpcChain
@@ -25,8 +25,9 @@ from retainer.flows.exposure import learn_end
 from retainer.flows.leaving import Exit, Leaving
 from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opener import Opener, Submit
-from retainer.flows.payments import Payments
+from retainer.flows.payments import RECEIPT_EXTENSION, Payments
 from retainer.flows.setup import Setup, VoucherSigners
+from retainer.flows.streams import MeteredBody
 from retainer.flows.topper import Topper
 from retainer.flows.witness import Witness
 from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY
@@ -256,7 +257,8 @@ class SessionClient:
 
     async def _check_body(self, response: httpx.Response) -> None:
         receipt = response.extensions.get(RECEIPT_EXTENSION)
-        if receipt is None:
+        # The receipt of a stream was held against it as it came.
+        if receipt is None or isinstance(response.stream, MeteredBody):
             return
         try:
             check_body(receipt, response.status_code, response.content, response.headers)

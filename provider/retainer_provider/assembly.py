@@ -33,6 +33,7 @@ from retainer_provider.sessions.holding import ByChallenge
 from retainer_provider.sessions.landing import Landing
 from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
+from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.settling.reclaim import Reclaimer
@@ -146,6 +147,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             operator=blueprint.keys.operator,
             clock=around.clock,
             wait=limits.in_flight_wait_seconds,
+            streams=StreamLimits(limits.upstream_seconds, limits.stream_seconds, limits.response_body_bytes),
             observer=observer,
         )
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from solders.pubkey import Pubkey
 
-from retainer.auth import RECEIPT_EXTENSION
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options
 from retainer.flows.answers import problem_of
+from retainer.flows.payments import RECEIPT_EXTENSION
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt

@@ -65,6 +65,11 @@ class Offer:
         return self.scope, request.amount, sla_hash, self.operator, request.voucher_signer
 
     @property
+    def max_units(self) -> int:
+        """The most units that a request to the route that was asked may cost."""
+        return self.request.retainer.max_units if self.request.retainer else 1
+
+    @property
     def expires_at(self) -> int:
         """When a session opened now ends (Unix seconds); 0 where it does not."""
         return self.request.retainer.expires_at if self.request.retainer else 0

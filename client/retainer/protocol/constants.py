@@ -40,6 +40,12 @@ HEADER_CREDENTIAL: Final = "Authorization"
 HEADER_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 HEADER_RECEIPT: Final = "Payment-Receipt"
 HEADER_SESSION: Final = "Payment-Session"
+# Units that one request may cost: the most that a client sends it for, and what a service behind the gate says it used.
+HEADER_MAX_UNITS: Final = "Retainer-Max-Units"
+HEADER_UNITS: Final = "Retainer-Units"
+# The event that ends a metered stream: its data is the value of a `Payment-Receipt` header.
+RECEIPT_EVENT: Final = "payment-receipt"
+MAX_UNITS: Final = 1_000_000
 
 # The draft asks servers for at least 4 KiB of credential; an open transaction with its proof needs under 5.
 MAX_CREDENTIAL_BYTES: Final = 32_768

@@ -75,7 +75,7 @@ def require_on_chain(offer: Offer, facts: ChainFacts, caps: SpendingCaps) -> Non
             f"the service gives {request.currency} {request.decimals} decimals, and its mint has {facts.decimals}; "
             "nothing was signed"
         )
-    caps.require_price(request.amount, facts.decimals)
+    caps.require_price(request.amount * offer.max_units, facts.decimals)
 
 
 def require_deposit(offer: Offer, deposit: BaseUnits, facts: ChainFacts) -> None:
