@@ -20,6 +20,7 @@ from retainer.protocol.constants import (
     MAX_EXPIRY_AHEAD,
     MAX_GRACE_PERIOD,
     MAX_IDLE_TIMEOUT,
+    MAX_UNITS,
     MIN_GRACE_PERIOD,
     PROGRAM_ID,
     TOKEN_2022_PROGRAM_ID,
@@ -28,6 +29,7 @@ from retainer.protocol.constants import (
 )
 from retainer.protocol.errors import RetainerError
 from retainer.protocol.session import VoucherSigner
+from retainer_provider.tariffs import COUNT_BYTES, COUNT_EVENTS, COUNT_UNITS, COUNTS, ONE_UNIT, Tariff
 
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
@@ -42,6 +44,7 @@ _PATH: Final = re.compile(r"/[\x21-\x7e]*\Z")
 # A challenge fixes the expiry before the transaction lands, and clocks differ: stay a day off the program's limit.
 _LONGEST_DURATION: Final = MAX_EXPIRY_AHEAD - 86_400
 
+Units = Annotated[int, Meta(ge=0, le=MAX_UNITS)]
 Positive = Annotated[int, Meta(ge=1)]
 BasisPoints = Annotated[int, Meta(ge=1, le=10_000)]
 Bytes = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -163,6 +166,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     payer_requests_per_second: PerSecond = 100
     unpaid_requests_per_second: PerSecond = 50
     upstream_seconds: Seconds = 30
+    stream_seconds: Seconds = 600
     deposit_wait_seconds: Seconds = 20
     close_wait_seconds: Seconds = 45
     in_flight_wait_seconds: Seconds = 10
@@ -201,6 +205,45 @@ class SlaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     availability: AvailabilitySettings | None = None
 
 
+class PricedRoute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[offers.NAME.routes]]: a path that costs another number of units than one, or as many as an answer used."""
+
+    path: str
+    units: Units = 1
+    max_units: Annotated[int, Meta(ge=1, le=MAX_UNITS)] | None = None
+    count: str | None = None
+    per_unit: Positive = 1
+    stream: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_units is None and (self.count is not None or self.per_unit > 1):
+            raise ValueError("`count` and `per_unit` price by use: say with `max_units` how much to reserve")
+        if self.max_units is not None and self.units > self.max_units:
+            raise ValueError("`units` is what an answer costs that does not say: at most `max_units`")
+        if self.max_units is None and self.units < 1:
+            raise ValueError("`units` is 0: list such paths under [routes] free instead")
+        if self.count is not None and self.count not in COUNTS and not self.count.startswith("/"):
+            raise ValueError(
+                f"`count` is {COUNT_UNITS!r}, {COUNT_EVENTS!r}, {COUNT_BYTES!r} or a JSON pointer such as "
+                f'"/usage/total_tokens", not {self.count!r}'
+            )
+        if self.per_unit > 1 and self.count in {None, COUNT_UNITS}:
+            raise ValueError("`per_unit` needs something else to count than units: set `count`")
+
+    @property
+    def tariff(self) -> Tariff:
+        """What an answer costs."""
+        if self.max_units is None:
+            return Tariff(units=self.units, max_units=self.units, stream=self.stream)
+        return Tariff(
+            units=self.units,
+            max_units=self.max_units,
+            count=self.count or COUNT_UNITS,
+            per_unit=self.per_unit,
+            stream=self.stream,
+        )
+
+
 class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[offers.NAME]: amounts are decimal strings in the token's units, times are seconds."""
 
@@ -209,8 +252,9 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     decimals: Annotated[int, Meta(ge=0, le=9)]
     suggested_deposit: str
     minimum_deposit: str
-    routes: tuple[str, ...] = ()
+    routes: tuple[str | PricedRoute, ...] = ()
     maximum_deposit: str | None = None
+    credit_before_finality: str | None = None
     token_program: Pubkey = TOKEN_PROGRAM_ID
     duration: Annotated[int, Meta(ge=60, le=_LONGEST_DURATION)] = 86_400
     grace_period: Annotated[int, Meta(ge=MIN_GRACE_PERIOD, le=MAX_GRACE_PERIOD)] = 3_600
@@ -225,7 +269,9 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if self.token_program not in {TOKEN_PROGRAM_ID, TOKEN_2022_PROGRAM_ID}:
             raise ValueError("`token_program` is the SPL Token program or Token-2022; remove the line for SPL Token")
-        _require_patterns("routes", self.routes)
+        _require_patterns("routes", tuple(self.tariffs))
+        if len(self.tariffs) < len(self.routes):
+            raise ValueError("`routes` names a path twice: give it one price")
         if not self.anchor_on_chain and self.voucher_signer is not VoucherSigner.OPERATOR:
             raise ValueError(
                 "without `anchor_on_chain` you hold the money, and no voucher limits you: "
@@ -233,6 +279,14 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             )
         if list(self.idle_timeout_options) != sorted(set(self.idle_timeout_options)):
             raise ValueError("`idle_timeout_options` are seconds in increasing order, each once, such as [600, 86400]")
+
+    @property
+    def tariffs(self) -> dict[str, Tariff]:
+        """What each of the routes costs."""
+        return {
+            route if isinstance(route, str) else route.path: ONE_UNIT if isinstance(route, str) else route.tariff
+            for route in self.routes
+        }
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -249,7 +303,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.offers:
             raise ValueError("at least one [offers.NAME] is needed: without it there is nothing to sell")
-        priced = [(pattern, name) for name, offer in self.offers.items() for pattern in offer.routes]
+        priced = [(pattern, name) for name, offer in self.offers.items() for pattern in offer.tariffs]
         priced += [(pattern, "routes.free") for pattern in self.routes.free]
         seen: dict[str, str] = {}
         for pattern, name in priced:
