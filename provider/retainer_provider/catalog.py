@@ -55,6 +55,9 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         suggested_deposit=suggested,
         minimum_deposit=minimum,
         maximum_deposit=maximum,
+        credit_before_finality=suggested
+        if settings.credit_before_finality is None
+        else parse_amount(settings.credit_before_finality, settings.decimals),
         duration=settings.duration,
         grace_period=settings.grace_period,
         idle_timeout=settings.idle_timeout,

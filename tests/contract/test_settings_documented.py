@@ -82,6 +82,8 @@ def test_what_init_writes_is_served_and_names_its_own_document() -> None:
         "rpc_url": "http://127.0.0.1:8899",
         "upstream": "http://127.0.0.1:9000",
         "price": "0.008",
+        "suggested_deposit": "1.0",
+        "minimum_deposit": "0.08",
         "mint": str(key("mint")),
         "decimals": "6",
     }
