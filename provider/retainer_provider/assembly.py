@@ -16,6 +16,7 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.clock import Clock, SystemClock
+from retainer_provider.exposure import Exposure
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
@@ -254,6 +255,7 @@ def _engine(
         clock=clock,
         landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
+        exposure=_exposure(blueprint, chain),
     )
     topper = Topper(
         identity=blueprint.identity,
@@ -264,6 +266,7 @@ def _engine(
         clock=clock,
         landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
+        exposure=_exposure(blueprint, chain),
     )
     custodial = CustodialDeposits(
         claims=claims,
@@ -318,9 +321,14 @@ def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView
         ledger=ledger,
         clock=blueprint.around.clock,
         view=view,
-        commitment=blueprint.identity.commitment,
+        exposure=_exposure(blueprint, chain),
         program_id=blueprint.identity.program_id,
     )
+
+
+def _exposure(blueprint: Blueprint, chain: Chain) -> Exposure:
+    us, caps = blueprint.identity, {offer.id: offer.credit_before_finality for offer in blueprint.offers.values()}
+    return Exposure(chain=chain, commitment=us.commitment, caps=caps, program_id=us.program_id)
 
 
 def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watcher, settler: Settler) -> Workers:

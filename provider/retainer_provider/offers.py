@@ -26,6 +26,7 @@ class Offer:
     suggested_deposit: BaseUnits
     minimum_deposit: BaseUnits
     maximum_deposit: BaseUnits
+    credit_before_finality: BaseUnits  # of a session: what a fork could cost
     duration: int
     grace_period: int
     idle_timeout: int

@@ -43,6 +43,7 @@ class Question:
     idempotency_key: str | None
     receipts: Path | None
     times: int
+    custodial: bool
 
     def __post_init__(self) -> None:
         if self.idempotency_key is not None and self.times > 1:
@@ -94,6 +95,7 @@ async def ask_times(options: Options, question: Question) -> ExitStatus:
         top_up=question.topping_up,
         store=options.keeper(),
         receipts=question.receipts,
+        allow_custodial=question.custodial,
     )
     answers: list[Json] = []
     status = ExitStatus.OK

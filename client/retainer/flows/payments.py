@@ -39,7 +39,7 @@ from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt, parse_receipt
 from retainer.protocol.session import SessionState
 from retainer.trust.caps import Amount, TopUpPolicy, in_base_units
-from retainer.trust.policy import require_trusted
+from retainer.trust.policy import require_custody, require_trusted
 
 RECEIPT_EXTENSION: Final = "retainer"
 """Where an answer's verified receipt stands among its ``extensions``."""
@@ -336,6 +336,7 @@ class Payments:
                 require_trusted(
                     offer, payer=setup.payer, voucher_key=key, pins=setup.pins, caps=setup.caps, now=setup.now()
                 )
+                require_custody(offer, allowed=setup.allow_custodial)
             except ClientError as refusal:
                 refusals.append(refusal)
             else:
