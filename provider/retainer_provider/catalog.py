@@ -10,9 +10,10 @@ from retainer.protocol.errors import AmountError, MessageError, TermsError
 from retainer.protocol.response_schema import canonical_schema
 from retainer.protocol.sla import SlaTerms
 from retainer_provider.books.records import LEDGER_MAX
+from retainer_provider.offer_settings import OfferSettings, SlaSettings
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.schema import require_usable
-from retainer_provider.settings import OfferSettings, SettingsError, SlaSettings
+from retainer_provider.settings import SettingsError
 from retainer_provider.tariffs import Tariff
 
 
