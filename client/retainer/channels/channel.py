@@ -28,7 +28,10 @@ _USABLE: Final = frozenset({SessionState.PENDING, SessionState.ACTIVE})
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a session ended on chain: the transaction that removed it, and what it paid; base units."""
+    """How a session ended on chain: the transaction that removed it, and what it paid; base units.
+
+    Without a signature nothing was left to send back, and the provider held the money itself.
+    """
 
     signature: str
     settled: BaseUnits
