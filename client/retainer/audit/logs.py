@@ -33,6 +33,8 @@ class Shown:
     matched: int = 0
     credit_units: int = 0  # given back, since availability fell short
     short_windows: int = 0
+    unreceipted: int = 0
+    unchecked: int = 0  # logs of sessions whose opening the node has forgotten
     logs: Counter[bool] = field(default_factory=Counter)  # whether nothing was found in it
 
     def check(self, life: Life) -> Iterator[Finding]:
@@ -46,6 +48,7 @@ class Shown:
             return
         onchain = onchain_of(life)
         if onchain is None:
+            self.unchecked += 1
             return
         kept = read_receipts(self.receipts, onchain.opened.session) if self.receipts else {}
         sums, honest = Sums(), True
@@ -65,6 +68,7 @@ class Shown:
         self.logs[honest] += 1
         self.requests, self.free = self.requests + sums.requests, self.free + sums.free
         self.matched += len(sums.receipts)
+        self.unreceipted += sums.unreceipted
         self.credit_units += sums.credit_units
         self.short_windows += sums.short_windows
 
@@ -78,6 +82,8 @@ class Shown:
             "credit_units": self.credit_units,
             "short_windows": self.short_windows,
             "receipts": self.matched,
+            "unreceipted": self.unreceipted,
+            "unchecked": self.unchecked,
         }
 
     def unknown(self, known: Iterator[str]) -> Iterator[tuple[str, Finding]]:

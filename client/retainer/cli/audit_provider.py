@@ -217,6 +217,8 @@ def _facts(tally: Tally, progress: Progress, decimals: dict[str, int], shown: Sh
             f"{shown.free} of them free by the SLA; {shown.credit_units} units of credit for {shown.short_windows} "
             f"windows of low availability; {shown.matched} receipts matched"
         )
+        if shown.unchecked:
+            facts["not checked"] = f"{shown.unchecked} logs: your node has not the whole history of their sessions"
     return facts
 
 
