@@ -37,6 +37,9 @@ from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.settling.closing_transaction import CloseBuilder
+from retainer_provider.settling.interim import InterimSettler
+from retainer_provider.settling.payout import Payout
 from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.refunds import Refunder
 from retainer_provider.settling.settler import Settler, Step
@@ -337,4 +340,26 @@ def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watche
         chain=chain, ledger=ledger, operator=blueprint.keys.operator, program_id=blueprint.identity.program_id
     )
     sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, reclaimer=reclaimer, options=options)
-    return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=around.pace, options=options)
+    return Workers(
+        watcher=watcher,
+        sweeper=sweeper,
+        settler=settler,
+        ledger=ledger,
+        timer=around.pace,
+        options=options,
+        interim=_interim(blueprint, chain, ledger),
+    )
+
+
+def _interim(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> InterimSettler | None:
+    limits = {offer.id: offer.settle_above for offer in blueprint.offers.values() if offer.settle_above is not None}
+    if not limits:
+        return None
+    us = blueprint.identity
+    costs = settler_options(blueprint.settings, us).costs
+    payout = Payout(
+        chain=chain,
+        builder=CloseBuilder(chain, blueprint.keys.operator, us.program_id, costs),
+        timer=blueprint.around.timer,
+    )
+    return InterimSettler(chain=chain, ledger=ledger, payout=payout, limits=limits, program_id=us.program_id)

@@ -56,6 +56,7 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         suggested_deposit=suggested,
         minimum_deposit=minimum,
         maximum_deposit=maximum,
+        settle_above=None if settings.settle_above is None else parse_amount(settings.settle_above, settings.decimals),
         credit_before_finality=suggested
         if settings.credit_before_finality is None
         else parse_amount(settings.credit_before_finality, settings.decimals),

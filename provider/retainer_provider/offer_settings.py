@@ -107,6 +107,7 @@ class OfferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     routes: tuple[str | PricedRoute, ...] = ()
     maximum_deposit: str | None = None
     credit_before_finality: str | None = None
+    settle_above: str | None = None
     token_program: Pubkey = TOKEN_PROGRAM_ID
     duration: Annotated[int, Meta(ge=60, le=_LONGEST_DURATION)] = 86_400
     grace_period: Annotated[int, Meta(ge=MIN_GRACE_PERIOD, le=MAX_GRACE_PERIOD)] = 3_600

@@ -27,6 +27,7 @@ class Offer:
     minimum_deposit: BaseUnits
     maximum_deposit: BaseUnits
     credit_before_finality: BaseUnits  # of a session: what a fork could cost
+    settle_above: BaseUnits | None  # what may stay unsettled until the close; None for all
     duration: int
     grace_period: int
     idle_timeout: int
