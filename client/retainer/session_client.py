@@ -19,13 +19,14 @@ from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.channels.views import view_of
 from retainer.errors import ClientError, OfferError, SessionError
+from retainer.flows.answers import RECEIPT_EXTENSION
 from retainer.flows.closer import Closer, CloseResult
 from retainer.flows.exposure import learn_end
 from retainer.flows.holding import holding_of
 from retainer.flows.leaving import Exit, Leaving
 from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opener import Opener, Submit
-from retainer.flows.payments import RECEIPT_EXTENSION, Payments
+from retainer.flows.payments import Payments
 from retainer.flows.setup import Setup, VoucherSigners
 from retainer.flows.streams import MeteredBody
 from retainer.flows.topper import Topper

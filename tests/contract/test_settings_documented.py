@@ -9,18 +9,20 @@ import msgspec
 import pytest
 from msgspec.structs import FieldInfo
 
-from retainer_provider.settings import (
+from retainer_provider.offer_settings import (
     AvailabilitySettings,
-    LedgerSettings,
-    LimitSettings,
-    MetricsSettings,
     OfferSettings,
     PricedRoute,
     RouteSettings,
+    SlaSettings,
+)
+from retainer_provider.settings import (
+    LedgerSettings,
+    LimitSettings,
+    MetricsSettings,
     ServiceSettings,
     Settings,
     SettlementSettings,
-    SlaSettings,
     settings_from,
 )
 from tests.books import key

@@ -14,8 +14,7 @@ from solders.pubkey import Pubkey
 
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options
-from retainer.flows.answers import problem_of
-from retainer.flows.payments import RECEIPT_EXTENSION
+from retainer.flows.answers import RECEIPT_EXTENSION, problem_of
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 from weakref import WeakValueDictionary
 
 import httpx
@@ -24,13 +23,13 @@ from retainer.errors import (
     TopUpRefusedError,
     TopUpUnconfirmedError,
 )
-from retainer.flows.answers import problem_of, receipt_of
+from retainer.flows.answers import RECEIPT_EXTENSION, problem_of, receipt_of
 from retainer.flows.closer import Closer
 from retainer.flows.offers import Offer, origin_of
 from retainer.flows.opener import Opener
 from retainer.flows.prices import KnownPrices
 from retainer.flows.setup import Setup
-from retainer.flows.streams import MeteredBody, is_stream
+from retainer.flows.streams import MeteredBody, is_metered, is_stream
 from retainer.flows.topper import Topper
 from retainer.protocol.constants import HEADER_CREDENTIAL
 from retainer.protocol.digests import request_digest
@@ -40,9 +39,6 @@ from retainer.protocol.receipts import Receipt, parse_receipt
 from retainer.protocol.session import SessionState
 from retainer.trust.caps import Amount, TopUpPolicy, in_base_units
 from retainer.trust.policy import require_custody, require_trusted
-
-RECEIPT_EXTENSION: Final = "retainer"
-"""Where an answer's verified receipt stands among its ``extensions``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,8 +360,7 @@ class _UncoveredError(Exception):
 
 def _comes_last(channel: Channel, receipt: Receipt, response: httpx.Response) -> bool:
     """Whether this receipt is the one at the beginning of a stream, which says nothing about the request yet."""
-    metered = receipt.retainer.metered if receipt.retainer else None
-    return channel.offer.request.retainer is not None and metered is None and is_stream(response)
+    return channel.offer.request.retainer is not None and not is_metered(receipt) and is_stream(response)
 
 
 def _digest(request: httpx.Request) -> bytes:
