@@ -34,15 +34,18 @@ class RowResult:
 class _Collector:
     """The pytest plugin that gathers what became of each marked test."""
 
-    def __init__(self, rows: Sequence[str], fault: Fault) -> None:
+    def __init__(self, rows: Sequence[str], fault: Fault, without: Sequence[str]) -> None:
         self.lines: dict[tuple[str, str, str], RowResult] = {}
         self._of: dict[str, list[RowResult]] = {}
         self._rows = frozenset(rows)
         self._fault = fault
+        self._without = without
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         kept = []
         for item in items:
+            if any(part in item.nodeid for part in self._without):
+                continue
             for mark in item.iter_markers("row"):
                 key = (mark.args[0], mark.kwargs["attack"], mark.kwargs["twin"])
                 if key[0] not in self._rows:
@@ -77,12 +80,14 @@ def _no_fault(_: frozenset[str]) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def run_rows(rows: Sequence[str], folders: Sequence[Path], *, fault: Fault = _no_fault) -> list[RowResult]:
-    """Performs every attack of these rows whose test lies in `folders`.
+def run_rows(
+    rows: Sequence[str], folders: Sequence[Path], *, fault: Fault = _no_fault, without: Sequence[str] = ()
+) -> list[RowResult]:
+    """Performs every attack of these rows whose test lies in `folders`, but for ids that hold a text of `without`.
 
     Lines come in the order of their rows; a row that no test performs is a failed line.
     """
-    collector = _Collector(rows, fault)
+    collector = _Collector(rows, fault, without)
     options = ["-m", "row", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
     with redirect_stdout(io.StringIO()) as said:
         status = pytest.main([*options, *map(str, folders)], plugins=[collector])

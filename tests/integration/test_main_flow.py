@@ -117,7 +117,7 @@ async def test_offers_health_and_description_are_for_everybody(shop: Shop) -> No
     assert (health.status_code, health.json()["status"]) == (200, "ok")
     described = (await shop.http.get("/api/openapi.json")).json()
     assert set(described["paths"]) == {
-        f"/api/{page}" for page in ("offers", "health", "healthz", "readyz", "sessions/{id}")
+        f"/api/{page}" for page in ("offers", "health", "healthz", "readyz", "openapi.json", "sessions/{id}")
     }
 
 

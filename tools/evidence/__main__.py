@@ -91,6 +91,10 @@ CHECKS = {
         "10,000 recorded sessions audited in hardly more memory than 1,000, each a real run of the program",
     ),
     "attacks-chain": ("attacks_chain", "each attack on the program refused by name, each honest twin accepted"),
+    "schemathesis": (
+        "schemathesis",
+        "requests made up from the OpenAPI document: no server error, nothing given away, all answered as documented",
+    ),
     "attacks-http": ("attacks_http", "each attack on service and client refused, each honest twin served"),
     "fuzz-program": ("fuzz_program", "random instructions: conservation and both exits after every step"),
 }

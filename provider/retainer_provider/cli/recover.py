@@ -8,28 +8,24 @@ from pathlib import Path
 import click
 from solders.pubkey import Pubkey
 
-from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import SystemTimer
-from retainer.chain.sessions import sessions_of
 from retainer.chain.several import connect
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.timestamps import format_timestamp
 from retainer_provider.assembly import service_identity
-from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.stores.chosen import open_ledger, reading
 from retainer_provider.catalog import load_offers
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
 from retainer_provider.clock import SystemClock
-from retainer_provider.keys import Keys, load_keys
+from retainer_provider.keys import load_keys
 from retainer_provider.logs import configure_logging
 from retainer_provider.policy import settler_options
 from retainer_provider.settings import Settings
-from retainer_provider.settling.adopting import adoption_of, token_program_of
+from retainer_provider.settling.adopting import bring_back, lost_sessions
 from retainer_provider.settling.proofs import read_proofs
-from retainer_provider.settling.recovery import Finding, Proofs, Recovery, best_proofs
-from retainer_provider.settling.recovery import recover as judged
-from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
+from retainer_provider.settling.recovery import Finding, Recovery
+from retainer_provider.settling.settler import SettlementOutcome, Settler
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -66,27 +62,24 @@ async def _recover(
     settings: Settings, folder: Path | None, *, refund: bool, dry_run: bool
 ) -> tuple[list[Recovery], int, Mapping[Pubkey, SettlementOutcome]]:
     keys = load_keys(settings.service)
-    identity = service_identity(settings, keys)
-    presented = read_proofs(folder) if folder else ([], [])
+    identity, operator = service_identity(settings, keys), keys.operator
+    receipts, vouchers = read_proofs(folder) if folder else ([], [])
     async with connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain:
-        # Finalized: what a fork may still take back is no session to settle.
-        accounts = await sessions_of(
-            chain, keys.operator.pubkey(), program_id=identity.program_id, commitment=Commitment.FINALIZED
-        )
-        proofs, worthless = best_proofs(*presented, accounts)
-        now = await chain.block_time()
-        found = [judged(address, account, proofs.get(address, Proofs()), now) for address, account in accounts.items()]
+        found, worthless = await lost_sessions(chain, operator.pubkey(), identity.program_id, receipts, vouchers)
         if dry_run:
             return await _unknown(settings, found), worthless, {}
+        clock, offers = SystemClock(), load_offers(settings.offers)
         ledger = await open_ledger(settings)
         try:
             found = [one for one in found if await ledger.session(str(one.session)) is None]
-            adopted = [one for one in found if one.finding is Finding.RECOVERED or (refund and one.refundable)]
-            await _adopt(settings, chain, ledger, adopted)
-            outcomes = await _settle(chain, ledger, keys, settler_options(settings, identity), adopted)
+            chosen = [one for one in found if one.finding is Finding.RECOVERED or (refund and one.refundable)]
+            options = settler_options(settings, identity)
+            settler = Settler(
+                chain=chain, ledger=ledger, operator=operator, clock=clock, timer=SystemTimer(), options=options
+            )
+            return found, worthless, await bring_back(chain, ledger, settler, chosen, offers=offers, now=clock.now())
         finally:
             await ledger.aclose()
-    return found, worthless, outcomes
 
 
 async def _unknown(settings: Settings, found: list[Recovery]) -> list[Recovery]:
@@ -95,28 +88,6 @@ async def _unknown(settings: Settings, found: list[Recovery]) -> list[Recovery]:
         return found
     async with reading(settings) as books:
         return [one for one in found if await books.session(str(one.session)) is None]
-
-
-async def _adopt(settings: Settings, chain: Chain, ledger: Ledger, chosen: list[Recovery]) -> None:
-    offers, now = load_offers(settings.offers), SystemClock().now()
-    for one in chosen:
-        token_program = await token_program_of(chain, one.account.mint)
-        await ledger.adopt(adoption_of(one, token_program, offers, now))
-
-
-async def _settle(
-    chain: Chain, ledger: Ledger, keys: Keys, options: SettlerOptions, chosen: list[Recovery]
-) -> dict[Pubkey, SettlementOutcome]:
-    settler = Settler(
-        chain=chain,
-        ledger=ledger,
-        operator=keys.operator,
-        clock=SystemClock(),
-        timer=SystemTimer(),
-        options=options,
-    )
-    outcomes = await asyncio.gather(*(settler.settle(str(one.session)) for one in chosen))
-    return {one.session: outcome for one, outcome in zip(chosen, outcomes, strict=True)}
 
 
 def _words(one: Recovery, outcomes: Mapping[Pubkey, SettlementOutcome]) -> str:
@@ -139,7 +110,7 @@ def _left_to(one: Recovery) -> str:
 def _sum(found: list[Recovery], worthless: int, *, dry_run: bool) -> str:
     counts = {finding: sum(one.finding is finding for one in found) for finding in Finding}
     words = ", ".join(f"{count} {finding}" for finding, count in counts.items() if count) or "none"
-    ignored = f"; {worthless} proofs are forged, or of other sessions" if worthless else ""
+    ignored = f"; {worthless} proofs are forged, or of sessions that are not on chain" if worthless else ""
     again = "; nothing was done" if dry_run else ""
     return f"{len(found)} session{'' if len(found) == 1 else 's'} that the books do not know: {words}{ignored}{again}"
 

@@ -1,14 +1,20 @@
-"""Entering what was recovered into the books, from where the ordinary settlement takes it."""
+"""Looking for lost sessions on chain, and entering them into the books, from where they are settled as any other."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.errors import ForeignAccountError
+from retainer.chain.sessions import sessions_of
+from retainer.protocol.receipts import Receipt
+from retainer.protocol.vouchers import SignedVoucher
+from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Adoption, NewSession
 from retainer_provider.offers import Offer
-from retainer_provider.settling.recovery import Recovery
+from retainer_provider.settling.recovery import Proofs, Recovery, best_proofs, recover
+from retainer_provider.settling.settler import SettlementOutcome, Settler
 
 _LOST = "recovered"  # stands for what only the lost books knew
 
@@ -55,6 +61,40 @@ def adoption_of(recovery: Recovery, token_program: Pubkey, offers: Mapping[str, 
         reason=f"the books were lost; {recovery.why}",
         now=now,
     )
+
+
+async def lost_sessions(
+    chain: Chain, operator: Pubkey, program_id: Pubkey, receipts: list[Receipt], vouchers: list[SignedVoucher]
+) -> tuple[list[Recovery], int]:
+    """Every session on chain that the operator may settle, judged by the proofs; and how many of those are worthless.
+
+    As finalized: what a fork may still take back is no session to settle.
+    """
+    accounts = await sessions_of(chain, operator, program_id=program_id, commitment=Commitment.FINALIZED)
+    proofs, worthless = best_proofs(receipts, vouchers, accounts)
+    now = await chain.block_time()
+    found = [recover(address, account, proofs.get(address, Proofs()), now) for address, account in accounts.items()]
+    return found, worthless
+
+
+async def bring_back(
+    chain: Chain,
+    ledger: Ledger,
+    settler: Settler,
+    chosen: Sequence[Recovery],
+    *,
+    offers: Mapping[str, Offer],
+    now: int,
+) -> dict[Pubkey, SettlementOutcome]:
+    """Enter sessions into the books, all of them before the first is settled; what is interrupted goes on from there.
+
+    ``now`` is Unix seconds. Settled as any other, by what the books then say.
+    """
+    for one in chosen:
+        token_program = await token_program_of(chain, one.account.mint)
+        await ledger.adopt(adoption_of(one, token_program, offers, now))
+    outcomes = await asyncio.gather(*(settler.settle(str(one.session)) for one in chosen))
+    return {one.session: outcome for one, outcome in zip(chosen, outcomes, strict=True)}
 
 
 async def token_program_of(chain: Chain, mint: Pubkey) -> Pubkey:

@@ -33,6 +33,8 @@ UPSTREAM_SECONDS: Final = 0.3
 AT_ONCE_ON_CHAIN: Final = 8
 OK, PAYMENT_REQUIRED = 200, 402
 
+# One address and one payer at times send everything.
+LIMITS: Final = {"shutdown_seconds": 5, "payer_requests_per_second": 0, "payer_concurrent_requests": IN_FLIGHT}
 # Without an SLA: a free answer on a busy machine would be no fault, and blur the sums.
 OFFER: Final = """
 [ledger]
@@ -134,7 +136,7 @@ async def run(report: Report) -> None:
             upstream = await stack.enter_async_context(running(Upstream(slow_seconds=UPSTREAM_SECONDS)))
             offers = OFFER.replace("{url}", url)
             stood = await stack.enter_async_context(
-                stage(Path(name), upstream=upstream.url, offers=offers, slot_ms=100, limits={"shutdown_seconds": 5})
+                stage(Path(name), upstream=upstream.url, offers=offers, slot_ms=100, limits=LIMITS)
             )
             services = await _more_services(stood, stack)
             if report.sabotage:

@@ -1,0 +1,156 @@
+"""Requests that schemathesis makes up from an OpenAPI document, sent to a running service, and what came of them."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import requests  # noqa: TID251 - schemathesis sends by it
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from retainer.protocol.credentials import parse_authorization
+from retainer.protocol.errors import RetainerError
+from tools.evidence.mutations import damaged_header, damaged_inside
+
+_CONFORMANCE: Final = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+_SERVER_ERROR: Final = 500
+_SECONDS: Final = 30
+
+
+class Who(StrEnum):
+    """Whose credential a request carries."""
+
+    NOBODY = "nobody"
+    FORGER = "forger"  # a real credential, damaged
+    PAYER = "payer"
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Somebody with a session: its address, and the credential that uses it."""
+
+    session_id: str
+    header: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What all the requests came to, by operation; each list is empty when all is well."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    served: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    departures: list[str] = field(default_factory=list)
+
+
+class Sender:
+    """Sends what is made up for one service. Everything random comes from `seed_`."""
+
+    def __init__(self, document: dict[str, Any], url: str, payer: Payer, seed_: int) -> None:
+        self._schema = schemathesis.openapi.from_dict(document)
+        self._url = url
+        self._payer = payer
+        self._seed = seed_
+        self._session = requests.Session()
+        self.outcome = Outcome()
+        self.operations: dict[str, bool] = {}  # name -> whether it needs a credential
+        self._made = []
+        for made in self._schema.get_all_operations():
+            if not isinstance(made, Ok):
+                raise TypeError(f"the document describes an operation badly: {made.err()}")
+            operation = made.ok()
+            self.operations[operation.label] = bool(operation.definition.raw.get("security"))
+            self._made.append(operation)
+
+    def send(self, count: int) -> None:
+        """Send at least `count`: a few to each operation that has nothing to vary, and the rest to the others."""
+        turn = 0
+        while self.outcome.sent.total() < count:
+            for operation in self._made:
+                for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                    left = max(1, (count - self.outcome.sent.total()) // (2 * len(self._made)))
+                    self._vary(operation, mode, min(left, 200), self._seed + turn)
+                    turn += 1
+
+    def _vary(self, operation: Any, mode: GenerationMode, count: int, seed_: int) -> None:  # noqa: ANN401 - untyped there
+        @seed(seed_)
+        @settings(
+            max_examples=count,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(operation.as_strategy(generation_mode=mode), st.sampled_from(Who), st.randoms(use_true_random=False))
+        def one(case: schemathesis.Case[Any], who: Who, rng: random.Random) -> None:
+            self._one(case, who, rng)
+
+        try:
+            one()
+        except Unsatisfiable:  # nothing in it can be wrong
+            return
+
+    def _one(self, case: schemathesis.Case[Any], who: Who, rng: random.Random) -> None:
+        name = case.operation.label
+        header = self._credential(who, rng)
+        if "id" in case.path_parameters and (who is Who.PAYER or rng.random() < 0.5):  # noqa: PLR2004 - every other time
+            case.path_parameters["id"] = self._payer.session_id
+        case.headers.pop("Authorization", None)
+        if header is not None:
+            case.headers["Authorization"] = header
+        try:
+            response = case.call(base_url=self._url, session=self._session, timeout=_SECONDS, allow_redirects=False)
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError, ValueError):
+            return  # no HTTP client sends it
+        self._judge(name, who, case, response)
+
+    def _judge(self, name: str, who: Who, case: schemathesis.Case[Any], response: Any) -> None:  # noqa: ANN401 - untyped there
+        outcome, status = self.outcome, response.status_code
+        outcome.sent[name] += 1
+        outcome.statuses[status] += 1
+        if status >= _SERVER_ERROR:
+            outcome.errors.append(f"{name} by {who}: {status}: {case.as_curl_command()}")
+        if 200 <= status < 300:  # noqa: PLR2004 - the class of success
+            if who is Who.PAYER:
+                outcome.served[name] += 1
+            elif self.operations[name]:
+                outcome.leaks.append(f"{name} by {who}: {status}: {case.as_curl_command()}")
+        try:
+            case.validate_response(response, checks=_CONFORMANCE)
+        except FailureGroup as group:
+            outcome.departures += [f"{name} by {who}: {failure}" for failure in group.exceptions]
+
+    def _credential(self, who: Who, rng: random.Random) -> str | None:
+        if who is Who.NOBODY:
+            return None
+        if who is Who.PAYER:
+            return self._payer.header
+        while True:
+            damage = damaged_inside if rng.random() < 0.5 else damaged_header  # noqa: PLR2004 - one of two
+            shown = damage(rng, self._payer.header).decode("latin-1")
+            try:
+                if parse_authorization(shown) == parse_authorization(self._payer.header):
+                    continue  # says the same in other words
+            except RetainerError:
+                pass
+            return shown
