@@ -16,11 +16,10 @@ from retainer.flows.flow import Exchange, Next, Reply, decide
 from retainer.flows.offers import Offer, origin_of, read_offers
 from retainer.flows.payments import Payments, RetiredError
 from retainer.flows.witness import Witness
-from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_SESSION
+from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KEY, HEADER_MAX_UNITS, HEADER_SESSION
 from retainer.protocol.problems import Problem, ProblemType
 from retainer.protocol.vouchers import SignedVoucher
 
-RECEIPT_EXTENSION = "retainer"
 _KEY_BYTES = 16
 _READ_AT_ONCE = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.CONFLICT})
 
@@ -69,6 +68,10 @@ class SessionAuth(httpx.Auth):
             hand = self._hand or own
             hand.enter_context(self._payments.holding(key))
             channel = await self._first(request.url)
+            while channel is not None and (cut := self._payments.cut_off(channel)) is not None:
+                # The receipt of a stream that its caller left before its end: asked again, it is all that comes.
+                response = yield cut.request
+                await self._payments.answered(channel, cut.key, response)
             while True:
                 repeated = False
                 if channel is not None:
@@ -96,10 +99,8 @@ class SessionAuth(httpx.Auth):
                     return
                 if channel is not None:
                     self._witness.watch(response, channel.session_id, sent=sent, repeated=repeated)
-                    receipt = await self._payments.answered(channel, key, response)
-                    if receipt is not None:
-                        response.extensions[RECEIPT_EXTENSION] = receipt
-                offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
+                    await self._payments.answered(channel, key, response)
+                offers = self._offers(request, response)
                 reply = await self._reply(response, offers, channel)
                 exchange, step = decide(exchange, reply)
                 if step is Next.DELIVER:
@@ -109,12 +110,18 @@ class SessionAuth(httpx.Auth):
                     await self._payments.pause(pause_asked(response))
                 channel = await self._next(step, exchange, channel, reply, offers)
 
+    def _offers(self, request: httpx.Request, response: httpx.Response) -> list[Offer]:
+        """What the answer asks for, if it is a 402; what the route may cost is remembered."""
+        offers = read_offers(response) if response.status_code == HTTPStatus.PAYMENT_REQUIRED else []
+        self._payments.prices.learn(request, offers)
+        return offers
+
     async def _next(
         self, step: Next, exchange: Exchange, channel: Channel | None, reply: Reply, offers: list[Offer]
     ) -> Channel | None:
         """The session that pays the next try."""
         match step:
-            case Next.WAIT | Next.OUTBID | Next.FUND:
+            case Next.WAIT | Next.OUTBID | Next.FUND | Next.RAISE:
                 return channel
             case Next.REPLACE if channel is not None:
                 return await self._payments.replacing(channel, offers, dispute=_dispute(reply))
@@ -143,6 +150,7 @@ class SessionAuth(httpx.Auth):
             channel, key = await self._payments.sent(channel, key, request, lost)
         request.headers[HEADER_IDEMPOTENCY_KEY] = key
         request.headers[HEADER_CREDENTIAL] = channel.pay_header()
+        request.headers[HEADER_MAX_UNITS] = str(channel.book.units.get(key, 1))
         # Only ever the session at hand: others are taken up again after the first 402.
         request.headers[HEADER_SESSION] = channel.session_id
         return channel, key

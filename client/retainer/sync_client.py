@@ -12,6 +12,7 @@ from retainer.flows.closer import CloseResult
 from retainer.flows.leaving import Leaving
 from retainer.flows.offers import Offer
 from retainer.flows.opener import Submit
+from retainer.flows.streams import MeteredBody
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.views import SessionView
 from retainer.session_client import SessionClient
@@ -40,6 +41,8 @@ class SyncSessionAuth(httpx.Auth):
                 if response.is_error:  # the flow looks into these, and cannot read what arrives in this thread
                     response.read()
                 outgoing = self._bridge.run(_step(flow.asend(response)))
+                if isinstance(response.stream, MeteredBody):
+                    response.stream.wait = self._bridge.run
         finally:
             self._bridge.run(_closed(flow.aclose()))
 

@@ -10,9 +10,11 @@ from retainer.protocol.errors import AmountError, MessageError, TermsError
 from retainer.protocol.response_schema import canonical_schema
 from retainer.protocol.sla import SlaTerms
 from retainer_provider.books.records import LEDGER_MAX
+from retainer_provider.offer_settings import OfferSettings, SlaSettings
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.schema import require_usable
-from retainer_provider.settings import OfferSettings, SettingsError, SlaSettings
+from retainer_provider.settings import SettingsError
+from retainer_provider.tariffs import Tariff
 
 
 def load_offers(settings: Mapping[str, OfferSettings]) -> Mapping[str, Offer]:
@@ -45,7 +47,7 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
             f"[offers.{name}]: price <= minimum_deposit <= suggested_deposit <= maximum_deposit must hold, "
             f"all below {LEDGER_MAX} base units"
         )
-    return Offer(
+    offer = Offer(
         id=name,
         price=price,
         mint=settings.mint,
@@ -54,6 +56,10 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         suggested_deposit=suggested,
         minimum_deposit=minimum,
         maximum_deposit=maximum,
+        settle_above=None if settings.settle_above is None else parse_amount(settings.settle_above, settings.decimals),
+        credit_before_finality=suggested
+        if settings.credit_before_finality is None
+        else parse_amount(settings.credit_before_finality, settings.decimals),
         duration=settings.duration,
         grace_period=settings.grace_period,
         idle_timeout=settings.idle_timeout,
@@ -62,9 +68,26 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         voucher_signer=settings.voucher_signer,
         description=settings.description,
         sla=None if settings.sla is None else _terms(settings.sla),
-        routes=settings.routes,
+        routes=settings.tariffs,
         anchor_on_chain=settings.anchor_on_chain,
     )
+    for route, tariff in offer.routes.items():
+        require_sellable(offer, route, tariff)
+    return offer
+
+
+def require_sellable(offer: Offer, route: str, tariff: Tariff) -> None:
+    """SettingsError where the offer's terms do not go with what a route costs, or how it answers."""
+    if offer.price * tariff.max_units > offer.suggested_deposit:
+        raise SettingsError(
+            f"[offers.{offer.id}]: {tariff.max_units} units of {route!r} cost more than `suggested_deposit`, "
+            "so that no session opened with it could pay one request"
+        )
+    if tariff.stream and offer.sla is not None and offer.sla.response_schema is not None:
+        raise SettingsError(
+            f"[offers.{offer.id}]: {route!r} streams, and an event stream can fit no `response_schema`: "
+            "sell it by an offer without one"
+        )
 
 
 def _terms(settings: SlaSettings) -> SlaTerms:

@@ -22,21 +22,38 @@ from starlette.types import Scope
 
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.assembly import Surroundings
-from retainer_provider.catalog import load_offers
+from retainer_provider.catalog import load_offers, require_sellable
+from retainer_provider.offer_settings import PricedRoute
 from retainer_provider.offers import Offer
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.tariffs import Tariff
 from retainer_provider.wire.openapi import PAYMENT_REQUIRED, payment_info
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
-from retainer_provider.wire.routing import Target, Unpriced
+from retainer_provider.wire.routing import Priced, Target, Unpriced
 
 __all__ = ["PaidRequest", "RequireSession", "meter"]
 
 
 class RequireSession:
-    """A dependency: the route costs what the offer of this name says. Gives the handler a `PaidRequest`."""
+    """A dependency: the route costs ``units`` of the offer of this name. Gives the handler a `PaidRequest`.
 
-    def __init__(self, offer: str) -> None:
+    With ``max_units`` it costs what the handler charges (`PaidRequest.charge`), so much at most; ``units`` where it
+    charges nothing. With ``stream`` its event streams go out as they flow.
+    """
+
+    def __init__(self, offer: str, *, units: int = 1, max_units: int | None = None, stream: bool = False) -> None:
         self.offer = offer
+        self.units = units
+        self.max_units = max_units
+        self.stream = stream
+
+    @property
+    def tariff(self) -> Tariff:
+        """The same as a route of the settings file has it. SettingsError where that would be refused there."""
+        try:
+            return PricedRoute(path="/", units=self.units, max_units=self.max_units, stream=self.stream).tariff
+        except ValueError as error:
+            raise SettingsError(f"RequireSession({self.offer!r}): {error}") from None
 
     def __call__(self, request: Request) -> PaidRequest:
         """What the gate let through; RuntimeError where there is no gate, so that nothing is served unpaid."""
@@ -74,13 +91,15 @@ def _routes(routes: Sequence[BaseRoute]) -> Iterator[RouteContext]:
 
 
 def _price(route: RouteContext, offers: Mapping[str, Offer]) -> Target:
-    names = {required.offer for required in _required(route)}
-    if len(names) > 1:
-        raise SettingsError(f"route {route.path} requires sessions of {sorted(names)}: give it one price")
-    for name in names:
+    prices = {(required.offer, required.tariff) for required in _required(route)}
+    if len(prices) > 1:
+        names = sorted({name for name, _ in prices})
+        raise SettingsError(f"route {route.path} requires sessions of {names}: give it one price")
+    for name, tariff in prices:
         if name not in offers:
             raise SettingsError(f"route {route.path} requires a session of {name!r}: there is no [offers.{name}]")
-        return offers[name]
+        require_sellable(offers[name], str(route.path), tariff)
+        return Priced(offers[name], tariff)
     return Unpriced.FREE
 
 
@@ -118,9 +137,9 @@ def _describe(app: FastAPI, prices: Prices) -> None:
     def described() -> dict[str, Any]:
         document = written()
         for route, price in prices:
-            for method in (route.methods or ()) if isinstance(price, Offer) else ():
+            for method in (route.methods or ()) if isinstance(price, Priced) else ():
                 operation = document["paths"].get(route.path_format, {}).get(method.lower())
-                if operation is not None and isinstance(price, Offer):
+                if operation is not None and isinstance(price, Priced):
                     operation["x-payment-info"] = payment_info(price)
                     operation.setdefault("responses", {})["402"] = PAYMENT_REQUIRED
         return document

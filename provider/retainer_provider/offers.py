@@ -1,5 +1,6 @@
-"""An offer: one price for some routes, and the terms a session is opened on. Pure."""
+"""An offer: one price of a unit for some routes, and the terms a session is opened on. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
@@ -7,11 +8,12 @@ from solders.pubkey import Pubkey
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import VoucherSigner
 from retainer.protocol.sla import SlaTerms
+from retainer_provider.tariffs import Tariff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One price for some routes. Amounts are base units of `mint`, times seconds.
+    """One price of a unit for some routes, with what each costs. Amounts are base units of `mint`, times seconds.
 
     Without `anchor_on_chain` its sessions are custodial: the service itself holds their deposits.
     """
@@ -24,6 +26,8 @@ class Offer:
     suggested_deposit: BaseUnits
     minimum_deposit: BaseUnits
     maximum_deposit: BaseUnits
+    credit_before_finality: BaseUnits  # of a session: what a fork could cost
+    settle_above: BaseUnits | None  # what may stay unsettled until the close; None for all
     duration: int
     grace_period: int
     idle_timeout: int
@@ -32,5 +36,5 @@ class Offer:
     voucher_signer: VoucherSigner
     description: str | None
     sla: SlaTerms | None
-    routes: tuple[str, ...]
+    routes: Mapping[str, Tariff]
     anchor_on_chain: bool = True

@@ -22,7 +22,7 @@ WORDS = {
     "standard",
     *(problem.name.lower() for problem in ProblemType),
     *(str(kind) for kind in DeliveryKind),
-    *("opened", "topped_up", "closed", "closing", "voucher_kept", "passed_on"),
+    *("opened", "topped_up", "closed", "closing", "voucher_kept", "streamed", "passed_on"),
     *("pending", "abandoned", "active", "closing", "refunded"),
     *("deposit", "reserved", "spent", "settled"),
     *("reserve", "commit"),

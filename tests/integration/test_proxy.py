@@ -11,8 +11,9 @@ from starlette.types import Message, Scope
 
 from retainer_provider.clock import SystemClock
 from retainer_provider.wire.answers import Answer
+from retainer_provider.wire.failures import UpstreamFailure, UpstreamUnreachableError
 from retainer_provider.wire.proxy import ReverseProxy
-from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
+from retainer_provider.wire.upstream import Upstream, UpstreamResult
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

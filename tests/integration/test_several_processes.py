@@ -12,7 +12,7 @@ import pytest
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.clock import SystemClock
-from retainer_provider.sessions.metering import DeliveryKind, MeteredRequest, Metering
+from retainer_provider.sessions.metering import Delivery, DeliveryKind, MeteredRequest, Metering
 from retainer_provider.sessions.refusals import RefusedError
 from retainer_provider.settling.settler import SettlementOutcome
 from retainer_provider.wire.answers import Answer
@@ -72,6 +72,8 @@ async def test_a_request_repeated_at_another_process_waits_for_its_first_run(led
         await metering(ledgers[1], 0).serve(record, REQUEST, service.call)
     service.go.set()
     delivered, replayed = await first, await again
+    assert isinstance(delivered, Delivery)
+    assert isinstance(replayed, Delivery)
     assert (delivered.kind, replayed.kind) == (DeliveryKind.CHARGED, DeliveryKind.REPLAYED)
     assert delivered.answer == replayed.answer
     after = await ledgers[1].session(record.session_id)

@@ -78,6 +78,10 @@ CHECKS = {
         "four_providers",
         "four processes on one PostgreSQL, one of them killed: spent is what was delivered, nothing above a deposit",
     ),
+    "usage-priced": (
+        "usage_priced",
+        "random prompts at an OpenAI-compatible service, whole, streamed, cut and left: paid on chain is what was used",
+    ),
     "stateful": (
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",

@@ -27,8 +27,8 @@ def lie_about_latency() -> None:
     """Measure every call as quick."""
     honest = Upstream.call
 
-    async def call(self: Upstream, scope: Scope, body: bytes) -> UpstreamResult:
-        result = await honest(self, scope, body)
+    async def call(self: Upstream, scope: Scope, body: bytes, *, stream: bool = False) -> UpstreamResult:
+        result = await honest(self, scope, body, stream=stream)
         return replace(result, latency_ms=min(result.latency_ms, _ALWAYS_MS))
 
     Upstream.call = call  # type: ignore[method-assign]

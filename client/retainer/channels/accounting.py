@@ -62,5 +62,11 @@ def check_body(receipt: Receipt, status: int, body: bytes, headers: Mapping[str,
     metered = receipt.retainer.metered if receipt.retainer else None
     if metered is None or status != metered.status or "content-encoding" in headers:
         return
-    if metered.response_digest != body_digest(body).hex():
+    check_digest(receipt, body_digest(body))
+
+
+def check_digest(receipt: Receipt, digest: bytes) -> None:
+    """Whether the receipt of a request is for the answer that has this digest; BookError otherwise."""
+    metered = receipt.retainer.metered if receipt.retainer else None
+    if metered is None or metered.response_digest != digest.hex():
         raise BookError("it is for another answer")

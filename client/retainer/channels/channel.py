@@ -28,7 +28,10 @@ _USABLE: Final = frozenset({SessionState.PENDING, SessionState.ACTIVE})
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a session ended on chain: the transaction that removed it, and what it paid; base units."""
+    """How a session ended on chain: the transaction that removed it, and what it paid; base units.
+
+    Without a signature nothing was left to send back, and the provider held the money itself.
+    """
 
     signature: str
     settled: BaseUnits
@@ -92,7 +95,7 @@ class Channel:
 
     @property
     def price(self) -> BaseUnits:
-        """The most that one request may cost, as agreed when the session was opened."""
+        """What a unit costs, and so does a request whose route costs one, as agreed when the session was opened."""
         return self.offer.request.amount
 
     @property
@@ -104,7 +107,7 @@ class Channel:
     def free(self) -> int:
         """What is left for further requests in base units, when those without an answer are all charged."""
         # A receipt that has overtaken others brings a total which covers requests still without an answer here.
-        return self.deposit - max(self.book.spent, self.book.charged + len(self.book.outstanding) * self.price)
+        return self.deposit - max(self.book.spent, self.book.charged + self.book.exposed * self.price)
 
     @property
     def signed(self) -> int:
@@ -183,7 +186,7 @@ class Channel:
         What is signed and not charged, the agent's whole risk, is thus never more than the requests without an answer,
         and one that was answered free leaves room for the next.
         """
-        needed = min(self.book.spent + len(self.book.outstanding) * self.price, self.deposit)
+        needed = min(self.book.spent + self.book.exposed * self.price, self.deposit)
         if not isinstance(self.authority, SignedVoucher) or needed <= self.signed:
             return self
         return replace(self, authority=sign(BaseUnits(needed)))

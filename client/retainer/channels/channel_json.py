@@ -12,7 +12,7 @@ from retainer.flows.offers import Offer
 from retainer.protocol import fields
 from retainer.protocol.actions import Action, UseAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.constants import MAX_TRANSACTION_BYTES
+from retainer.protocol.constants import MAX_TRANSACTION_BYTES, MAX_UNITS
 from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.encoding import Json
 from retainer.protocol.errors import MessageError
@@ -145,6 +145,7 @@ def _book_to_json(book: Book) -> dict[str, Json]:
         "spent": str(book.spent),
         "answered": [[first, last] for first, last in book.answered],
         "outstanding": {**book.outstanding},
+        "units": {**book.units},
     }
 
 
@@ -154,6 +155,8 @@ def _read_book(book: Fields) -> Book:
         spent=book.require("spent", fields.units),
         answered=book.require("answered", fields.list_of(_span)),
         outstanding=book.require("outstanding", fields.text_map),
+        # A record that is older than this field knows of single units only.
+        units=book.optional("units", fields.map_of(fields.integer(1, MAX_UNITS))) or {},
     )
 
 
@@ -171,8 +174,8 @@ def _mark(value: object) -> tuple[int, BaseUnits]:
 
 
 def _settlement_to_json(settlement: Settlement) -> dict[str, Json]:
-    return {
-        "signature": settlement.signature,
+    signature: dict[str, Json] = {"signature": settlement.signature} if settlement.signature else {}
+    return signature | {
         "settled": str(settlement.settled),
         "refunded": str(settlement.refunded),
     }
@@ -180,7 +183,7 @@ def _settlement_to_json(settlement: Settlement) -> dict[str, Json]:
 
 def _read_settlement(settlement: Fields) -> Settlement:
     return Settlement(
-        signature=settlement.require("signature", fields.filled_text),
+        signature=settlement.optional("signature", fields.filled_text) or "",
         settled=settlement.require("settled", fields.units),
         refunded=settlement.require("refunded", fields.units),
     )

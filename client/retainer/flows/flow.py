@@ -5,6 +5,7 @@
                                   │ 402, another offer's route ──▶ PAY ──▶ sent paid
                                   │ 409, the first try still runs ──▶ WAIT ──▶ sent paid
                                   │ 402, its voucher came too late ──▶ OUTBID ──▶ sent paid
+                                  │ 402, it may cost more units ──▶ RAISE ──▶ sent paid
                                   │ 402, the deposit is spent ──▶ FUND ──▶ sent paid
                                   └ anything else ──▶ DELIVER, and the caller sees the refusal
 
@@ -42,6 +43,7 @@ class Next(Enum):
     REPLACE = "forget the session, open another one, and send again"
     WAIT = "send the same again after a pause"
     OUTBID = "send the same again with the newest voucher"
+    RAISE = "send the same again, for as many units as the challenge says"
     FUND = "top the session up where its books agree that it is spent, and send the same again"
 
 
@@ -95,6 +97,8 @@ def decide(exchange: Exchange, reply: Reply) -> tuple[Exchange, Next]:
 
 
 def _paid_in_vain(exchange: Exchange, again: Exchange, reply: Reply) -> tuple[Exchange, Next]:
+    if reply.problem is ProblemType.UNITS_NEEDED and reply.same_scope:
+        return again, Next.RAISE
     if reply.problem is ProblemType.SESSION_DEPLETED and exchange.may_fund:
         return replace(again, may_fund=False), Next.FUND
     over = reply.problem in _OVER or reply.overdrawn

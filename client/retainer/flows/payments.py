@@ -2,11 +2,12 @@
 
 import asyncio
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import httpx
 
-from retainer.channels.accounting import enter_receipt
+from retainer.channels.accounting import check_digest, check_receipt, enter_receipt
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.channels.scope import ChannelScope
@@ -20,20 +21,32 @@ from retainer.errors import (
     TopUpRefusedError,
     TopUpUnconfirmedError,
 )
-from retainer.flows.answers import problem_of, receipt_of
+from retainer.flows.answers import RECEIPT_EXTENSION, problem_of, receipt_of
 from retainer.flows.closer import Closer
 from retainer.flows.in_hand import InHand
 from retainer.flows.offers import Offer, origin_of
 from retainer.flows.opener import Opener
+from retainer.flows.prices import KnownPrices
 from retainer.flows.setup import Setup
+from retainer.flows.streams import MeteredBody, is_metered, is_stream
 from retainer.flows.topper import Topper
+from retainer.protocol.constants import HEADER_CREDENTIAL
 from retainer.protocol.digests import request_digest
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.receipts import Receipt
+from retainer.protocol.receipts import Receipt, parse_receipt
 from retainer.protocol.session import SessionState
 from retainer.trust.caps import Amount, TopUpPolicy, in_base_units
-from retainer.trust.policy import require_trusted
+from retainer.trust.policy import require_custody, require_trusted
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """A request whose answer was a stream, and whose receipt has not come; sent again, it gets that alone."""
+
+    session_id: str
+    key: str
+    request: httpx.Request
 
 
 class Payments:
@@ -45,7 +58,9 @@ class Payments:
         self._topper = topper
         self._closer = closer
         self._paying: dict[str, ChannelScope] = {}
+        self.prices = KnownPrices()
         self._in_hand = InHand(setup.store)
+        self._cut_off: dict[str, CutOff] = {}
         self._topping_up = asyncio.Lock()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
         self._opening: WeakValueDictionary[ChannelScope, asyncio.Lock] = WeakValueDictionary()
@@ -125,19 +140,19 @@ class Payments:
         """Whether sessions get more by themselves."""
         return self._setup.topping_up is not None
 
-    async def _fund(self, channel: Channel, *, may_retire: bool) -> None:
+    async def _fund(self, channel: Channel, units: int, *, may_retire: bool) -> None:
         """Put more into the session where the caller's policy asks for that.
 
-        While it can pay one more request, a top-up that is not possible is no reason not to send that. Afterwards it is
-        closed, and RetiredError raised, if it ``may_retire``. The refund comes before another deposit: a service that
-        does not settle gets none.
+        While it can pay ``units``, one more request, a top-up that is not possible is no reason not to send that.
+        Afterwards it is closed, and RetiredError raised, if it ``may_retire``. The refund comes before another deposit:
+        a service that does not settle gets none.
         """
         policy = self._setup.topping_up
-        if policy is None or not self._short(channel, policy):
+        if policy is None or not self._short(channel, policy, units):
             return
         async with self._topping_up:
             channel = await self._setup.channel(channel.session_id)
-            if not self._short(channel, policy):
+            if not self._short(channel, policy, units):
                 return
             try:
                 await self._topper.top_up(channel.session_id, policy.amount)
@@ -146,7 +161,7 @@ class Payments:
                 # top-up is on chain, where it counts against the caps, and not yet in the store.
                 newest = await self._setup.channel(channel.session_id)
                 landing = newest.top_up is not None and isinstance(refusal, CapError)
-                if landing or newest.deposit != channel.deposit or newest.free >= newest.price:
+                if landing or newest.deposit != channel.deposit or newest.free >= units * newest.price:
                     return
                 if not may_retire or not _is_final(refusal):
                     raise
@@ -155,9 +170,9 @@ class Payments:
                 raise RetiredError from refusal
 
     @staticmethod
-    def _short(channel: Channel, policy: TopUpPolicy) -> bool:
+    def _short(channel: Channel, policy: TopUpPolicy, units: int) -> bool:
         below = in_base_units(policy.below, channel.offer.request.decimals)
-        return channel.state is SessionState.ACTIVE and channel.free < max(below, channel.price)
+        return channel.state is SessionState.ACTIVE and channel.free < max(below, units * channel.price)
 
     async def funded(
         self, channel: Channel, key: str, request: httpx.Request, lost: str | None = None, *, may_retire: bool = False
@@ -170,7 +185,7 @@ class Payments:
         """
         while True:
             if self.tops_up and not {key, lost} & channel.book.outstanding.keys():
-                await self._fund(channel, may_retire=may_retire)
+                await self._fund(channel, self.prices.units(request), may_retire=may_retire)
             try:
                 return await self.sent(channel, key, request, lost, covered=self.tops_up)
             except _UncoveredError:
@@ -184,14 +199,15 @@ class Payments:
         The session comes back with what pays the request: a voucher is signed and kept in the same write. When it has
         to be ``covered`` by what is free, and is not, nothing is noted.
         """
-        digest = _digest(request).hex()
+        digest, units = _digest(request).hex(), self.prices.units(request)
+        self._setup.caps.require_price(units * channel.price, channel.offer.request.decimals)
 
         def note(kept: Channel) -> Channel:
             chosen = lost if lost is not None and lost in kept.book.outstanding else key
             new, live = chosen not in kept.book.outstanding, kept.state is SessionState.ACTIVE
-            if covered and new and live and kept.free < kept.price:
+            if covered and new and live and kept.free < units * kept.price:
                 raise _UncoveredError
-            return self._setup.authorized(kept.with_book(kept.book.sent(chosen, digest)))
+            return self._setup.authorized(kept.with_book(kept.book.sent(chosen, digest, units)))
 
         noted = await self._setup.update(channel.session_id, note)
         return noted, lost if lost is not None and key not in noted.book.outstanding else key
@@ -200,8 +216,8 @@ class Payments:
         """Whether a later voucher than this one has been signed: the service may have seen that one first."""
         return (await self._setup.channel(channel.session_id)).signed > channel.signed
 
-    async def answered(self, channel: Channel, key: str, response: httpx.Response) -> Receipt | None:
-        """Enter what an answer says about money, and return its receipt.
+    async def answered(self, channel: Channel, key: str, response: httpx.Response) -> None:
+        """Enter what an answer says about money; the receipt of a stream is entered when it comes, at its end.
 
         ReceiptError when it cannot be right; the session is then in dispute, and nothing more is spent from it.
         """
@@ -209,20 +225,71 @@ class Payments:
             receipt = receipt_of(response)
             if receipt is None:
                 await self._unreceipted(channel, key, response)
+            elif _comes_last(channel, receipt, response):
+                check_receipt(channel, receipt)
+                await self._watch_stream(channel, key, response)
             else:
-                digest, now = _digest(response.request), self._setup.now()
-                await self._setup.update(
-                    channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest).dated(now)
-                )
+                await self._enter(channel, key, response, receipt)
         except (BookError, MessageError) as error:
             raise await self.dispute(channel, str(error), response) from None
-        return receipt
 
-    async def dispute(self, channel: Channel, fault: str, response: httpx.Response) -> ReceiptError:
-        """Stop spending from the session; the error to raise, with the answer read and kept in it."""
+    async def _enter(self, channel: Channel, key: str, response: httpx.Response, receipt: Receipt) -> None:
+        digest, now = _digest(response.request), self._setup.now()
+        await self._setup.update(
+            channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest).dated(now)
+        )
+        response.extensions[RECEIPT_EXTENSION] = receipt
+
+    async def _watch_stream(self, channel: Channel, key: str, response: httpx.Response) -> None:
+        """Have the receipt that ends the stream entered as it arrives."""
+
+        async def ended(text: str | None, digest: bytes) -> None:
+            await self._streamed(channel, key, response, text, digest)
+
+        # What was asked is being answered: the same request again is another one.
+        await self._setup.update(channel.session_id, lambda kept: kept.with_book(kept.book.sent(key)))
+        body = MeteredBody(response.stream, ended)
+        if response.is_stream_consumed:  # by a transport that reads answers whole
+            await body.take_whole(response.content)
+        response.stream = body
+
+    async def _streamed(
+        self, channel: Channel, key: str, response: httpx.Response, text: str | None, digest: bytes
+    ) -> None:
+        """Enter the receipt of a stream, or remember that it must be asked for."""
+        if text is None:
+            sent = response.request
+            again = httpx.Request(sent.method, sent.url, headers=sent.headers, content=sent.content)
+            self._cut_off[key] = CutOff(channel.session_id, key, again)
+            return
+        try:
+            receipt = parse_receipt(text)
+            check_digest(receipt, digest)
+            await self._enter(channel, key, response, receipt)
+        except (BookError, MessageError) as error:
+            raise await self.dispute(channel, str(error), response, read=False) from None
+
+    def cut_off(self, channel: Channel) -> "CutOff | None":
+        """What asks again for the receipt of a stream of this session that was not read to its end.
+
+        Each is asked once. Where it does not help, the books go on counting the stream with all that it may cost.
+        """
+        mine = (key for key, cut in self._cut_off.items() if cut.session_id == channel.session_id)
+        key = next(mine, None)
+        if key is None:
+            return None
+        cut = self._cut_off.pop(key)
+        cut.request.headers[HEADER_CREDENTIAL] = channel.pay_header()
+        return cut
+
+    async def dispute(
+        self, channel: Channel, fault: str, response: httpx.Response, *, read: bool = True
+    ) -> ReceiptError:
+        """Stop spending from the session; the error to raise, with the answer (read, if not already) kept in it."""
         reason = f"a receipt of session {channel.session_id} cannot be right: {fault}"
         await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
-        await response.aread()
+        if read:
+            await response.aread()
         return ReceiptError(f"{reason}. Nothing more is spent from it; close it", channel.session_id, response)
 
     async def _unreceipted(self, channel: Channel, key: str, response: httpx.Response) -> None:
@@ -258,6 +325,7 @@ class Payments:
                 require_trusted(
                     offer, payer=setup.payer, voucher_key=key, pins=setup.pins, caps=setup.caps, now=setup.now()
                 )
+                require_custody(offer, allowed=setup.allow_custodial)
             except ClientError as refusal:
                 refusals.append(refusal)
             else:
@@ -281,6 +349,11 @@ def _is_final(refusal: RefusedError | SessionError) -> bool:
 
 class _UncoveredError(Exception):
     """Requests at once have reserved what was left in the session."""
+
+
+def _comes_last(channel: Channel, receipt: Receipt, response: httpx.Response) -> bool:
+    """Whether this receipt is the one at the beginning of a stream, which says nothing about the request yet."""
+    return channel.offer.request.retainer is not None and not is_metered(receipt) and is_stream(response)
 
 
 def _digest(request: httpx.Request) -> bytes:

@@ -24,6 +24,8 @@ I64_MAX: Final = 2**63 - 1
 # RFC 8785 numbers are IEEE doubles: larger integers travel as decimal strings.
 JSON_INTEGER_MAX: Final = 2**53 - 1
 
+# For so many blocks after its blockhash can a transaction land.
+TRANSACTION_LIFE: Final = 150
 OPEN_SLOT_WINDOW: Final = 1500
 MIN_GRACE_PERIOD: Final = 900
 MAX_GRACE_PERIOD: Final = 2_592_000
@@ -40,6 +42,12 @@ HEADER_CREDENTIAL: Final = "Authorization"
 HEADER_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 HEADER_RECEIPT: Final = "Payment-Receipt"
 HEADER_SESSION: Final = "Payment-Session"
+# Units that one request may cost: the most that a client sends it for, and what a service behind the gate says it used.
+HEADER_MAX_UNITS: Final = "Retainer-Max-Units"
+HEADER_UNITS: Final = "Retainer-Units"
+# The event that ends a metered stream: its data is the value of a `Payment-Receipt` header.
+RECEIPT_EVENT: Final = "payment-receipt"
+MAX_UNITS: Final = 1_000_000
 
 # The draft asks servers for at least 4 KiB of credential; an open transaction with its proof needs under 5.
 MAX_CREDENTIAL_BYTES: Final = 32_768

@@ -200,6 +200,17 @@ def text_map(value: object) -> dict[str, str]:
     return {text(key): text(entry) for key, entry in value.items()}
 
 
+def map_of(read: Callable[[object], T]) -> Callable[[object], dict[str, T]]:
+    """A flat JSON object whose every value ``read`` understands."""
+
+    def read_all(value: object) -> dict[str, T]:
+        if not isinstance(value, dict):
+            raise FieldValueError("must be a JSON object")
+        return {text(key): read(entry) for key, entry in value.items()}
+
+    return read_all
+
+
 def list_of(read: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     """A JSON array whose every element ``read`` understands."""
 

@@ -11,6 +11,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import (
     JSON_INTEGER_MAX,
     MAX_IDLE_TIMEOUT,
+    MAX_UNITS,
     TOKEN_2022_PROGRAM_ID,
     TOKEN_PROGRAM_ID,
     Network,
@@ -28,13 +29,17 @@ _U32_MAX: Final = 2**32 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetainerTerms:
-    """What ``open_with_terms`` commits on chain, under ``methodDetails.retainer``; ``expires_at`` 0 means never."""
+    """What ``open_with_terms`` commits on chain, under ``methodDetails.retainer``; ``expires_at`` 0 means never.
+
+    ``max_units`` is about the route that was asked, and committed nowhere: the most units that one request there costs.
+    """
 
     offer_id: str
     operator: Pubkey
     price: BaseUnits
     expires_at: int = 0
     sla: SlaTerms | None = None
+    max_units: int = 1
 
     @property
     def sla_hash(self) -> bytes:
@@ -50,6 +55,7 @@ class RetainerTerms:
                 "operator": str(self.operator),
                 "pricePerUnit": str(self.price),
                 "expiresAt": self.expires_at,
+                "maxUnits": self.max_units if self.max_units > 1 else None,
                 "slaTerms": None if self.sla is None else self.sla.to_json(),
                 "slaHash": self.sla_hash.hex(),
             }
@@ -64,6 +70,7 @@ class RetainerTerms:
             operator=terms.require("operator", fields.pubkey),
             price=terms.require("pricePerUnit", fields.units),
             expires_at=terms.require("expiresAt", fields.integer()),
+            max_units=terms.optional("maxUnits", fields.integer(1, MAX_UNITS)) or 1,
             sla=terms.optional("slaTerms", lambda shown: SlaTerms.from_json(shown, f"{terms.path}.slaTerms")),
         )
         if terms.require("slaHash", fields.hex_digest) != read.sla_hash.hex():

@@ -43,6 +43,9 @@ class ProblemType(StrEnum):
     SESSION_CLOSING = _OWN + "session-closing"
     SESSION_CLOSED = _OWN + "session-closed"
 
+    UNITS_NEEDED = _OWN + "units-needed"
+    UNITS_EXHAUSTED = _OWN + "units-exhausted"
+
     IDEMPOTENCY_CONFLICT = _OWN + "idempotency-conflict"
     REQUEST_IN_FLIGHT = _OWN + "request-in-flight"
     FREE_ANSWERS_EXHAUSTED = _OWN + "free-answers-exhausted"

@@ -1,6 +1,7 @@
 """The one engine behind the gate and the JSON API: everything that is decided about sessions is decided here."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,13 +24,15 @@ from retainer_provider.sessions.authority import authenticate, vouched
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.fairness import Fairness
 from retainer_provider.sessions.holding import Holding
-from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering
+from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest, Metering, short_of_units
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.sessions.vouchers import check_closing_voucher, check_metered, check_signer, check_voucher
 from retainer_provider.settling.crediting import credited
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.problems import needs_challenge, problem_answer
+from retainer_provider.wire.routing import Priced
 from retainer_provider.wire.views import session_receipt, session_view
 
 CHAIN_UNAVAILABLE: Final = Refusal(
@@ -39,11 +42,23 @@ CHAIN_UNAVAILABLE: Final = Refusal(
 )
 
 
+_DEPOSIT_UNSEEN: Final = Refusal(
+    ProblemType.CHAIN_UNAVAILABLE,
+    "The chain does not have this session's deposit at the moment, so nothing is sold for it and nothing was charged: "
+    "try again later.",
+    retry_after=5,
+)
+
+
 class ChainWatch(Protocol):
     """How old the service's view of the chain may be (F32)."""
 
     def fresh(self, now: int, grace_period: int) -> bool:
         """Whether a payer's exit would have been seen early enough for a session of this grace period."""
+        ...
+
+    def frozen(self, session_id: str) -> bool:
+        """Whether the chain lacks what this session was credited with (F06)."""
         ...
 
 
@@ -97,7 +112,7 @@ class Engine:
         offer: Offer,
         read: Callable[[], Awaitable[MeteredRequest]],
         call: Call,
-    ) -> Delivery:
+    ) -> Delivery | MeteredStream:
         """Meter one request. Its body is read only after its sender is known."""
         if isinstance(action, VoucherAction):
             record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
@@ -113,8 +128,16 @@ class Engine:
             )
         if not self._watch.fresh(self._clock.now(), record.grace_period):
             raise RefusedError(CHAIN_UNAVAILABLE)
-        with self._fairness.admitted(str(record.payer)):
-            return await self._metering.serve(record, await read(), call)
+        if self._watch.frozen(record.session_id):
+            raise RefusedError(_DEPOSIT_UNSEEN)
+        with ExitStack() as turn:
+            turn.enter_context(self._fairness.admitted(str(record.payer)))
+            request = await read()
+            _require(short_of_units(request))
+            delivery = await self._metering.serve(record, request, call)
+            if isinstance(delivery, MeteredStream):
+                delivery.at_end(turn.pop_all().close)
+            return delivery
 
     async def accept(self, challenge: Challenge, action: VoucherAction) -> Statement:
         """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""
@@ -141,25 +164,26 @@ class Engine:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
         return session_view(record, self._clock.now(), await self._credited(record))
 
-    async def refusal(self, refusal: Refusal, offer: Offer | None, caller: str, hint: str | None = None) -> Answer:
-        """A refusal as an answer, with a fresh challenge for `offer`; without any for a `caller` who asks too often.
+    async def refusal(self, refusal: Refusal, target: Priced | None, caller: str, hint: str | None = None) -> Answer:
+        """A refusal as an answer, with a fresh challenge for `target`; without any for a `caller` who asks too often.
 
         Where a first request names a session of this offer that can pay, as `hint`, the challenge resumes that one.
         """
         if too_often := self._fairness.too_often(refusal, caller):
             return problem_answer(too_often, None)
         challenge = None
-        if hint is not None and offer is not None and refusal.problem is ProblemType.PAYMENT_REQUIRED:
-            challenge = await self._resumed(offer, hint)
-        if offer is not None and challenge is None:
+        if hint is not None and target is not None and refusal.problem is ProblemType.PAYMENT_REQUIRED:
+            challenge = await self._resumed(target, hint)
+        if target is not None and challenge is None:
             try:
-                challenge = await self._challenger.issue(offer)
+                challenge = await self._challenger.issue(target.offer, target.tariff.max_units)
             except ChainUnavailableError:
                 if needs_challenge(refusal.problem):
                     refusal = CHAIN_UNAVAILABLE
         return problem_answer(refusal, challenge)
 
-    async def _resumed(self, offer: Offer, session_id: str) -> Challenge | None:
+    async def _resumed(self, target: Priced, session_id: str) -> Challenge | None:
+        offer = target.offer
         try:
             record = await self._ledger.session(session_id)
         except LedgerError:
@@ -167,7 +191,7 @@ class Engine:
         if record is None or (record.offer_id, record.mint) != (offer.id, offer.mint):
             return None
         can_pay = record.state_at(self._clock.now()) is SessionState.ACTIVE
-        return self._challenger.resume(offer, record) if can_pay else None
+        return self._challenger.resume(offer, record, target.tariff.max_units) if can_pay else None
 
     async def aclose(self) -> None:
         """Stop waiting for top-ups."""

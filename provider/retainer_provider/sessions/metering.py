@@ -5,25 +5,22 @@ A request that is reserved runs to its end whatever becomes of its client: charg
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 import structlog
 from solders.keypair import Keypair
 
-from retainer.protocol.amounts import format_amount
+from retainer.protocol.constants import HEADER_MAX_UNITS, HEADER_RECEIPT, JSON_INTEGER_MAX
 from retainer.protocol.digests import body_digest, request_digest
-from retainer.protocol.encoding import Json
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.session import VoucherSigner
 from retainer.protocol.sla import Observation, Verdict, judge
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.meter import Quote, decide, quote
-from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome, ReserveResult
+from retainer_provider.books.outcomes import CommitOutcome, CommitResult, ReserveOutcome, ReserveResult
 from retainer_provider.books.records import (
     Commit,
     CommitFacts,
@@ -36,12 +33,17 @@ from retainer_provider.books.records import (
 from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer, writing
-from retainer_provider.sessions.refusals import RefusedError, refuse
+from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.schema import schema_ok
+from retainer_provider.sessions.streaming import Delivered, MeteredStream, StreamLimits
+from retainer_provider.sessions.unreserved import refusal_of
+from retainer_provider.tariffs import ONE_UNIT, RunningCount, Tariff
 from retainer_provider.wire.answers import Answer
+from retainer_provider.wire.failures import UpstreamFailure
+from retainer_provider.wire.flow import Flow
 from retainer_provider.wire.problems import broken_term, failure_answer
-from retainer_provider.wire.upstream import UpstreamFailure, UpstreamResult
-from retainer_provider.wire.views import request_receipt
+from retainer_provider.wire.upstream import UpstreamResult
+from retainer_provider.wire.views import request_receipt, session_receipt
 
 _log = structlog.get_logger(__name__)
 
@@ -51,13 +53,18 @@ _LOOK_AGAIN_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class MeteredRequest:
-    """A request fully read. `target` is raw path and query; without `key` it is its own and cannot be repeated."""
+    """A request fully read. `target` is raw path and query; without `key` it is its own and cannot be repeated.
+
+    `tariff` is what its route costs; `max_units` the most that its client sends it for, where it says so.
+    """
 
     method: str
     target: str
     body: bytes
     key: str | None
     voucher: SignedVoucher | None = None
+    tariff: Tariff = ONE_UNIT
+    max_units: int | None = None
 
 
 Call = Callable[[MeteredRequest], Awaitable[UpstreamResult]]
@@ -80,27 +87,83 @@ class Delivery:
     kind: DeliveryKind
 
 
+def short_of_units(request: MeteredRequest) -> Refusal | None:
+    """Why a request that may cost more than its client expects is not served."""
+    most = request.tariff.max_units
+    if request.max_units is None or most <= request.max_units:
+        return None
+    return Refusal(
+        ProblemType.UNITS_NEEDED,
+        f"This request may cost {most} units, and was sent for {request.max_units} at most: send it again with "
+        f"{HEADER_MAX_UNITS}: {most}. Nothing was charged.",
+        extra={"maxUnits": most},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What was answered in the end; a stream, which is not ``kept``, without its body."""
+
+    answer: Answer
+    latency_ms: int
+    digest: bytes
+    length: int
+    fits: bool | None = None  # the agreed schema
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A request with the money held for it, as its session was at that moment."""
+
+    record: SessionRecord
+    request: MeteredRequest
+    reservation: Reservation
+
+    def judged(self, status: int, latency_ms: int, length: int, *, fits: bool | None = None) -> Verdict:
+        """Whether an answer like this keeps the SLA; what flows is held against no schema."""
+        seen = Observation(status, latency_ms, length, self.request.method, fits)
+        return judge(session_terms(self.record), seen)
+
+
 class Metering:
     """`wait` is how long a repeated request waits for its first run, in seconds."""
 
     def __init__(
-        self, *, ledger: Ledger, operator: Keypair, clock: Clock, wait: float, observer: Observer = UNOBSERVED
+        self,
+        *,
+        ledger: Ledger,
+        operator: Keypair,
+        clock: Clock,
+        wait: float,
+        streams: StreamLimits = StreamLimits(),  # noqa: B008 - frozen
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._ledger = ledger
         self._operator = operator
         self._clock = clock
         self._wait = wait
+        self._stream_limits = streams
         self._observer = observer
         self._running: dict[tuple[str, str], asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[Delivery]] = set()
+        self._tasks: set[asyncio.Task[Delivery | MeteredStream]] = set()
+        self._streams: set[MeteredStream] = set()
+        self._closings: set[asyncio.Future[None]] = set()
 
-    async def serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery:
-        """Meter one authenticated request; RefusedError when it is not served, which costs nothing."""
+    async def serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery | MeteredStream:
+        """Meter one authenticated request; RefusedError when it is not served, which costs nothing.
+
+        A stream is booked when it ends or is closed: whoever gets one closes it.
+        """
         # In a task of its own: some servers cancel a request when its client leaves.
         task = asyncio.create_task(self._serve(record, request, call))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._abandoned)
+            raise
 
     async def accept(self, record: SessionRecord, voucher: SignedVoucher) -> SessionRecord:
         """Keep a voucher without serving anything for it; RefusedError when it is not above what was accepted."""
@@ -108,7 +171,7 @@ class Metering:
         request = MeteredRequest(method="HEAD", target="", body=b"", key=None, voucher=voucher)
         reserved = await self._reserve(record, request, nothing)
         if reserved.reservation is None:
-            raise _refusal(reserved.outcome, reserved.session or record, nothing)
+            raise refusal_of(reserved.outcome, reserved.session or record, nothing)
         # The voucher is durable by now; the hold of nothing is not needed.
         await self._ledger.release(reserved.reservation)
         return await self._ledger.session(record.session_id) or record
@@ -120,15 +183,16 @@ class Metering:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*(stream.aclose() for stream in self._streams), return_exceptions=True)
 
-    async def _serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery:
-        cost = quote(record.price)
+    async def _serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery | MeteredStream:
+        cost = quote(record.price, request.tariff.max_units)
         reserved = await self._reserve(record, request, cost)
         if reserved.answer is not None:
             return Delivery(reserved.answer, DeliveryKind.REPLAYED)
         if reserved.reservation is None:
-            raise _refusal(reserved.outcome, reserved.session or record, cost)
-        return await self._run(record, request, reserved.reservation, cost, call)
+            raise refusal_of(reserved.outcome, reserved.session or record, cost)
+        return await self._run(_Run(reserved.session or record, request, reserved.reservation), call)
 
     async def _reserve(self, record: SessionRecord, request: MeteredRequest, cost: Quote) -> ReserveResult:
         wanted = ReserveRequest(
@@ -156,168 +220,137 @@ class Metering:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(first.wait(), left)
 
-    async def _run(
-        self, record: SessionRecord, request: MeteredRequest, reservation: Reservation, cost: Quote, call: Call
-    ) -> Delivery:
-        finished = asyncio.Event()
-        if request.key is not None:
-            self._running[record.session_id, request.key] = finished
+    async def _run(self, run: _Run, call: Call) -> Delivery | MeteredStream:
+        finished, key = asyncio.Event(), (run.record.session_id, run.request.key or "")
+        if run.request.key is not None:
+            self._running[key] = finished
+        flowing: MeteredStream | None = None
+
+        def end() -> None:
+            finished.set()
+            if run.request.key is not None:
+                self._running.pop(key, None)
+
         try:
-            return await self._commit(record, request, reservation, cost, await call(request))
+            result = await call(run.request)
+            if isinstance(result.outcome, Flow):
+                flow = result.outcome
+                if not run.judged(flow.head.status, result.latency_ms, JSON_INTEGER_MAX).breached:
+                    flowing = self._flowing(run, result, flow, end)
+                    return flowing
+                # What breaks its SLA is free, and free answers are counted before they leave.
+                limits = self._stream_limits
+                result = replace(result, outcome=await flow.whole(limits.event, limits.pause))
+            return await self._commit(run, result)
         except BaseException:
             # After a commit this changes nothing; before one, it gives the price back.
             with contextlib.suppress(Exception):
-                await asyncio.shield(self._ledger.release(reservation))
+                await asyncio.shield(self._ledger.release(run.reservation))
             raise
         finally:
-            finished.set()
-            if request.key is not None:
-                self._running.pop((record.session_id, request.key), None)
+            if flowing is None:
+                end()
 
-    async def _commit(
-        self,
-        record: SessionRecord,
-        request: MeteredRequest,
-        reservation: Reservation,
-        cost: Quote,
-        result: UpstreamResult,
-    ) -> Delivery:
-        now = self._clock.now()
-        answer, seen, verdict = await _judged(record, request, result)
+    def _flowing(self, run: _Run, result: UpstreamResult, flow: Flow, end: Callable[[], None]) -> MeteredStream:
+        head = flow.head
 
-        def finish(facts: CommitFacts) -> StoredAnswer:
-            receipt = request_receipt(facts.session, facts.entry, facts.usage_hash, self._operator, now)
-            return StoredAnswer(answer.status, answer.headers, answer.body, receipt)
+        async def book(delivered: Delivered) -> str | None:
+            try:
+                verdict = run.judged(head.status, result.latency_ms, delivered.length)
+                finished = Finished(
+                    replace(head, body=b""), result.latency_ms, delivered.digest, delivered.length, kept=False
+                )
+                committed = await self._book(run, finished, verdict, delivered.units)
+                return None if committed.answer is None else committed.answer.receipt
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    await asyncio.shield(self._ledger.release(run.reservation))
+                raise
+            finally:
+                self._streams.discard(stream)
+                end()
 
-        draft = UsageDraft(
-            timestamp_ms=self._clock.now_ms(),
-            method=request.method,
-            target=request.target,
-            request_digest=reservation.fingerprint.hex(),
-            response_digest=body_digest(answer.body).hex(),
-            status=answer.status,
-            latency_ms=result.latency_ms,
-            body_bytes=len(answer.body),
-            schema_ok=seen.schema_ok,
+        stream = MeteredStream(
+            head.with_headers((HEADER_RECEIPT.lower(), session_receipt(run.record, self._operator, self._clock.now()))),
+            flow,
+            RunningCount(run.request.tariff, lambda: flow.said),
+            book,
+            max_units=run.request.tariff.max_units,
+            limits=self._stream_limits,
+            clock=self._clock,
         )
-        charge = decide(verdict, cost)
-        with writing(self._observer, self._clock, "commit"):
-            committed = await self._ledger.commit(Commit(reservation, charge, draft, finish, now))
+        self._streams.add(stream)
+        return stream
+
+    async def _commit(self, run: _Run, result: UpstreamResult) -> Delivery:
+        outcome, units, tariff = result.outcome, 0, run.request.tariff
+        if isinstance(outcome, Answer):
+            answer, failure = outcome, None
+            units = tariff.used(result.said, answer.body)
+            if tariff.count is not None and tariff.counted(result.said, answer.body) is None:
+                _log.warning("usage_not_told", target=run.request.target, count=tariff.count, charged=units)
+        else:
+            failure = outcome if isinstance(outcome, UpstreamFailure) else UpstreamFailure.BROKEN
+            answer = failure_answer(failure)
+        fits = await schema_ok(session_terms(run.record), run.request.method, answer.status, answer.body)
+        verdict = run.judged(answer.status, result.latency_ms, len(answer.body), fits=fits)
+        if failure is not None:  # an upstream that gave no answer breaks the SLA whatever was agreed
+            verdict = Verdict(broken_term(failure), failure.value)
+        finished = Finished(answer, result.latency_ms, body_digest(answer.body), len(answer.body), fits)
+        committed = await self._book(run, finished, verdict, units)
         if committed.outcome is CommitOutcome.FREE_EXHAUSTED:
-            raise _refusal(ReserveOutcome.FREE_EXHAUSTED, committed.session or record, cost)
+            cost = quote(run.record.price, units)
+            raise refusal_of(ReserveOutcome.FREE_EXHAUSTED, committed.session or run.record, cost)
         if committed.outcome is CommitOutcome.LOST or committed.answer is None:
             raise refuse(
                 ProblemType.SERVICE_UNAVAILABLE,
                 "The request could not be booked, so its answer is withheld and nothing was charged: send it again.",
                 retry_after=1,
             )
-        _log.info(
-            "request_metered",
-            session=record.session_id,
-            sequence=committed.sequence,
-            status=answer.status,
-            latency_ms=result.latency_ms,
-            term=verdict.term,
-        )
         return Delivery(committed.answer, DeliveryKind.FREE if verdict.breached else DeliveryKind.CHARGED)
 
-    def _finished(self, task: asyncio.Task[Delivery]) -> None:
+    async def _book(self, run: _Run, finished: Finished, verdict: Verdict, units: int) -> CommitResult:
+        """Charge ``units``, or nothing where the SLA was broken, and keep what was answered."""
+        answer, now = finished.answer, self._clock.now()
+
+        def finish(facts: CommitFacts) -> StoredAnswer:
+            receipt = request_receipt(facts.session, facts.entry, facts.usage_hash, self._operator, now)
+            return StoredAnswer(answer.status, answer.headers, answer.body if finished.kept else None, receipt)
+
+        draft = UsageDraft(
+            timestamp_ms=self._clock.now_ms(),
+            method=run.request.method,
+            target=run.request.target,
+            request_digest=run.reservation.fingerprint.hex(),
+            response_digest=finished.digest.hex(),
+            status=answer.status,
+            latency_ms=finished.latency_ms,
+            body_bytes=finished.length,
+            schema_ok=finished.fits,
+        )
+        charge = decide(verdict, quote(run.record.price, units))
+        with writing(self._observer, self._clock, "commit"):
+            committed = await self._ledger.commit(Commit(run.reservation, charge, draft, finish, now))
+        if committed.outcome is CommitOutcome.COMMITTED:
+            _log.info(
+                "request_metered",
+                session=run.record.session_id,
+                sequence=committed.sequence,
+                status=answer.status,
+                latency_ms=finished.latency_ms,
+                term=verdict.term,
+                units=charge.units,
+            )
+        return committed
+
+    def _abandoned(self, task: asyncio.Task[Delivery | MeteredStream]) -> None:
+        """Nobody is left to read the stream that has begun meanwhile."""
+        if not task.cancelled() and task.exception() is None and isinstance(stream := task.result(), MeteredStream):
+            closing = asyncio.ensure_future(stream.aclose())
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
+
+    def _finished(self, task: asyncio.Task[Delivery | MeteredStream]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, RefusedError):
             _log.error("request_not_booked", exc_info=error)
-
-
-async def _judged(
-    record: SessionRecord, request: MeteredRequest, result: UpstreamResult
-) -> tuple[Answer, Observation, Verdict]:
-    """The answer to give, what is noted of it, and whether it keeps the SLA.
-
-    An upstream that gave none breaks it whatever was agreed.
-    """
-    outcome = result.outcome
-    answer = failure_answer(outcome) if isinstance(outcome, UpstreamFailure) else outcome
-    terms = session_terms(record)
-    fit = await schema_ok(terms, request.method, answer.status, answer.body)
-    seen = Observation(answer.status, result.latency_ms, len(answer.body), request.method, fit)
-    if isinstance(outcome, UpstreamFailure):
-        return answer, seen, Verdict(broken_term(outcome), outcome.value)
-    return answer, seen, judge(terms, seen)
-
-
-def _refusal(outcome: ReserveOutcome, record: SessionRecord, cost: Quote) -> RefusedError:
-    problem, sentence, retry_after = _REFUSALS[outcome]
-    left = record.remaining - record.reserved
-    paid = format_amount(record.accepted, record.decimals)
-    needed = format_amount(record.spent + record.reserved + cost.amount, record.decimals)
-    detail = sentence.format(
-        session=record.session_id,
-        accepted=paid,
-        needed=needed,
-        deposit=format_amount(record.deposit, record.decimals),
-        left=format_amount(max(left, 0), record.decimals),
-        price=format_amount(cost.amount, record.decimals),
-    )
-    return refuse(problem, detail, retry_after=retry_after, extra=_facts(record))
-
-
-def _facts(record: SessionRecord) -> dict[str, Json]:
-    """What a client needs to put itself right, in base units."""
-    accepted = {} if record.voucher_signer is VoucherSigner.OPERATOR else {"acceptedCumulative": str(record.accepted)}
-    return {"sessionId": record.session_id, "spent": str(record.spent), "deposit": str(record.deposit), **accepted}
-
-
-_REFUSALS: Final[Mapping[ReserveOutcome, tuple[ProblemType, str, int | None]]] = MappingProxyType(
-    {
-        ReserveOutcome.IN_FLIGHT: (
-            ProblemType.REQUEST_IN_FLIGHT,
-            "The first request with this Idempotency-Key is still running: send the same one again in a second.",
-            1,
-        ),
-        ReserveOutcome.CONFLICT: (
-            ProblemType.IDEMPOTENCY_CONFLICT,
-            "This Idempotency-Key or voucher belongs to another request of this session: use a new one for another.",
-            None,
-        ),
-        ReserveOutcome.DEPLETED: (
-            ProblemType.SESSION_DEPLETED,
-            "Session {session} has {left} left and this request costs {price}: top it up, or open another.",
-            None,
-        ),
-        ReserveOutcome.VOUCHER_LOW: (
-            ProblemType.VERIFICATION_FAILED,
-            "The voucher does not pay for this: {accepted} were accepted before, {needed} are needed: sign for more.",
-            None,
-        ),
-        ReserveOutcome.VOUCHER_HIGH: (
-            ProblemType.VERIFICATION_FAILED,
-            "The voucher exceeds the deposit of {deposit}: sign a lower one, or top the session up first.",
-            None,
-        ),
-        ReserveOutcome.EXPIRED: (
-            ProblemType.SESSION_EXPIRED,
-            "Session {session} has expired: close it to get back the {left} that is left, and open another.",
-            None,
-        ),
-        ReserveOutcome.CLOSING: (
-            ProblemType.SESSION_CLOSING,
-            "Session {session} is being closed and takes no more requests: open another.",
-            None,
-        ),
-        ReserveOutcome.CLOSED: (ProblemType.SESSION_CLOSED, "Session {session} is closed: open another.", None),
-        ReserveOutcome.PENDING: (
-            ProblemType.DEPOSIT_UNCONFIRMED,
-            "The deposit of session {session} is not confirmed yet: send the credential that opened it again.",
-            2,
-        ),
-        ReserveOutcome.UNKNOWN: (
-            ProblemType.SESSION_UNKNOWN,
-            "This service knows no session {session}: open one with the fresh challenge.",
-            None,
-        ),
-        ReserveOutcome.FREE_EXHAUSTED: (
-            ProblemType.FREE_ANSWERS_EXHAUSTED,
-            "Session {session} has had as many free answers as its offer gives: close it and open another later.",
-            None,
-        ),
-    }
-)

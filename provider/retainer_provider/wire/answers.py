@@ -13,6 +13,7 @@ _NO_CONTENT: Final = 204
 # Answers that have no body whatever their Content-Length says (RFC 9110 section 6.4.1).
 _BODILESS: Final = frozenset({_NO_CONTENT, 304})
 _FINAL_STATUSES: Final = range(200, 600)
+_SUCCESS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ def require_status(status: int) -> int:
     if status not in _FINAL_STATUSES:
         raise ValueError(f"{status} is not the status of an answer")
     return status
+
+
+def is_success(status: int) -> bool:
+    """Whether the status says that what was asked for is in the body."""
+    return status // 100 == _SUCCESS
 
 
 def collected(method: str, status: int, named: tuple[tuple[str, str], ...], body: bytes) -> Answer:

@@ -44,12 +44,13 @@ class Challenger:
         self._asked_at: float | None = None
         self._latest: tuple[float, LatestBlockhash] | None = None
 
-    async def issue(self, offer: Offer) -> Challenge:
+    async def issue(self, offer: Offer, max_units: int = 1) -> Challenge:
         """A challenge for a new session; ChainUnavailableError when the chain has named no recent blockhash."""
         latest = await self._blockhash()
         now = self._clock.now()
         request = self._request(
             offer,
+            max_units=max_units,
             price=offer.price,
             expires_at=now + offer.duration,
             sla=offer.sla,
@@ -63,10 +64,11 @@ class Challenger:
         )
         return issue_challenge(self._keys[0], self._identity.realm, request, expires=format_timestamp(now + self._ttl))
 
-    def resume(self, offer: Offer, record: SessionRecord) -> Challenge:
+    def resume(self, offer: Offer, record: SessionRecord, max_units: int = 1) -> Challenge:
         """A challenge for a session that is open, on the terms it was opened on; it opens no other."""
         request = self._request(
             offer,
+            max_units=max_units,
             price=record.price,
             expires_at=record.expires_at,
             sla=session_terms(record),
@@ -82,6 +84,7 @@ class Challenger:
         self,
         offer: Offer,
         *,
+        max_units: int,
         price: BaseUnits,
         expires_at: int,
         sla: SlaTerms | None,
@@ -98,7 +101,7 @@ class Challenger:
             network=us.network,
             channel_program=us.program_id,
             decimals=offer.decimals,
-            unit_type="request",
+            unit_type="request" if max_units == 1 else "unit",
             suggested_deposit=offer.suggested_deposit,
             minimum_deposit=offer.minimum_deposit,
             description=offer.description,
@@ -111,7 +114,12 @@ class Challenger:
             operator=us.operator if voucher_signer is VoucherSigner.OPERATOR else None,
             anchor_on_chain=anchor_on_chain,
             retainer=RetainerTerms(
-                offer_id=offer.id, operator=us.operator, price=price, expires_at=expires_at, sla=sla
+                offer_id=offer.id,
+                operator=us.operator,
+                price=price,
+                expires_at=expires_at,
+                sla=sla,
+                max_units=max_units,
             ),
             **kind,
         )

@@ -5,7 +5,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,6 +16,7 @@ from retainer.protocol.amounts import format_amount
 from retainer.protocol.constants import (
     HEADER_CREDENTIAL,
     HEADER_IDEMPOTENCY_KEY,
+    HEADER_MAX_UNITS,
     HEADER_RECEIPT,
     HEADER_SESSION,
     MAX_CREDENTIAL_BYTES,
@@ -27,18 +28,21 @@ from retainer.protocol.problems import ProblemType
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.clock import Clock
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
-from retainer_provider.offers import Offer
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE, Engine, Statement
 from retainer_provider.sessions.metering import Delivery, DeliveryKind, MeteredRequest
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
+from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.sessions.vouchers import replay_key
+from retainer_provider.tariffs import said_units
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.door import caller_of
+from retainer_provider.wire.failures import UpstreamFailure, UpstreamUnreachableError
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
-from retainer_provider.wire.routing import Finder, Unpriced, raw_path
-from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
+from retainer_provider.wire.routing import Finder, Priced, Target, Unpriced, raw_path
+from retainer_provider.wire.stream_sending import send_stream
+from retainer_provider.wire.upstream import Upstream, UpstreamResult
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 # Without a key it is the draft's update of a voucher; with one, a HEAD of the service like any other request.
@@ -46,6 +50,7 @@ _HEAD: Final = "HEAD"
 _REQUEST_ID: Final = "x-request-id"
 _REQUEST_ID_BYTES: Final = 8
 _PASSED_ON: Final = "passed_on"
+_STREAMED: Final = "streamed"
 _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
 _PRIVATE: Final = ("cache-control", "private, no-store")
@@ -103,11 +108,15 @@ class RetainerGate:
             answer = await self._answer(target, scope, receive)
         except _ClientLeftError:
             return
-        offer = "" if isinstance(target, Unpriced) else target.id
+        offer = "" if isinstance(target, Unpriced) else target.offer.id
+        if isinstance(answer, MeteredStream):
+            await send_stream(send, receive, answer, _PRIVATE, _VARY, (_REQUEST_ID, number))
+            self._observer.answered(offer, _STREAMED, self._clock.monotonic() - started)
+            return
         self._observer.answered(offer, answer.outcome, self._clock.monotonic() - started)
         await send_answer(send, answer.with_headers((_REQUEST_ID, number)), scope["method"])
 
-    async def _answer(self, target: Offer | Unpriced, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, target: Target, scope: Scope, receive: Receive) -> Answer | MeteredStream:
         if isinstance(target, Unpriced):
             return await self._engine.refusal(_UNPRICED[target], None, caller_of(scope))
         return await answer_or_refusal(
@@ -118,9 +127,11 @@ class RetainerGate:
             hint=next(iter(headers.values(scope["headers"], HEADER_SESSION)), None),
         )
 
-    async def _paid(self, offer: Offer, credential: Credential | None, scope: Scope, receive: Receive) -> Answer:
+    async def _paid(
+        self, target: Priced, credential: Credential | None, scope: Scope, receive: Receive
+    ) -> Answer | MeteredStream:
         if credential is None:
-            raise _payment_required(offer)
+            raise _payment_required(target)
         challenge, action = credential.challenge, credential.action
         match action:
             case OpenAction():
@@ -132,11 +143,12 @@ class RetainerGate:
             case VoucherAction() if scope["method"] == _HEAD and _idempotency_key(scope) is None:
                 return statement_answer(await self._engine.accept(challenge, action), "voucher_kept")
             case UseAction() | VoucherAction():
-                return await self._metered(offer, credential, action, scope, receive)
+                return await self._metered(target, credential, action, scope, receive)
 
     async def _metered(
-        self, offer: Offer, credential: Credential, action: UseAction | VoucherAction, scope: Scope, receive: Receive
-    ) -> Answer:
+        self, sold: Priced, credential: Credential, action: UseAction | VoucherAction, scope: Scope, receive: Receive
+    ) -> Answer | MeteredStream:
+        offer, tariff = sold.offer, sold.tariff
         key = _idempotency_key(scope)
         voucher = action.signed if isinstance(action, VoucherAction) else None
         if key is None and voucher is not None:
@@ -154,15 +166,20 @@ class RetainerGate:
                     f"The request body did not arrive within {self._request_seconds:g} s: send it faster. "
                     "Nothing was charged.",
                 ) from None
-            return MeteredRequest(scope["method"], target.decode("latin-1"), body, key, voucher)
+            method = scope["method"]
+            return MeteredRequest(method, target.decode("latin-1"), body, key, voucher, tariff, _max_units(scope))
 
         async def call(request: MeteredRequest) -> UpstreamResult:
             session_id, length = str(action.channel_id), len(request.body)
-            forwarded = headers.to_upstream(scope["headers"], session_id=session_id, body_length=length)
-            paid = PaidRequest(session_id, offer.id)
-            return await self._upstream.call({**scope, "headers": forwarded, SCOPE_KEY: paid}, request.body)
+            forwarded = headers.to_upstream(
+                scope["headers"], session_id=session_id, body_length=length, plain=tariff.reads_bodies
+            )
+            paid = PaidRequest(session_id, offer.id, tariff)
+            told = {**scope, "headers": forwarded, SCOPE_KEY: paid}
+            return await self._upstream.call(told, request.body, stream=tariff.stream)
 
-        return delivery_answer(await self._engine.use(credential.challenge, action, offer, read, call))
+        delivery = await self._engine.use(credential.challenge, action, offer, read, call)
+        return delivery if isinstance(delivery, MeteredStream) else delivery_answer(delivery)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         forwarded = headers.to_upstream(scope["headers"], session_id=None, body_length=None)
@@ -172,10 +189,13 @@ class RetainerGate:
             await send_answer(send, failure_answer(UpstreamFailure.UNREACHABLE), scope["method"])
 
 
+Answered = TypeVar("Answered", Answer, Answer | MeteredStream)
+
+
 async def answer_or_refusal(
-    engine: Engine, offer: Offer, act: Callable[[], Awaitable[Answer]], *, caller: str, hint: str | None = None
-) -> Answer:
-    """What `act` answers, or the problem that stopped it with a challenge for `offer`, or for the session `hint`."""
+    engine: Engine, target: Priced, act: Callable[[], Awaitable[Answered]], *, caller: str, hint: str | None = None
+) -> Answered | Answer:
+    """What `act` answers, or the problem that stopped it with a challenge for `target`, or for the session `hint`."""
     try:
         return await act()
     except RefusedError as error:
@@ -184,7 +204,7 @@ async def answer_or_refusal(
         refusal = CHAIN_UNAVAILABLE
     except LedgerError:
         refusal = LEDGER_UNAVAILABLE
-    return await engine.refusal(refusal, offer, caller, hint)
+    return await engine.refusal(refusal, target, caller, hint)
 
 
 def read_credential(scope: Scope) -> Credential | None:
@@ -258,14 +278,31 @@ def _idempotency_key(scope: Scope) -> str | None:
     return found[0]
 
 
-def _payment_required(offer: Offer) -> RefusedError:
+def _max_units(scope: Scope) -> int | None:
+    """The most units that the client sends the request for, where it says so."""
+    found = headers.values(scope["headers"], HEADER_MAX_UNITS)
+    if not found:
+        return None
+    units = said_units(found[0])
+    if len(found) > 1 or units is None:
+        raise refuse(
+            ProblemType.REQUEST_MALFORMED, f"{HEADER_MAX_UNITS} must be one whole number of units: correct it."
+        )
+    return units
+
+
+def _payment_required(target: Priced) -> RefusedError:
+    offer, units = target.offer, target.tariff.max_units
     price, suggested, least = (
-        format_amount(units, offer.decimals) for units in (offer.price, offer.suggested_deposit, offer.minimum_deposit)
+        format_amount(units, offer.decimals)
+        for units in (offer.price * units, offer.suggested_deposit, offer.minimum_deposit)
     )
+    held = "" if offer.anchor_on_chain else " There is no escrow: the provider holds the money."
+    by_use = "up to " if target.tariff.count else ""
     return refuse(
         ProblemType.PAYMENT_REQUIRED,
-        f"A request costs {price} tokens: open a session with a deposit of {suggested} (at least {least}) and repeat "
-        "the request with it.",
+        f"A request costs {by_use}{price} tokens: open a session with a deposit of {suggested} (at least {least}) and "
+        f"repeat the request with it.{held}",
     )
 
 

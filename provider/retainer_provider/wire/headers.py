@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from retainer.protocol.constants import HEADER_RECEIPT, SCHEME
+from retainer.protocol.constants import HEADER_RECEIPT, HEADER_UNITS, SCHEME
 
 Headers = Sequence[tuple[str, str]]
 """Names and values as text (latin-1), in order, repeated where they were."""
@@ -27,8 +27,10 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 # A bearer proof must not reach the upstream, and only the gate speaks of sessions and payments (F22, F27).
-_NEVER_TO_UPSTREAM: Final = ("payment-", "x-retainer-")
-_NEVER_TO_CLIENT: Final = frozenset({HEADER_RECEIPT.lower(), "cache-control", "expires", "pragma", "date", "server"})
+_NEVER_TO_UPSTREAM: Final = ("payment-", "x-retainer-", "retainer-")
+_NEVER_TO_CLIENT: Final = frozenset(
+    {HEADER_RECEIPT.lower(), HEADER_UNITS.lower(), "cache-control", "expires", "pragma", "date", "server"}
+)
 
 
 def decode(headers: RawHeaders) -> list[tuple[str, str]]:
@@ -55,8 +57,13 @@ def end_to_end(headers: Headers) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP | named]
 
 
-def to_upstream(headers: RawHeaders, *, session_id: str | None, body_length: int | None) -> list[tuple[bytes, bytes]]:
-    """What the upstream gets to see of a request; `body_length` replaces the framing of a body already read."""
+def to_upstream(
+    headers: RawHeaders, *, session_id: str | None, body_length: int | None, plain: bool = False
+) -> list[tuple[bytes, bytes]]:
+    """What the upstream gets to see of a request; `body_length` replaces the framing of a body already read.
+
+    `plain`: the answer is to be read here, so it must not be compressed.
+    """
     kept = [
         (name, value)
         for name, value in end_to_end(decode(headers))
@@ -66,6 +73,9 @@ def to_upstream(headers: RawHeaders, *, session_id: str | None, body_length: int
         kept = [(name, value) for name, value in kept if name not in {"content-length", "expect"}]
         if body_length:
             kept.append(("content-length", str(body_length)))
+    if plain:
+        kept = [(name, value) for name, value in kept if name != "accept-encoding"]
+        kept.append(("accept-encoding", "identity"))
     if session_id is not None:
         kept = [(name, value) for name, value in kept if name != "authorization"]
         kept.append((SESSION_TO_UPSTREAM, session_id))

@@ -12,6 +12,7 @@ from retainer.protocol.amounts import format_amount
 from retainer.protocol.constants import (
     HEADER_CREDENTIAL,
     HEADER_IDEMPOTENCY_KEY,
+    HEADER_MAX_UNITS,
     HEADER_RECEIPT,
     HEADER_SESSION,
     INTENT,
@@ -22,6 +23,7 @@ from retainer.protocol.encoding import Json
 from retainer.protocol.problems import MEDIA_TYPE
 from retainer.protocol.tokens import token_symbol
 from retainer_provider.offers import Offer
+from retainer_provider.wire.routing import Priced
 from retainer_provider.wire.schemas import reference, schemas
 
 DISCOVERY_PATH: Final = "/openapi.json"
@@ -52,15 +54,17 @@ _PROBLEMS: Final[Mapping[str, str]] = {
 _REFUSED_LATER: Final = ("429", "503")
 
 
-def payment_info(offer: Offer) -> dict[str, Json]:
-    """The `x-payment-info` of an operation at this price."""
+def payment_info(target: Priced) -> dict[str, Json]:
+    """The `x-payment-info` of an operation at this price; of one that costs by use, at its most."""
+    offer, tariff = target.offer, target.tariff
+    price, by_use = offer.price * tariff.max_units, "up to " if tariff.count else ""
     name = token_symbol(offer.mint) or str(offer.mint)
     told: dict[str, Json] = {
         "intent": INTENT,
         "method": METHOD,
-        "amount": str(offer.price),
+        "amount": str(price),
         "currency": str(offer.mint),
-        "description": f"{format_amount(offer.price, offer.decimals)} {name} a request, from a session",
+        "description": f"{by_use}{format_amount(price, offer.decimals)} {name} a request, from a session",
     }
     return {"offers": [told]}
 
@@ -69,9 +73,9 @@ def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> d
     """OpenAPI 3.1 of the JSON API under `prefix`, and of the routes that `offers` price."""
     paths: dict[str, Json] = {}
     for offer in offers:
-        for route in offer.routes:
+        for route, tariff in offer.routes.items():
             path = route.replace("*", "{path}")
-            paths[path] = {method: _priced(offer, method, path) for method in _METHODS}
+            paths[path] = {method: _priced(Priced(offer, tariff), method, path) for method in _METHODS}
     scheme: Json = {
         "type": "http",
         "scheme": SCHEME,
@@ -85,9 +89,10 @@ def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> d
     }
 
 
-def _priced(offer: Offer, method: str, path: str) -> Json:
+def _priced(target: Priced, method: str, path: str) -> Json:
     parameters: list[Json] = [
         _header(HEADER_IDEMPOTENCY_KEY, "Repeating a request with its key gets the stored answer, charged once", _KEY),
+        _header(HEADER_MAX_UNITS, "The most units that the request may cost", {"type": "integer", "minimum": 0}),
         _header(HEADER_SESSION, "An active session, for a challenge that resumes it", {"type": "string"}),
     ]
     if "{path}" in path:
@@ -100,7 +105,7 @@ def _priced(offer: Offer, method: str, path: str) -> Json:
     }
     operation: dict[str, Json] = {
         "operationId": f"{method}{path}",
-        "summary": offer.description or f"Paid from a session of {offer.id}",
+        "summary": target.offer.description or f"Paid from a session of {target.offer.id}",
         "security": _SECURITY,
         "parameters": parameters,
         "responses": {
@@ -111,7 +116,7 @@ def _priced(offer: Offer, method: str, path: str) -> Json:
             **_problems(*_PROBLEMS),
             "default": {"description": "Whatever the service behind answers, with a receipt"},
         },
-        "x-payment-info": payment_info(offer),
+        "x-payment-info": payment_info(target),
     }
     if method == "post":
         operation["requestBody"] = {"content": {"*/*": {"schema": {}}}}

@@ -1,9 +1,16 @@
 """What the gated app is told of a request that it serves: in the ASGI scope, out of clients' reach."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from retainer_provider.tariffs import COUNT_UNITS, ONE_UNIT, Tariff
+
 SCOPE_KEY: Final = "retainer"
+
+
+@dataclass(slots=True)
+class _Tab:
+    units: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +19,22 @@ class PaidRequest:
 
     session_id: str
     offer_id: str
+    tariff: Tariff = ONE_UNIT
+    _tab: _Tab = field(default_factory=_Tab, repr=False, compare=False)
+
+    @property
+    def charged(self) -> int | None:
+        """The units that the app has charged so far; None while it has charged nothing."""
+        return self._tab.units
+
+    def charge(self, units: int) -> None:
+        """Add whole units to what this request costs; in a stream, before the events that they are for.
+
+        Beyond the route's maximum nothing is charged, and a stream ends. RuntimeError where the price is not the app's
+        to say, ValueError for less than nothing.
+        """
+        if self.tariff.count != COUNT_UNITS:
+            raise RuntimeError("this route does not cost what its app charges: give it `max_units`, and no `count`")
+        if units < 0:
+            raise ValueError(f"{units} units cannot be charged: nothing is given back")
+        self._tab.units = (self._tab.units or 0) + units

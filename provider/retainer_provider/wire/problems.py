@@ -6,10 +6,11 @@ from types import MappingProxyType
 from typing import Final
 
 from retainer.protocol.challenges import Challenge, challenge_header
+from retainer.protocol.encoding import Json
 from retainer.protocol.problems import MEDIA_TYPE, Problem, ProblemType
 from retainer_provider.sessions.refusals import Refusal
 from retainer_provider.wire.answers import Answer, json_answer
-from retainer_provider.wire.upstream import UpstreamFailure
+from retainer_provider.wire.failures import UpstreamFailure
 
 STATUS_OK: Final = 200
 STATUS_ACCEPTED: Final = 202  # a close that the chain has not finished yet
@@ -39,6 +40,8 @@ _PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
         ProblemType.SESSION_EXPIRED: (402, "Session expired"),
         ProblemType.SESSION_CLOSING: (402, "Session is closing"),
         ProblemType.SESSION_CLOSED: (402, "Session closed"),
+        ProblemType.UNITS_NEEDED: (402, "The request may cost more units"),
+        ProblemType.UNITS_EXHAUSTED: (402, "The stream has used all units reserved for it"),
         ProblemType.IDEMPOTENCY_CONFLICT: (422, "Idempotency-Key used for another request"),
         ProblemType.REQUEST_IN_FLIGHT: (409, "Request is still running"),
         ProblemType.FREE_ANSWERS_EXHAUSTED: (402, "Free answers exhausted"),
@@ -88,6 +91,12 @@ def failure_answer(failure: UpstreamFailure) -> Answer:
     title = _PROBLEMS[ProblemType.UPSTREAM_UNAVAILABLE][1]
     detail = f"{detail}. Nothing was charged: try again, with a new Idempotency-Key."
     return json_answer(status, Problem(ProblemType.UPSTREAM_UNAVAILABLE, title, detail, status).to_json(), MEDIA_TYPE)
+
+
+def stream_problem(problem: ProblemType, detail: str) -> dict[str, Json]:
+    """What the last event of a stream says that ends before its time."""
+    status, title = _PROBLEMS[problem]
+    return Problem(problem, title, detail, status).to_json()
 
 
 def broken_term(failure: UpstreamFailure) -> str:

@@ -10,7 +10,7 @@ import httpx
 from starlette.types import Message, Receive, Scope, Send
 
 from retainer_provider.wire import headers
-from retainer_provider.wire.upstream import UpstreamUnreachableError
+from retainer_provider.wire.failures import UpstreamUnreachableError
 
 _CONNECT_SECONDS: Final = 5.0
 

@@ -21,6 +21,7 @@ from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.gate import answer_or_refusal, read_credential
 from retainer_provider.wire.openapi import DISCOVERY_PATH, openapi_document
 from retainer_provider.wire.problems import STATUS_OK, STATUS_UNHEALTHY
+from retainer_provider.wire.routing import Priced
 
 Health = Callable[[], Mapping[str, str]]
 """What is wrong, a sentence by part; empty while all is well."""
@@ -79,7 +80,7 @@ class Api:
         # Any offer's challenge will do for someone who has no session yet.
         offer = next(iter(self._offers.values()))
         return await answer_or_refusal(
-            self._engine, offer, lambda: self._session(scope, session_id), caller=caller_of(scope)
+            self._engine, Priced(offer), lambda: self._session(scope, session_id), caller=caller_of(scope)
         )
 
     async def _session(self, scope: Scope, session_id: str) -> Answer:
@@ -132,6 +133,7 @@ def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
             **{name: str(units) for name, units in amounts.items()},
             **{f"{name}Display": format_amount(units, offer.decimals) for name, units in amounts.items()},
             "voucherSigner": str(offer.voucher_signer),
+            "anchorOnChain": offer.anchor_on_chain,
             "durationSeconds": offer.duration,
             "gracePeriodSeconds": offer.grace_period,
             "idleTimeoutSeconds": offer.idle_timeout,

@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from retainer_provider.offers import Offer
 from retainer_provider.settings import SettingsError
+from retainer_provider.tariffs import ONE_UNIT, Tariff
 
 _DECODINGS: Final = 3
 """How often a chain of servers may percent-decode: as it came, once, and once more by mistake."""
@@ -28,7 +29,15 @@ class Unpriced(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
-Target = Offer | Unpriced
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a priced path costs: so many units of the offer."""
+
+    offer: Offer
+    tariff: Tariff = ONE_UNIT
+
+
+Target = Priced | Unpriced
 
 Finder = Callable[[Scope], Target]
 """What an ASGI request costs."""
@@ -49,27 +58,29 @@ class RouteTable:
     """Patterns are whole paths ("/v1/report") or prefixes ("/v1/*", which covers "/v1" too); the longest wins."""
 
     def __init__(self, offers: Mapping[str, Offer], free: Sequence[str] = ()) -> None:
-        priced: dict[str, Target] = {route: offer for offer in offers.values() for route in offer.routes}
+        priced: dict[str, Target] = {
+            route: Priced(offer, tariff) for offer in offers.values() for route, tariff in offer.routes.items()
+        }
         targets: dict[str, Target] = {**dict.fromkeys(free, Unpriced.FREE), **priced}
         self._literal = _compile(targets)
         lenient: dict[str, Target] = {}
         for pattern, target in targets.items():
-            if lenient.setdefault(_lenient(pattern), target) is not target:
+            if lenient.setdefault(_lenient(pattern), target) != target:
                 raise SettingsError(f"route {pattern!r} differs from another only in spelling: give both one price")
         self._lenient = _compile(lenient)
 
     def of(self, scope: Scope) -> Target:
-        """The offer that prices an ASGI request."""
+        """What an ASGI request costs."""
         return self.find(raw_path(scope))
 
     def find(self, raw_path: bytes) -> Target:
-        """The offer that prices a path as it came on the request line, without its query."""
+        """What a path costs as it came on the request line, without its query."""
         path = raw_path.decode("latin-1")
         target = self._literal.find(path)
         if not path.startswith("/") or target is Unpriced.UNKNOWN:
             return Unpriced.UNKNOWN
         for _ in range(_DECODINGS):
-            if self._lenient.find(_lenient(path)) is not target:
+            if self._lenient.find(_lenient(path)) != target:
                 return Unpriced.AMBIGUOUS
             path = unquote_to_bytes(path).decode("latin-1")
         return target

@@ -1,42 +1,38 @@
 """Calling the gated service: any ASGI app, in this process or the reverse proxy, with its whole answer collected.
 
-The answer is held back until it is complete, because no response may leave before its charge is committed.
+The answer is held back until it is complete, because no response may leave before its charge is committed. Event
+streams of routes that are sold as such are the exception: they are handed on as they come.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope
 
-from retainer.protocol.errors import RetainerError
+from retainer.protocol.constants import HEADER_UNITS
 from retainer_provider.clock import Clock
+from retainer_provider.tariffs import said_units
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, collected, require_status
+from retainer_provider.wire.failures import UpstreamFailure, UpstreamUnreachableError
+from retainer_provider.wire.flow import Flow, flows
+from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 
 _log = structlog.get_logger(__name__)
 
 
-class UpstreamFailure(StrEnum):
-    """Why there is no answer of the upstream's own."""
-
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    TOO_LARGE = "too_large"
-    BROKEN = "broken"  # it raised, or stopped before its answer was complete
-
-
-class UpstreamUnreachableError(RetainerError):
-    """The upstream could not be connected to, or broke the connection before its answer began."""
-
-
 @dataclass(frozen=True, slots=True)
 class UpstreamResult:
-    """What came of a call: an answer, or the reason for none. `latency_ms` runs to the upstream's last byte."""
+    """What came of a call: an answer, its beginning, or the reason for none; `said` is how many units it is to cost.
 
-    outcome: Answer | UpstreamFailure
+    `latency_ms` runs to the upstream's last byte, of what flows to the first.
+    """
+
+    outcome: Answer | Flow | UpstreamFailure
     latency_ms: int
+    said: int | None = None
 
 
 class Upstream:
@@ -49,12 +45,16 @@ class Upstream:
         self._timeout = timeout
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def call(self, scope: Scope, body: bytes) -> UpstreamResult:
-        """Send one request whose body is already read, and wait for the whole answer."""
-        collector = _Collector(scope["method"], self._limit, self._clock)
+    async def call(self, scope: Scope, body: bytes, *, stream: bool = False) -> UpstreamResult:
+        """Send one request whose body is already read, and wait for the whole answer; with `stream` for its first byte.
+
+        That is so for event streams only: any other answer is waited for.
+        """
+        collector = _Collector(scope, self._limit, self._clock, stream=stream)
         started = self._clock.monotonic()
         # ASGI extensions such as `pathsend` would let an answer leave around the collector.
-        task = asyncio.ensure_future(self._run({**scope, "extensions": {}}, _once(body, collector.finished), collector))
+        task = asyncio.ensure_future(self._run({**scope, "extensions": {}}, _once(body, collector.over), collector))
+        collector.stop = task.cancel
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -68,7 +68,8 @@ class Upstream:
         if failure:
             task.cancel()
         ended = collector.ended_at or self._clock.monotonic()
-        return UpstreamResult(failure or collector.answer(), round((ended - started) * 1000))
+        outcome = failure or collector.flow or collector.answer()
+        return UpstreamResult(outcome, round((ended - started) * 1000), collector.said())
 
     async def aclose(self) -> None:
         """Stop what the app still runs after its answers."""
@@ -91,10 +92,15 @@ class Upstream:
 
 
 class _Collector:
-    def __init__(self, method: str, limit: int, clock: Clock) -> None:
+    def __init__(self, scope: Scope, limit: int, clock: Clock, *, stream: bool) -> None:
         self.ended_at: float | None = None
+        self.flow: Flow | None = None
+        self.stop: Callable[[], object] = lambda: None
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stream = stream
         self.finished: asyncio.Future[UpstreamFailure | None] = asyncio.get_running_loop().create_future()
-        self._method = method
+        self._method: str = scope["method"]
+        self._paid = scope.get(SCOPE_KEY)
         self._status: int | None = None
         self._headers: list[tuple[str, str]] = []
         self._chunks = bytearray()
@@ -105,14 +111,21 @@ class _Collector:
         """What was collected; meaningful once finished without a failure."""
         return collected(self._method, self._status or 0, headers.to_client(self._headers), bytes(self._chunks))
 
+    def said(self) -> int | None:
+        """The units that the answer is to cost, as an app in this process has charged so far, or a header has it."""
+        charged = self._paid.charged if isinstance(self._paid, PaidRequest) else None
+        return said_units(dict(self._headers).get(HEADER_UNITS.lower())) if charged is None else charged
+
     def finish(self, failure: UpstreamFailure | None) -> None:
         """Set the outcome; the first one stands."""
-        if not self.finished.done():
-            self.ended_at = self._clock.monotonic()
-            self.finished.set_result(failure)
+        if not self.over.done():
+            self.over.set_result(None)
+        if self.flow is not None:
+            self.flow.end(failure, self.said())
+        self._return(failure)
 
     async def send(self, message: Message) -> None:
-        if self.finished.done():
+        if self.over.done():
             return
         if message["type"] == "http.response.start":
             self._status = require_status(message["status"])
@@ -120,14 +133,36 @@ class _Collector:
         elif message["type"] == "http.response.body":
             if self._status is None:
                 raise ValueError("the app sent a body before its status")
-            self._chunks += message.get("body", b"")
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            if self.flow is not None or (chunk and more and self._flows(self._status)):
+                await self._hand_on(chunk, more=more)
+                return
+            self._chunks += chunk
             if len(self._chunks) > self._limit:
                 self.finish(UpstreamFailure.TOO_LARGE)
-            elif not message.get("more_body", False):
+            elif not more:
                 self.finish(None)
 
+    def _flows(self, status: int) -> bool:
+        return self._stream and not self._chunks and flows(status, headers.to_client(self._headers))
 
-def _once(body: bytes, answered: asyncio.Future[UpstreamFailure | None]) -> Receive:
+    async def _hand_on(self, chunk: bytes, *, more: bool) -> None:
+        if self.flow is None:
+            self.flow = Flow(Answer(self._status or 0, headers.to_client(self._headers), b""), self.stop)
+            self._return(None)
+        if chunk:
+            await self.flow.put(chunk, self.said())
+        if not more:
+            self.finish(None)
+
+    def _return(self, failure: UpstreamFailure | None) -> None:
+        """Let the call return with what there is."""
+        if not self.finished.done():
+            self.ended_at = self._clock.monotonic()
+            self.finished.set_result(failure)
+
+
+def _once(body: bytes, answered: asyncio.Future[None]) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:

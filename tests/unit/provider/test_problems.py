@@ -7,8 +7,8 @@ from retainer.protocol.challenges import Challenge, challenge_header
 from retainer.protocol.problems import ProblemType, parse_problem
 from retainer_provider.sessions.refusals import Refusal
 from retainer_provider.wire.answers import Answer, send_answer
+from retainer_provider.wire.failures import UpstreamFailure
 from retainer_provider.wire.problems import broken_term, failure_answer, needs_challenge, problem_answer
-from retainer_provider.wire.upstream import UpstreamFailure
 
 CHALLENGE = Challenge(id="i", realm="shop.test", method="solana", intent="session", request="e30")
 

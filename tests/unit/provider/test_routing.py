@@ -1,4 +1,5 @@
 from dataclasses import replace
+from unittest.mock import ANY
 from urllib.parse import quote
 
 import pytest
@@ -7,13 +8,14 @@ from hypothesis import strategies as st
 
 from retainer_provider.offers import Offer
 from retainer_provider.settings import SettingsError
-from retainer_provider.wire.routing import RouteTable, Unpriced
+from retainer_provider.tariffs import ONE_UNIT, Tariff
+from retainer_provider.wire.routing import Priced, RouteTable, Unpriced
 from tests.books import key
 from tests.shop import offers
 
 BASE = offers(key("mint"))["standard"]
-CHEAP = replace(BASE, id="cheap", routes=("/v1/*", "/exact"))
-DEAR = replace(BASE, id="dear", routes=("/v1/dear/*",))
+CHEAP = replace(BASE, id="cheap", routes=dict.fromkeys(("/v1/*", "/exact"), ONE_UNIT))
+DEAR = replace(BASE, id="dear", routes={"/v1/dear/*": ONE_UNIT})
 
 
 def shop() -> RouteTable:
@@ -44,7 +46,7 @@ def shop() -> RouteTable:
     ],
 )
 def test_the_longest_pattern_prices_a_path(path: bytes, target: Offer | Unpriced) -> None:
-    assert shop().find(path) is target
+    assert shop().find(path) == (Priced(target) if isinstance(target, Offer) else target)
 
 
 @pytest.mark.parametrize(
@@ -77,15 +79,22 @@ def test_a_path_that_a_server_could_read_as_another_offers_is_refused(path: byte
 
 
 def test_where_one_offer_covers_everything_nothing_is_ambiguous() -> None:
-    everything = RouteTable({"all": replace(BASE, routes=("/*",))})
+    everything = RouteTable({"all": replace(BASE, routes={"/*": ONE_UNIT})})
     for path in (b"/", b"/a//b", b"/a/../b", b"/%2e%2e/x", b"/a;b/c"):
         assert everything.find(path) is not Unpriced.AMBIGUOUS
+
+
+def test_one_offer_may_sell_its_routes_for_different_numbers_of_units() -> None:
+    """F20: paid as a cheap route and read as a dear one of the same offer."""
+    two = RouteTable({"all": replace(BASE, routes={"/v1/*": ONE_UNIT, "/v1/dear": Tariff(units=5, max_units=5)})})
+    assert two.find(b"/v1/dear") == Priced(replace(BASE, routes=ANY), Tariff(units=5, max_units=5))
+    assert two.find(b"/v1/Dear") is Unpriced.AMBIGUOUS
 
 
 @pytest.mark.row("F20", attack="two prices for spellings of one path", twin="one price is accepted")
 def test_routes_that_differ_only_in_spelling_cannot_have_two_prices() -> None:
     with pytest.raises(SettingsError, match="only in spelling"):
-        RouteTable({"cheap": replace(CHEAP, routes=("/a",)), "dear": replace(DEAR, routes=("/A/",))})
+        RouteTable({"cheap": replace(CHEAP, routes={"/a": ONE_UNIT}), "dear": replace(DEAR, routes={"/A/": ONE_UNIT})})
 
 
 @given(
@@ -96,7 +105,7 @@ def test_routes_that_differ_only_in_spelling_cannot_have_two_prices() -> None:
 def test_whatever_is_sold_as_cheap_is_cheap_also_to_the_most_lenient_reader(segments: list[str], safe: str) -> None:
     """F19: a server that decodes, folds case, drops parameters and resolves dots must not get from cheap to dear."""
     path = "/v1/" + "/".join(quote(part, safe="%;") if safe else part for part in segments)
-    if shop().find(path.encode()) is not CHEAP:
+    if shop().find(path.encode()) != Priced(CHEAP):
         return
     for text in (path, path.replace("%64", "d").replace("%2e", ".")):
         kept: list[str] = []

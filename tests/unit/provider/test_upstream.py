@@ -5,7 +5,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from retainer_provider.clock import SystemClock
 from retainer_provider.wire.answers import Answer
-from retainer_provider.wire.upstream import Upstream, UpstreamFailure, UpstreamResult, UpstreamUnreachableError
+from retainer_provider.wire.failures import UpstreamFailure, UpstreamUnreachableError
+from retainer_provider.wire.upstream import Upstream, UpstreamResult
 
 SCOPE: Scope = {"type": "http", "method": "POST", "headers": [], "extensions": {"http.response.pathsend": {}}}
 
