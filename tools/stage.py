@@ -195,6 +195,7 @@ async def stage(
         await create_ata(chain, authority, owner=payee.pubkey(), mint=mint)
         say("test token", f"{mint}, {DECIMALS} decimals")
         write_keypair(folder / "operator.json", operator)
+        write_keypair(folder / "payee.json", payee)
         port = free_port()
         lines = {
             "realm": "stage.localhost",
