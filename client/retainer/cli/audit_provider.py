@@ -175,9 +175,7 @@ def _end_json(audit: ProviderAudit, progress: Progress, shown: Shown | None) -> 
         "findings": findings,
         "findings_untold": audit.untold,
         "transactions_unread": progress.unread,
-        "logs": None
-        if shown is None
-        else {"honest": shown.logs[True], "wrong": shown.logs[False], "requests": shown.requests, "free": shown.free},
+        "logs": None if shown is None else shown.to_json(),
     }
     click.echo("], " + json.dumps(told)[1:])
 
@@ -216,8 +214,11 @@ def _facts(tally: Tally, progress: Progress, decimals: dict[str, int], shown: Sh
     if shown is not None:
         facts["logs"] = (
             f"{shown.logs[True]} fit their settlements, {shown.logs[False]} do not; {shown.requests} requests, "
-            f"{shown.free} of them free by the SLA; {shown.matched} receipts matched"
+            f"{shown.free} of them free by the SLA; {shown.credit_units} units of credit for {shown.short_windows} "
+            f"windows of low availability; {shown.matched} receipts matched"
         )
+        if shown.unchecked:
+            facts["not checked"] = f"{shown.unchecked} logs: your node has not the whole history of their sessions"
     return facts
 
 
