@@ -97,27 +97,3 @@ def run_rows(
     if status == pytest.ExitCode.OK or any(line.failures for line in lines):
         return lines
     return [RowResult("-", "the tests did not run", "", failures=said.getvalue().splitlines())]
-
-
-def marked_tests(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Row -> the tests that are marked with it, as `file::name`, without running any."""
-    collector = _Names()
-    with redirect_stdout(io.StringIO()) as said:
-        status = pytest.main(
-            ["-m", "row", "-q", "--collect-only", "-p", "no:cacheprovider", *map(str, folders)], plugins=[collector]
-        )
-    if status != pytest.ExitCode.OK:
-        raise RuntimeError(said.getvalue())
-    return collector.tests
-
-
-class _Names:
-    def __init__(self) -> None:
-        self.tests: dict[str, list[str]] = {}
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            for mark in item.iter_markers("row"):
-                named = self.tests.setdefault(mark.args[0], [])
-                if (name := item.nodeid.partition("[")[0]) not in named:
-                    named.append(name)

@@ -6,17 +6,21 @@ from retainer.chain.fake import FakeChain
 
 
 class ChainClock:
-    """The fake chain's time as the service's clock, so that both agree and only tests move them."""
+    """The fake chain's time as the service's clock, so that both agree and only tests move them.
+
+    ``ahead`` is by how many seconds its wall clock is wrong; what it counts monotonically never is.
+    """
 
     def __init__(self, chain: FakeChain) -> None:
         self._chain = chain
         self._start = 1_800_000_000
+        self.ahead = 0
 
     def now(self) -> int:
         return self.now_ms() // 1000
 
     def now_ms(self) -> int:
-        return self._start * 1000 + round(self._chain.monotonic() * 1000)
+        return (self._start + self.ahead) * 1000 + round(self._chain.monotonic() * 1000)
 
     def monotonic(self) -> float:
         return self._chain.monotonic()

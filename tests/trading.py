@@ -32,6 +32,7 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import NewSession, SessionRecord, Settlement
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.clock import Clock
+from retainer_provider.exposure import Exposure
 from retainer_provider.settling.settler import Settler, SettlerOptions
 from tests.books import DEPOSIT, GRACE, PRICE, SIGNATURE, ask, new_session
 from tests.times import ChainClock
@@ -53,6 +54,10 @@ class Trade:
     salts: int = 0
     known: Ledger | None = None  # the first books, where these are others
     rent_payer: Keypair = PAYER
+
+    def exposure(self, cap: int = 10 * DEPOSIT, commitment: Commitment = Commitment.CONFIRMED) -> Exposure:
+        """What counts when; by default a fork may take all of a session's deposit back."""
+        return Exposure(chain=self.chain, commitment=commitment, caps={"basic": cap})
 
     def settler(self, **options: object) -> Settler:
         """A settler as a freshly started process has it."""

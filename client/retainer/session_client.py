@@ -14,18 +14,19 @@ from retainer.auth import SessionAuth
 from retainer.chain.base import Chain
 from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.rpc import RpcChain
-from retainer.chain.sessions import session_account
 from retainer.channels.accounting import check_body
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.channels.views import view_of
-from retainer.errors import ClientError, OfferError
+from retainer.errors import ClientError, OfferError, SessionError
+from retainer.flows.answers import RECEIPT_EXTENSION
 from retainer.flows.closer import Closer, CloseResult
 from retainer.flows.exposure import learn_end
+from retainer.flows.holding import holding_of
 from retainer.flows.leaving import Exit, Leaving
 from retainer.flows.offers import Offer, read_offers
 from retainer.flows.opener import Opener, Submit
-from retainer.flows.payments import RECEIPT_EXTENSION, Payments
+from retainer.flows.payments import Payments
 from retainer.flows.setup import Setup, VoucherSigners
 from retainer.flows.streams import MeteredBody
 from retainer.flows.topper import Topper
@@ -60,9 +61,10 @@ class SessionClient:
     and the stored session, as a wallet does. ``deposit``: what a
     session gets that opens by itself, otherwise what the service suggests within ``caps.per_session``; with neither,
     only ``create_session`` opens one. ``top_up``: when
-    sessions get more by themselves. ``http``: for another transport, proxy or timeout; it stays the caller's to
-    close, as does ``chain``. ``store``: where sessions are kept, in memory by default. ``receipts``: a folder to keep
-    every receipt in, beside what this client saw of the answer; ``retainer audit settlement`` reads it.
+    sessions get more by themselves. ``allow_custodial``: whether to pay services that hold the money themselves,
+    where nothing on chain brings back what is not used. ``http``: for another transport, proxy or timeout; it stays
+    the caller's to close, as does ``chain``. ``store``: where sessions are kept, in memory by default. ``receipts``: a
+    folder to keep every receipt in, beside what this client saw of the answer; ``retainer audit settlement`` reads it.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class SessionClient:
         voucher_signer: Signer | VoucherSigners | None = None,
         deposit: Amount | None = None,
         top_up: TopUpPolicy | None = None,
+        allow_custodial: bool = False,
         http: httpx.AsyncClient | None = None,
         store: SessionStore | None = None,
         receipts: str | os.PathLike[str] | None = None,
@@ -95,6 +98,7 @@ class SessionClient:
             voucher_signer=voucher_signer,
             deposit=deposit,
             topping_up=top_up,
+            allow_custodial=allow_custodial,
             store=store or create_channel_store(),
             now=now,
             timer=timer or SystemTimer(),
@@ -159,8 +163,8 @@ class SessionClient:
         channel, setup = await self._setup.channel(session_id), self._setup
         if channel.state in _FINAL:
             return view_of(channel, None, setup.now())
-        program = channel.offer.request.channel_program
-        account = await session_account(setup.chain, channel.address, program_id=program)
+        holding = holding_of(setup.chain, channel)
+        account = await holding.account()
         if account is None and channel.state in (SessionState.ACTIVE, SessionState.CLOSING):
             # Closed without us: by the service's sweeper, or withdrawn after the deadline.
             channel = await learn_end(setup, channel)
@@ -208,16 +212,15 @@ class SessionClient:
         if idempotency_key is not None:
             request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key
         await request.aread()
-        auth = SessionAuth(self._payments, self._witness, session)
+        # Held through pauses, so that nobody takes the key for one that is given up.
         with ExitStack() as hand:
+            auth = SessionAuth(self._payments, self._witness, session, hand)
             for tries_left in reversed(range(_TRIES)):
                 try:
                     response = await http.send(request, auth=auth, follow_redirects=False)
                 except httpx.TransportError:
                     if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
                         raise
-                    # Held through the pause, so that nobody takes the key for one that is given up.
-                    hand.enter_context(self._payments.holding(request.headers[HEADER_IDEMPOTENCY_KEY]))
                     request.headers.pop(HEADER_CREDENTIAL, None)
                     await self._setup.timer.sleep(_PAUSE_SECONDS)
                 else:
@@ -235,6 +238,7 @@ class SessionClient:
 
     async def request_close(self, session_id: str) -> Leaving:
         """Start the payer's own exit: after the grace period ``withdraw`` gets the deposit back, service or not."""
+        await self._require_escrow(session_id)
         return await self._left(session_id, await self._exit.request_close(Pubkey.from_string(session_id)))
 
     async def withdraw(self, session_id: str, *, waiting: Callable[[int], None] | None = None) -> Leaving:
@@ -243,7 +247,17 @@ class SessionClient:
         Earlier NotDueError says how long it takes. With ``waiting`` this waits instead, and calls it with the seconds
         that are left; whoever is interrupted calls again, also in a later run.
         """
+        await self._require_escrow(session_id)
         return await self._left(session_id, await self._exit.withdraw(Pubkey.from_string(session_id), waiting=waiting))
+
+    async def _require_escrow(self, session_id: str) -> None:
+        channel = await self._setup.store.find(self._setup.payer, session_id)
+        if channel is not None and not channel.offer.request.anchor_on_chain:
+            raise SessionError(
+                f"the provider holds the money of session {session_id}: there is no escrow to leave. Close the session "
+                "and, should the provider not pay, keep its last receipt: it is signed",
+                session_id,
+            )
 
     async def _left(self, session_id: str, leaving: Leaving) -> Leaving:
         setup, settlement = self._setup, leaving.settlement
@@ -272,6 +286,8 @@ def _same(seen: Offer, offers: list[Offer]) -> Offer:
     for offer in offers:
         if offer.scope == seen.scope:
             before, after = seen.request, offer.request
+            if before.anchor_on_chain and not after.anchor_on_chain:
+                raise OfferError("since you looked the service has given up its escrow; look again with offers()")
             if after.amount > before.amount or offer.operator != seen.operator or after.decimals != before.decimals:
                 raise OfferError(
                     f"the service has changed its offer since you looked: the price was {before.amount} "

@@ -16,6 +16,7 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.clock import Clock, SystemClock
+from retainer_provider.exposure import Exposure
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
@@ -36,6 +37,9 @@ from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.settling.closing_transaction import CloseBuilder
+from retainer_provider.settling.interim import InterimSettler
+from retainer_provider.settling.payout import Payout
 from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.refunds import Refunder
 from retainer_provider.settling.settler import Settler, Step
@@ -254,6 +258,7 @@ def _engine(
         clock=clock,
         landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
+        exposure=_exposure(blueprint, chain),
     )
     topper = Topper(
         identity=blueprint.identity,
@@ -264,6 +269,7 @@ def _engine(
         clock=clock,
         landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
+        exposure=_exposure(blueprint, chain),
     )
     custodial = CustodialDeposits(
         claims=claims,
@@ -318,9 +324,14 @@ def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView
         ledger=ledger,
         clock=blueprint.around.clock,
         view=view,
-        commitment=blueprint.identity.commitment,
+        exposure=_exposure(blueprint, chain),
         program_id=blueprint.identity.program_id,
     )
+
+
+def _exposure(blueprint: Blueprint, chain: Chain) -> Exposure:
+    us, caps = blueprint.identity, {offer.id: offer.credit_before_finality for offer in blueprint.offers.values()}
+    return Exposure(chain=chain, commitment=us.commitment, caps=caps, program_id=us.program_id)
 
 
 def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watcher, settler: Settler) -> Workers:
@@ -329,4 +340,26 @@ def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watche
         chain=chain, ledger=ledger, operator=blueprint.keys.operator, program_id=blueprint.identity.program_id
     )
     sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, reclaimer=reclaimer, options=options)
-    return Workers(watcher=watcher, sweeper=sweeper, settler=settler, ledger=ledger, timer=around.pace, options=options)
+    return Workers(
+        watcher=watcher,
+        sweeper=sweeper,
+        settler=settler,
+        ledger=ledger,
+        timer=around.pace,
+        options=options,
+        interim=_interim(blueprint, chain, ledger),
+    )
+
+
+def _interim(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> InterimSettler | None:
+    limits = {offer.id: offer.settle_above for offer in blueprint.offers.values() if offer.settle_above is not None}
+    if not limits:
+        return None
+    us = blueprint.identity
+    costs = settler_options(blueprint.settings, us).costs
+    payout = Payout(
+        chain=chain,
+        builder=CloseBuilder(chain, blueprint.keys.operator, us.program_id, costs),
+        timer=blueprint.around.timer,
+    )
+    return InterimSettler(chain=chain, ledger=ledger, payout=payout, limits=limits, program_id=us.program_id)

@@ -10,9 +10,10 @@ from retainer.protocol.errors import AmountError, MessageError, TermsError
 from retainer.protocol.response_schema import canonical_schema
 from retainer.protocol.sla import SlaTerms
 from retainer_provider.books.records import LEDGER_MAX
+from retainer_provider.offer_settings import OfferSettings, SlaSettings
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.schema import require_usable
-from retainer_provider.settings import OfferSettings, SettingsError, SlaSettings
+from retainer_provider.settings import SettingsError
 from retainer_provider.tariffs import Tariff
 
 
@@ -55,6 +56,10 @@ def _offer(name: str, settings: OfferSettings) -> Offer:
         suggested_deposit=suggested,
         minimum_deposit=minimum,
         maximum_deposit=maximum,
+        settle_above=None if settings.settle_above is None else parse_amount(settings.settle_above, settings.decimals),
+        credit_before_finality=suggested
+        if settings.credit_before_finality is None
+        else parse_amount(settings.credit_before_finality, settings.decimals),
         duration=settings.duration,
         grace_period=settings.grace_period,
         idle_timeout=settings.idle_timeout,

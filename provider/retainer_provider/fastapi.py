@@ -23,8 +23,9 @@ from starlette.types import Scope
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.assembly import Surroundings
 from retainer_provider.catalog import load_offers, require_sellable
+from retainer_provider.offer_settings import PricedRoute
 from retainer_provider.offers import Offer
-from retainer_provider.settings import PricedRoute, Settings, SettingsError
+from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.tariffs import Tariff
 from retainer_provider.wire.openapi import PAYMENT_REQUIRED, payment_info
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest

@@ -26,6 +26,8 @@ class Offer:
     suggested_deposit: BaseUnits
     minimum_deposit: BaseUnits
     maximum_deposit: BaseUnits
+    credit_before_finality: BaseUnits  # of a session: what a fork could cost
+    settle_above: BaseUnits | None  # what may stay unsettled until the close; None for all
     duration: int
     grace_period: int
     idle_timeout: int

@@ -9,18 +9,20 @@ import msgspec
 import pytest
 from msgspec.structs import FieldInfo
 
-from retainer_provider.settings import (
+from retainer_provider.offer_settings import (
     AvailabilitySettings,
-    LedgerSettings,
-    LimitSettings,
-    MetricsSettings,
     OfferSettings,
     PricedRoute,
     RouteSettings,
+    SlaSettings,
+)
+from retainer_provider.settings import (
+    LedgerSettings,
+    LimitSettings,
+    MetricsSettings,
     ServiceSettings,
     Settings,
     SettlementSettings,
-    SlaSettings,
     settings_from,
 )
 from tests.books import key
@@ -82,6 +84,8 @@ def test_what_init_writes_is_served_and_names_its_own_document() -> None:
         "rpc_url": "http://127.0.0.1:8899",
         "upstream": "http://127.0.0.1:9000",
         "price": "0.008",
+        "suggested_deposit": "1.0",
+        "minimum_deposit": "0.08",
         "mint": str(key("mint")),
         "decimals": "6",
     }

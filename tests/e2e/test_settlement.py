@@ -81,7 +81,7 @@ async def test_a_payers_exit_is_seen_and_answered_at_once(trade: Trade) -> None:
     await trade.top_up(session_id, 500)
     await trade.request_close(session_id)
     view = ChainView()
-    watcher = Watcher(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, view=view)
+    watcher = Watcher(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, view=view, exposure=trade.exposure())
     await watcher.look()
     assert view.fresh(trade.clock.now(), 900)
     assert await trade.settler(poll_seconds=0.3).settle(session_id) is SettlementOutcome.SETTLED

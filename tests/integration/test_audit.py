@@ -92,6 +92,15 @@ async def test_an_honest_settlement_has_nothing_found(evidence: Evidence) -> Non
     assert sums.receipts == {1, 2, 3, 4, 5, 6}
 
 
+async def test_charged_requests_without_a_receipt_are_counted(evidence: Evidence) -> None:
+    """A request that was never made leaves a line, and no receipt in the hands of an agent that kept them all."""
+    onchain, header, entries, receipts = evidence
+    sums = Sums()
+    kept = {number: one for number, one in receipts.items() if number not in (2, 3)}
+    assert list(audit_settlement(onchain, header, entries, kept, sums)) == []
+    assert (sums.unreceipted, sums.receipts) == (1, {1, 4, 5, 6})  # the third was free
+
+
 LIES: dict[str, tuple[Lie, Kind, str]] = {
     "drops a line": (lambda o, h, e, r: (o, h, e[:2] + e[3:], r), Kind.ORDER, "lines are missing or moved"),
     "reorders": (lambda o, h, e, r: (o, h, [e[1], e[0], *e[2:]], r), Kind.ORDER, "lines are missing or moved"),

@@ -14,6 +14,7 @@ from solders.system_program import TransferParams, transfer
 from retainer.chain.base import SimulationResult, TransactionInfo
 from retainer.chain.fake import FakeChain, Fate
 from retainer.chain.testing import create_mint, mint_to
+from retainer.protocol.amounts import format_amount
 from retainer.protocol.challenges import parse_challenge_headers
 from retainer.protocol.instructions import request_close
 from retainer.protocol.pda import derive_vault
@@ -251,6 +252,54 @@ async def test_a_deposit_that_a_fork_takes_back_before_it_is_final_is_not_credit
         shop.chain.advance(slots=64)
         assert problem(await shop.send(opening.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
         assert await shop.ledger.session(str(opening.action.channel_id)) is None
+
+
+@pytest.mark.row(
+    "F06",
+    attack="a fork takes back a deposit above what is credited before finality",
+    twin="one within it is served at once",
+)
+async def test_a_deposit_above_the_cap_counts_when_it_is_final(
+    mint: Pubkey, chain: FakeChain, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """F06: so a fork can cost no more than the cap, whoever sent the deposit."""
+    raw_settings["offers"]["standard"]["credit_before_finality"] = format_amount(DEPOSIT - 1, 6)
+    raw_settings["limits"]["deposit_wait_seconds"] = 1
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        small = shop.agent.open(await shop.challenge(), deposit=DEPOSIT - 1)
+        assert (await shop.send(small.header)).status_code == 200
+        shop.chain.advance(slots=40)
+        for by_agent in (False, True):
+            large = shop.agent.open(await shop.challenge())
+            presented = await self_sent(shop, large) if by_agent else large
+            assert problem(await shop.send(presented.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
+            shop.chain.fork(5)
+            shop.chain.advance(slots=64)
+            await shop.send(presented.header)
+            record = await shop.ledger.session(str(large.action.channel_id))
+            assert record is None or record.state is SessionState.PENDING, "it was never credited"
+            honest = shop.agent.open(await shop.challenge())
+            presented = await self_sent(shop, honest) if by_agent else honest
+            assert problem(await shop.send(presented.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
+            shop.chain.advance(slots=64)
+            assert (await shop.send(presented.header)).status_code == 200
+
+
+@pytest.mark.row(
+    "F06", attack="a fork takes back a deposit that was credited", twin="a session that stays is served on"
+)
+async def test_a_fork_costs_no_more_than_what_was_credited(shop: Shop) -> None:
+    """F06: the session is served nothing from the next look at the chain on."""
+    stays = await shop.opened()
+    shop.chain.advance(slots=40)
+    opening = await shop.opened()
+    shop.chain.advance(slots=1)
+    assert (await shop.use(opening)).status_code == 200
+    shop.chain.fork(20)
+    await shop.pace.tick()
+    assert problem(await shop.use(opening)).type == ProblemType.CHAIN_UNAVAILABLE
+    assert (await shop.use(stays)).status_code == 200
+    assert [record.spent for record in await shop.ledger.sessions()] == [PRICE, PRICE]
 
 
 @pytest.mark.row(

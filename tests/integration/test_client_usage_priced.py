@@ -1,6 +1,8 @@
 """retainer's own client on routes that cost by use: it reserves and signs for the most, and goes by the receipt."""
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
@@ -9,8 +11,11 @@ import pytest
 from retainer import SessionClient, SpendingCaps, TopUpPolicy, create_channel_store
 from retainer.channels.channel import Channel
 from retainer.errors import CapError, ReceiptError
+from retainer.flows.streams import MeteredBody
+from retainer.protocol.digests import body_digest
 from retainer.protocol.receipts import Receipt
 from retainer.stores import SessionStore
+from retainer.stores.receipts import KeptReceipt
 from tests.integration.conftest import AGENT, Shop
 from tests.integration.test_usage_priced import ROUTES, flowing, saying
 from tests.shop import DEPOSIT, PRICE
@@ -126,6 +131,31 @@ async def test_a_stream_that_is_left_is_accounted_for_before_the_next_request(sh
         assert units(await http.get(f"{URL}/events")) == 2
         channel = await only(store)
         assert (channel.book.spent, channel.book.requests, channel.book.exposed) == (4 * PRICE, 2, 0)
+
+
+async def test_of_a_stream_the_receipt_at_its_end_is_kept(shop: Shop, make: Make, tmp_path: Path) -> None:
+    shop.upstream.app = flowing(b"data: a\n\n", b"data: b\n\n")
+    async with make(receipts=tmp_path / "kept") as client:
+        answer = await client.request("GET", f"{URL}/events")
+    [path] = (tmp_path / "kept").iterdir()
+    kept = KeptReceipt.from_line(path.read_text().strip())
+    assert (kept.receipt, kept.seen) == (answer.extensions["retainer"], None)
+
+
+def test_a_program_without_an_event_loop_reads_streams_too() -> None:
+    told: list[tuple[str | None, bytes]] = []
+
+    async def ended(text: str | None, digest: bytes) -> None:
+        told.append((text, digest))
+
+    events, receipt = b"data: %s\n\n" % (b"x" * 9_000), b"event: payment-receipt\ndata: abc\n\n"
+    body = MeteredBody(httpx.ByteStream(events + receipt), ended)
+    body.wait = asyncio.run
+    assert b"".join(body) == events + receipt
+    body.close()
+    assert told == [("abc", body_digest(events))]
+    with pytest.raises(TypeError, match="on an event loop"):
+        list(MeteredBody(httpx.AsyncByteStream(), ended))
 
 
 async def test_a_stream_whose_receipt_does_not_fit_it_is_a_dispute(shop: Shop, make: Make) -> None:

@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.fake import FakeChain
 from retainer.protocol.digests import request_digest
+from retainer.protocol.receipts import parse_receipt
 from retainer_provider.app import create_app
 from retainer_provider.assembly import Surroundings
 from retainer_provider.books.ledger import LedgerError
@@ -21,6 +22,7 @@ from retainer_provider.fastapi import PaidRequest, RequireSession
 from retainer_provider.fastapi import meter as meter_fastapi
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.settings import Settings, SettingsError, settings_from
+from retainer_provider.tariffs import Tariff
 from retainer_provider.wsgi import WsgiService, paid_request
 from retainer_provider.wsgi import meter as meter_wsgi
 from tests.integration.conftest import AGENT, OPERATOR, receipt
@@ -28,6 +30,7 @@ from tests.shop import DEPOSIT, PRICE, Agent
 from tests.times import ChainClock
 
 Paid = Annotated[PaidRequest, Depends(RequireSession("standard"))]
+ByUse = Annotated[PaidRequest, Depends(RequireSession("standard", max_units=10))]
 
 
 @pytest.fixture
@@ -68,6 +71,12 @@ def described(runs: list[str]) -> FastAPI:
         runs.append(paid.session_id)
         return {"number": number, "session": paid.session_id, "offer": paid.offer_id}
 
+    @app.get("/by-use/{used}")
+    async def by_use(used: int, paid: ByUse) -> str:
+        paid.charge(used)
+        paid.charge(1)
+        return "used"
+
     @router.post("/large", dependencies=[Depends(RequireSession("large"))])
     async def large() -> str:
         runs.append("large")
@@ -98,6 +107,41 @@ async def test_a_dependency_prices_its_route(api: Api) -> None:
     assert paid.json() == {"number": 7, "session": session, "offer": "standard"}
     said = receipt(paid)
     assert (said.spent, api.runs) == (PRICE, [session])
+
+
+@pytest.mark.parametrize(("used", "units"), [(0, 1), (6, 7), (99, 10)])
+async def test_a_handler_charges_what_was_used(api: Api, used: int, units: int) -> None:
+    """F10: never more than the route's maximum."""
+    opening = await api.session(f"/by-use/{used}")
+    paid = await api.http.get(f"/by-use/{used}", headers={"Authorization": opening.use()})
+    assert (paid.json(), receipt(paid).spent) == ("used", units * PRICE)
+    document = (await api.http.get("/openapi.json")).json()
+    [offer] = document["paths"]["/by-use/{used}"]["get"]["x-payment-info"]["offers"]
+    assert (offer["amount"], "up to" in offer["description"]) == (str(10 * PRICE), True)
+
+
+def test_a_handler_cannot_charge_for_a_route_of_a_fixed_price_nor_less_than_nothing() -> None:
+    with pytest.raises(RuntimeError, match="max_units"):
+        PaidRequest("session", "standard").charge(1)
+    with pytest.raises(ValueError, match="nothing is given back"):
+        PaidRequest("session", "standard", Tariff(max_units=2, count="units")).charge(-1)
+
+
+@pytest.mark.parametrize(
+    ("required", "sentence"),
+    [
+        (RequireSession("standard", units=0), "under \\[routes\\] free"),
+        (RequireSession("standard", units=5, max_units=4), "at most `max_units`"),
+        (RequireSession("standard", max_units=126), "could pay one request"),
+    ],
+)
+def test_a_price_that_cannot_be_served_is_refused_at_start(
+    settings: Settings, required: RequireSession, sentence: str
+) -> None:
+    app = FastAPI()
+    app.get("/odd", dependencies=[Depends(required)])(lambda: "odd")
+    with pytest.raises(SettingsError, match=sentence):
+        meter_fastapi(app, settings)
 
 
 async def test_routes_of_other_offers_have_other_prices(api: Api) -> None:
@@ -173,10 +217,23 @@ def flask_service(
         runs.append(what)
         return {"what": what, "session": None if paid is None else paid.session_id}
 
+    @app.route("/by-use/<int:words>")
+    def stream(words: int) -> flask.Response:
+        paid = paid_request(flask.request.environ)
+        assert paid is not None
+
+        def events() -> Iterator[str]:
+            for number in range(words):
+                paid.charge(2)
+                yield f"data: {number}\n\n"
+
+        return flask.Response(events(), mimetype="text/event-stream")
+
     @app.route("/free")
     def free() -> dict[str, bool]:
         return {"paid": paid_request(flask.request.environ) is not None}
 
+    raw_settings["offers"]["standard"]["routes"] = ["/paid/*", {"path": "/by-use/*", "max_units": 6, "stream": True}]
     around = Surroundings(chain=chain, clock=ChainClock(chain), timer=chain)
     service = meter_wsgi(app, settings_from(raw_settings, {}, base=tmp_path), surroundings=around)
     yield service, runs
@@ -205,6 +262,19 @@ def test_a_flask_app_is_paid_for(flask_service: tuple[WsgiService, list[str]], w
     closed = wsgi.get("/paid/x", headers={"Authorization": opening.close()})
     assert closed.json()["refund"] == str(DEPOSIT - PRICE)
     assert runs == ["a b"]
+
+
+@pytest.mark.parametrize(("words", "given"), [(2, 2), (3, 3), (4, 3)])
+def test_a_flask_app_streams_what_it_charges_for(wsgi: httpx.Client, words: int, given: int) -> None:
+    """F10, F12: two units an event, six reserved."""
+    opening = Agent(AGENT).open(wsgi.get("/paid/x").headers["www-authenticate"])
+    assert wsgi.get("/paid/x", headers={"Authorization": opening.header}).status_code == 200
+    answer = wsgi.get(f"/by-use/{words}", headers={"Authorization": opening.use()})
+    *events, last = answer.text.split("\n\n")[:-1]
+    assert [event for event in events if event.startswith("data: ")] == [f"data: {n}" for n in range(given)]
+    assert len(events) == given + (given < words), "an error event says that it is cut"
+    final = parse_receipt(last.removeprefix("event: payment-receipt\ndata: "))
+    assert final.spent == 2 * given * PRICE
 
 
 def test_a_free_route_of_a_flask_app_costs_nothing(wsgi: httpx.Client) -> None:

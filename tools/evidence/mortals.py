@@ -17,7 +17,7 @@ from retainer.protocol.session import SessionState
 PRICE, DEPOSIT, TOP_UP = 8_000, 100_000, 60_000
 QUESTIONS = 3
 _PAUSE_SECONDS = 0.1
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 300.0
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class Agent:
 
 
 async def _until_done(act: Callable[[], Awaitable[T]]) -> T:
-    """Do it until it is done. What contradicts itself is not done again; after two minutes the last refusal counts."""
+    """Do it until it is done. What contradicts itself is not done again; after five minutes the last refusal counts."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + _PATIENCE_SECONDS
     while True:

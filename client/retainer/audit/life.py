@@ -41,6 +41,8 @@ class Life(msgspec.Struct):
     operator: str | None = None
     mint: str | None = None
     authorized_signer: str | None = None
+    rent_payer: str | None = None
+    escrow: str | None = None
     price_per_unit: int | None = None
     sla_hash: str | None = None
     expires_at: int | None = None
@@ -72,7 +74,7 @@ class Life(msgspec.Struct):
 
     def stand(self, account: SessionAccount) -> None:
         """Take in the account as it stands."""
-        for name in ("payer", "payee", "operator", "mint", "authorized_signer"):
+        for name in ("payer", "payee", "operator", "mint", "authorized_signer", "rent_payer", "escrow"):
             setattr(self, name, str(getattr(account, name)))
         for name in ("price_per_unit", "expires_at", "grace_period", "salt", "open_slot", "opened_at"):
             setattr(self, name, getattr(account, name))
@@ -121,7 +123,7 @@ class Life(msgspec.Struct):
             case OpenData() | OpenWithTermsData() as data:
                 self.salt, self.open_slot, self.grace_period = data.salt, data.open_slot, data.grace_period
                 self.deposit, self.opening = max(self.deposit, data.deposit), deed.signature
-                for name in ("payer", "payee", "mint", "authorized_signer"):
+                for name in ("payer", "payee", "mint", "authorized_signer", "rent_payer", "escrow"):
                     setattr(self, name, str(asked.accounts[name]))
                 self.operator = str(asked.accounts.get("operator", asked.accounts["payee"]))
             case CloseData() as data:

@@ -13,6 +13,7 @@ from retainer.audit.reading import read_receipts
 from retainer.audit.settlement import OnChain, Sums, audit_settlement
 from retainer.audit.witnessed import contradicted
 from retainer.protocol.amounts import base_units
+from retainer.protocol.encoding import Json
 from retainer.protocol.errors import MessageError
 from retainer.protocol.events import SessionClosed, SessionOpened
 from retainer.protocol.usage_log import read_log
@@ -30,6 +31,10 @@ class Shown:
     requests: int = 0
     free: int = 0
     matched: int = 0
+    credit_units: int = 0  # given back, since availability fell short
+    short_windows: int = 0
+    unreceipted: int = 0
+    unchecked: int = 0  # logs of sessions whose opening the node has forgotten
     logs: Counter[bool] = field(default_factory=Counter)  # whether nothing was found in it
 
     def check(self, life: Life) -> Iterator[Finding]:
@@ -43,6 +48,7 @@ class Shown:
             return
         onchain = onchain_of(life)
         if onchain is None:
+            self.unchecked += 1
             return
         kept = read_receipts(self.receipts, onchain.opened.session) if self.receipts else {}
         sums, honest = Sums(), True
@@ -62,6 +68,23 @@ class Shown:
         self.logs[honest] += 1
         self.requests, self.free = self.requests + sums.requests, self.free + sums.free
         self.matched += len(sums.receipts)
+        self.unreceipted += sums.unreceipted
+        self.credit_units += sums.credit_units
+        self.short_windows += sums.short_windows
+
+    def to_json(self) -> dict[str, Json]:
+        """What they came to."""
+        return {
+            "honest": self.logs[True],
+            "wrong": self.logs[False],
+            "requests": self.requests,
+            "free": self.free,
+            "credit_units": self.credit_units,
+            "short_windows": self.short_windows,
+            "receipts": self.matched,
+            "unreceipted": self.unreceipted,
+            "unchecked": self.unchecked,
+        }
 
     def unknown(self, known: Iterator[str]) -> Iterator[tuple[str, Finding]]:
         """Logs of sessions that the chain does not have; ``known`` are those that it has."""

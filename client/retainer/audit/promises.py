@@ -93,5 +93,18 @@ def terms_words(terms: SlaTerms | None) -> str:
     """SLA terms for a reader."""
     if terms is None:
         return "no terms"
-    latency = "" if terms.max_latency_ms is None else f"within {terms.max_latency_ms} ms, "
-    return f"{latency}status {' or '.join(terms.accepted_statuses)}, at least {terms.min_body_bytes} bytes"
+    said = [
+        *([] if terms.max_latency_ms is None else [f"within {terms.max_latency_ms} ms"]),
+        f"status {' or '.join(terms.accepted_statuses)}",
+        f"at least {terms.min_body_bytes} bytes",
+        *([] if terms.response_schema is None else ["a body that fits the JSON Schema agreed"]),
+    ]
+    if (availability := terms.availability) is not None:
+        window = (
+            f"{availability.window_requests} requests"
+            if availability.window_requests
+            else f"{availability.window_seconds} s"
+        )
+        least, back = availability.min_bps / 100, availability.credit_bps / 100
+        said.append(f"of every {window} at least {least:g} % kept, or {back:g} % of their charges go back")
+    return ", ".join(said)

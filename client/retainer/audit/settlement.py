@@ -41,6 +41,7 @@ class Sums:
     short_windows: int = 0
     root: bytes = EMPTY_ROOT
     receipts: set[int] = field(default_factory=set)
+    unreceipted: int = 0  # charged, and the agent has no receipt for it: never made, or its receipt was not kept
 
 
 def audit_settlement(
@@ -59,6 +60,8 @@ def audit_settlement(
         if receipt is not None:
             sums.receipts.add(entry.sequence)
             yield from _receipt(onchain, entry, receipt, sums.root)
+        elif entry.charged:
+            sums.unreceipted += 1
     sums.credit_units, sums.short_windows = availability.credit_units, availability.short_windows
     yield from _totals(onchain.closed, header, sums)
     for sequence in sorted(receipts.keys() - sums.receipts):

@@ -43,6 +43,7 @@ _LEVELS: Final = {
 # precompile, wrong number of signatures, unknown version, undecodable bytes. After any other it may have been sent.
 _NOT_SENT: Final = frozenset({-32002, -32003, -32006, -32013, -32015, -32602})
 _CLOCK_TIME: Final = slice(32, 40)
+_FIRST_BLOCK: Final = 1_584_282_000  # Unix seconds; no cluster is older than mainnet
 
 Answer = TypeVar("Answer")
 
@@ -173,7 +174,8 @@ class RpcChain:
         return TransactionInfo(
             signature=signature,
             slot=answer.slot,
-            block_time=answer.block_time or None,  # a local validator answers 0 in the slot itself
+            # A local validator answers 0 in the slot itself, and later a thousandth of what it means.
+            block_time=answer.block_time if (answer.block_time or 0) > _FIRST_BLOCK else None,
             error=_error(answer.meta.err),
             logs=tuple(answer.meta.log_messages or ()),
             raw=_parsed(_from_base64, answer.transaction[0]),

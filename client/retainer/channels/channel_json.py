@@ -174,8 +174,8 @@ def _mark(value: object) -> tuple[int, BaseUnits]:
 
 
 def _settlement_to_json(settlement: Settlement) -> dict[str, Json]:
-    return {
-        "signature": settlement.signature,
+    signature: dict[str, Json] = {"signature": settlement.signature} if settlement.signature else {}
+    return signature | {
         "settled": str(settlement.settled),
         "refunded": str(settlement.refunded),
     }
@@ -183,7 +183,7 @@ def _settlement_to_json(settlement: Settlement) -> dict[str, Json]:
 
 def _read_settlement(settlement: Fields) -> Settlement:
     return Settlement(
-        signature=settlement.require("signature", fields.filled_text),
+        signature=settlement.optional("signature", fields.filled_text) or "",
         settled=settlement.require("settled", fields.units),
         refunded=settlement.require("refunded", fields.units),
     )

@@ -37,9 +37,10 @@ def view_of(channel: Channel, account: SessionAccount | None, now: int) -> Sessi
         creation_signature=channel.creation_signature,
         pda=channel.address,
         metadata=_metadata(channel),
+        anchor_on_chain=request.anchor_on_chain,
         settled=settlement.settled if settlement else None,
         refund=settlement.refunded if settlement else None,
-        settlement_signature=settlement.signature if settlement else None,
+        settlement_signature=settlement.signature or None if settlement else None,
     )
 
 

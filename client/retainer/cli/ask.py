@@ -14,8 +14,7 @@ from solders.pubkey import Pubkey
 
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options
-from retainer.flows.answers import problem_of
-from retainer.flows.payments import RECEIPT_EXTENSION
+from retainer.flows.answers import RECEIPT_EXTENSION, problem_of
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt
@@ -43,6 +42,7 @@ class Question:
     idempotency_key: str | None
     receipts: Path | None
     times: int
+    custodial: bool
 
     def __post_init__(self) -> None:
         if self.idempotency_key is not None and self.times > 1:
@@ -94,6 +94,7 @@ async def ask_times(options: Options, question: Question) -> ExitStatus:
         top_up=question.topping_up,
         store=options.keeper(),
         receipts=question.receipts,
+        allow_custodial=question.custodial,
     )
     answers: list[Json] = []
     status = ExitStatus.OK

@@ -70,6 +70,7 @@ async def settlement(options: Options, signature: str, log: Path, receipts: Path
         "creditUnits": sums.credit_units,
         "shortWindows": sums.short_windows,
         "receipts": len(sums.receipts),
+        "unreceipted": sums.unreceipted,
         "deposit": str(onchain.closed.deposit),
         "settled": str(onchain.closed.settled),
         "refunded": str(onchain.closed.refunded),
@@ -102,5 +103,12 @@ def _print(onchain: OnChain, sums: Sums, decimals: int) -> None:
         "usage root": closed.usage_root.hex(),
         "receipts": f"{len(sums.receipts)} matched with their lines",
     }
+    if sums.receipts and sums.unreceipted:
+        # Nobody signs that a request was not made: only an agent that keeps all its receipts can tell.
+        facts["no receipt"] = (
+            f"for {sums.unreceipted} charged requests: an agent that kept all of its receipts never made them"
+        )
+    if sums.credit_units:
+        facts["credit"] = f"{sums.credit_units} units given back for {sums.short_windows} windows of low availability"
     for name, value in facts.items():
         click.echo(f"{name:<12} {value}")

@@ -93,6 +93,9 @@ async def _standing(
         "escrow": f"holds {shown(max(0, standing.owed + standing.surplus))}, and must hold {shown(standing.owed)}"
         + (f"; {shown(standing.surplus)} were sent to it by others" if standing.surplus > 0 else ""),
         "charged": f"{account.charged_units} units in {len(life.settles)} settlements so far",
+        "rent": f"goes back to {account.rent_payer}",
+        "address": f"from salt {account.salt} and slot {account.open_slot}, bump {account.bump}; "
+        f"layout version {account.version}",
         **_promise_facts(promises, account.sla_hash),
     }
     click.echo(account_words(str(info.address), account, standing.now))
@@ -136,18 +139,37 @@ async def _ended(options: Options, chain: Chain, pda: Pubkey, promises: Sequence
         "payer": str(life.payer),
         "payee": str(life.payee),
         "operator": str(life.operator),
+        "mode": _mode(life),
         "token": f"{life.mint}, {decimals} decimals",
         "opened": "before your RPC's history" if life.opened_at is None else moment(life.opened_at),
         "ended": "unknown" if life.ended_at is None else moment(life.ended_at),
         "price": "unknown" if price is None else f"{shown(price)} a unit" if price else "varies",
         "deposit": f"{shown(life.deposit)} = {shown(life.settled)} settled + {shown(life.refunded)} refunded",
         "charged": f"{life.charged_units} units",
+        "expired": moment(life.expires_at) if life.expires_at else "never",
+        "grace period": "unknown" if life.grace_period is None else f"{life.grace_period} s",
+        "rent": f"went back to {life.rent_payer}",
+        "address": f"from salt {life.salt} and slot {life.open_slot}",
+        "SLA": _sla(life),
         "usage root": life.usage_root or "none: nobody closed it with a log",
         **_promise_facts(promises, bytes.fromhex(life.sla_hash or NO_TERMS_HASH.hex())),
     }
     click.echo("\n".join(f"{name:{_WIDTH}}{fact}" for name, fact in facts.items()))
     _print_deeds(deeds)
     return findings
+
+
+def _mode(life: Life) -> str:
+    if life.authorized_signer is None:
+        return "unknown"
+    metered = life.authorized_signer == life.operator
+    return "metered: the operator named the amount" if metered else f"vouchers signed by {life.authorized_signer}"
+
+
+def _sla(life: Life) -> str:
+    if life.sla_hash is None:
+        return "unknown"
+    return "no terms" if life.sla_hash == NO_TERMS_HASH.hex() else f"terms with hash {life.sla_hash}"
 
 
 def _promise_facts(promises: Sequence[Promise], committed: bytes) -> dict[str, str]:

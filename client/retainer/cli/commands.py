@@ -72,6 +72,9 @@ def main() -> None:
 @click.option(
     "--token", "mints", type=address, multiple=True, help="A token that may be spent.  [default: USDC; on localnet any]"
 )
+@click.option(
+    "--custodial", is_flag=True, help="Pay also where the provider holds the money itself, and no escrow returns it."
+)
 @click.option("--session", type=address, help="Pay from this session only.")
 @click.option("--idempotency-key", help="Repeat a request under its key: it is charged once.")
 @click.option(

@@ -20,16 +20,17 @@ def session_words(view: SessionView) -> str:
         return format_amount(units, view.token.decimals)
 
     if view.refund is not None and view.settled is not None:
-        money = (
-            f"settled {shown(view.settled)} · refunded {shown(view.refund)} · transaction {view.settlement_signature}"
-        )
+        signature = view.settlement_signature
+        ending = f"transaction {signature}" if signature else "nothing was left to send back"
+        money = f"settled {shown(view.settled)} · refunded {shown(view.refund)} · {ending}"
     else:
         left = (
             "" if view.requests_left is None else f" ({view.requests_left} requests at {shown(view.price_per_request)})"
         )
         money = f"{shown(view.remaining)} of {shown(view.deposit)} left{left}"
+    held = "" if view.anchor_on_chain else "\n  custodial: the provider holds the money"
     dispute = f"\n  in dispute: {view.metadata['dispute']}" if "dispute" in view.metadata else ""
-    return f"{view.session_id}\n  {view.state} · {money} · {view.metadata['resource']}{dispute}"
+    return f"{view.session_id}\n  {view.state} · {money} · {view.metadata['resource']}{held}{dispute}"
 
 
 def account_words(address: str, session: SessionAccount, now: int) -> str:

@@ -9,6 +9,9 @@ from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import Problem, parse_problem
 from retainer.protocol.receipts import Receipt, parse_receipt
 
+RECEIPT_EXTENSION: Final = "retainer"
+"""Where an answer's verified receipt stands among its ``extensions``."""
+
 _DEFAULT_PAUSE: Final = 1.0
 # A service that asks for longer is asked again all the same: the caller waits, not the service.
 _LONGEST_PAUSE: Final = 5.0

@@ -6,20 +6,20 @@ from typing import Final
 
 import httpx
 
-from retainer.chain.sessions import session_account
 from retainer.channels.accounting import check_receipt, check_settlement
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel, Settlement
 from retainer.channels.views import view_of
 from retainer.errors import CloseRefusedError, CloseUnconfirmedError, SettlementError
 from retainer.flows.answers import pause_asked, problem_of, receipt_of, words_of
+from retainer.flows.holding import holding_of
 from retainer.flows.lifecycle import ask_until
-from retainer.flows.settlements import find_settlement
 from retainer.flows.setup import Setup
 from retainer.protocol.amounts import BaseUnits, format_amount
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.session import SessionAccount, SessionState
+from retainer.protocol.receipts import Receipt
+from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
 
 _CLOSING_SECONDS: Final = 120.0
@@ -28,7 +28,10 @@ _BUSY: Final = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.TOO_MANY_REQUESTS})
 
 @dataclass(frozen=True, slots=True)
 class CloseResult:
-    """What closing came to, as the chain has it; amounts in base units, ``signature`` is the settling transaction."""
+    """What closing came to, as the chain has it; amounts in base units, ``signature`` is the settling transaction.
+
+    It is empty where a provider held the money itself and nothing was left to send back.
+    """
 
     session_id: str
     settled: BaseUnits
@@ -39,7 +42,8 @@ class CloseResult:
     def __str__(self) -> str:
         """In the token's units, for people."""
         settled, refunded = (format_amount(units, self.view.token.decimals) for units in (self.settled, self.refunded))
-        return f"settled {settled} · refunded {refunded} · transaction {self.signature}"
+        transaction = f"transaction {self.signature}" if self.signature else "nothing was left to send back"
+        return f"settled {settled} · refunded {refunded} · {transaction}"
 
 
 class Closer:
@@ -57,7 +61,7 @@ class Closer:
         if channel.settlement is None:
             await self._require_opened(channel)
             channel = await self._setup.update(session_id, Channel.closing)
-            settlement = await self._find(channel, hint=await self._ask(channel))
+            settlement = await self._find(channel, await self._ask(channel))
             channel = await self._setup.update(session_id, lambda kept: kept.settled(settlement, at=self._setup.now()))
             await self._require_earned(channel, settlement)
         else:
@@ -66,32 +70,28 @@ class Closer:
         return CloseResult(session_id, settlement.settled, settlement.refunded, settlement.signature, view)
 
     async def _require_opened(self, channel: Channel) -> None:
-        if channel.state is SessionState.ABANDONED and await self._account(channel) is None:
+        if channel.state is SessionState.ABANDONED and not await holding_of(self._setup.chain, channel).arrived():
             raise CloseRefusedError(
                 f"session {channel.session_id} was never opened: there is nothing to close", channel.session_id
             )
 
-    async def _account(self, channel: Channel) -> SessionAccount | None:
-        program = channel.offer.request.channel_program
-        return await session_account(self._setup.chain, channel.address, program_id=program)
-
-    async def _ask(self, channel: Channel) -> str | None:
-        """Repeat the close until the service has settled; the signature that it names, if it names one."""
+    async def _ask(self, channel: Channel) -> Receipt | None:
+        """Repeat the close until the service has settled; its receipt, where it gives one that can be right."""
         response = await ask_until(
             self._setup, channel.offer, channel.close_header(), undecided=_undecided, seconds=_CLOSING_SECONDS
         )
         if response is None:
             raise CloseUnconfirmedError(
                 f"the service has not settled session {channel.session_id} yet; close it again to go on waiting. "
-                "Should it never answer, the deposit can be withdrawn without it (request_close, withdraw)",
+                f"Should it never answer, {_way_out(channel)}",
                 channel.session_id,
             )
         if response.is_success:
-            return self._named(channel, response)
+            return self._receipt(channel, response)
         await self._require_gone(channel, response)
         return None
 
-    def _named(self, channel: Channel, response: httpx.Response) -> str | None:
+    def _receipt(self, channel: Channel, response: httpx.Response) -> Receipt | None:
         # Only a pointer to the transaction: a receipt that cannot be right is no reason not to look at the chain.
         try:
             receipt = receipt_of(response)
@@ -99,18 +99,18 @@ class Closer:
                 check_receipt(channel, receipt)
         except (BookError, MessageError):
             return None
-        return receipt.tx_hash if receipt else None
+        return receipt
 
     async def _require_gone(self, channel: Channel, response: httpx.Response) -> None:
         problem = problem_of(response)
         kind = problem.type if problem else None
         if kind is ProblemType.SESSION_CLOSED:
             return
-        if kind is ProblemType.SESSION_UNKNOWN and await self._account(channel) is None:
+        if kind is ProblemType.SESSION_UNKNOWN and await holding_of(self._setup.chain, channel).account() is None:
             return
         raise CloseRefusedError(
             f"the service does not close session {channel.session_id}: {words_of(response)}. "
-            "The deposit can be withdrawn without it (request_close, withdraw)",
+            f"{_way_out(channel).capitalize()}",
             channel.session_id,
             problem,
         )
@@ -124,22 +124,20 @@ class Closer:
             await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
             raise SettlementError(f"{reason}. The last receipt is your evidence", channel.session_id) from None
 
-    async def _find(self, channel: Channel, hint: str | None) -> Settlement:
+    async def _find(self, channel: Channel, receipt: Receipt | None) -> Settlement:
         """The settling transaction, waiting for the caller's node to see what the service's node has seen."""
-        timer, program = self._setup.timer, channel.offer.request.channel_program
+        timer, holding = self._setup.timer, holding_of(self._setup.chain, channel)
         give_up_at = timer.monotonic() + _CLOSING_SECONDS
         while True:
-            found = await find_settlement(
-                self._setup.chain, channel.address, program, deposit=channel.deposit, hint=hint
-            )
+            found = await holding.ended(receipt)
             if found is not None:
                 return found
             pause = pause_asked(None)
             if timer.monotonic() + pause > give_up_at:
                 raise CloseUnconfirmedError(
                     f"the service calls session {channel.session_id} closed, and your RPC knows of no settlement; "
-                    "close it again to look once more, or withdraw the deposit without the service "
-                    "(request_close, withdraw)",
+                    "close it again to look once more; "
+                    f"{_way_out(channel)}",
                     channel.session_id,
                 )
             await timer.sleep(pause)
@@ -147,3 +145,9 @@ class Closer:
 
 def _undecided(response: httpx.Response) -> bool:
     return response.is_server_error or response.status_code in _BUSY
+
+
+def _way_out(channel: Channel) -> str:
+    if channel.offer.request.anchor_on_chain:
+        return "the deposit can be withdrawn without it (request_close, withdraw)"
+    return "it holds the deposit itself, and the last receipt, which it has signed, is your evidence"

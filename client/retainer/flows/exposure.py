@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from retainer.chain.sessions import session_account
 from retainer.channels.channel import Channel
 from retainer.channels.spending import HOUR
 from retainer.errors import CapError
-from retainer.flows.settlements import find_settlement
+from retainer.flows.holding import holding_of
 from retainer.flows.setup import Setup
 from retainer.protocol.session import SessionState
 from retainer.trust.caps import Exposure
@@ -41,19 +40,14 @@ async def require_room(setup: Setup, require: Callable[[list[Exposure]], None]) 
         if setup.caps.per_day is None and setup.caps.per_origin is None:
             raise
     for channel in await setup.store.channels(setup.payer):
-        program = channel.offer.request.channel_program
-        gone = channel.state not in _OVER and not await session_account(
-            setup.chain, channel.address, program_id=program
-        )
-        if gone:
+        if channel.state not in _OVER and await holding_of(setup.chain, channel).account() is None:
             await learn_end(setup, channel)
     return require(exposures(await setup.store.channels(setup.payer), setup.now()))
 
 
 async def learn_end(setup: Setup, channel: Channel) -> Channel:
-    """A session that the chain has not, or no more: as it ended, if the transaction that removed it is found."""
-    program = channel.offer.request.channel_program
-    ended = await find_settlement(setup.chain, channel.address, program, deposit=channel.deposit)
+    """A session that the chain has not, or no more: as it ended, if the transaction that ended it is found."""
+    ended = await holding_of(setup.chain, channel).ended()
     if ended is None:
         return channel
     return await setup.update(channel.session_id, lambda kept: kept.settled(ended, at=setup.now()))

@@ -62,7 +62,7 @@ class Offer:
         """What a session is bound to once it is opened: scope, price, SLA terms, operator and mode."""
         request = self.request
         sla_hash = request.retainer.sla_hash if request.retainer else None
-        return self.scope, request.amount, sla_hash, self.operator, request.voucher_signer
+        return self.scope, request.amount, sla_hash, self.operator, request.voucher_signer, request.anchor_on_chain
 
     @property
     def max_units(self) -> int:

@@ -9,25 +9,24 @@ import httpx
 
 from retainer.chain.confirm import ConfirmationOutcome, confirm
 from retainer.chain.errors import ChainUnavailableError, SendOutcomeUnknownError, TransactionRefusedError
-from retainer.chain.sessions import session_account
 from retainer.channels.accounting import check_receipt
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.errors import CapError, OpeningRefusedError, OpeningUnconfirmedError, ReceiptError
 from retainer.flows.answers import problem_of, receipt_of, words_of
 from retainer.flows.exposure import exposures, require_room
+from retainer.flows.holding import holding_of
 from retainer.flows.lifecycle import ask_until
 from retainer.flows.offers import Offer
 from retainer.flows.opening import build_opening
 from retainer.flows.setup import Setup
 from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.constants import OPEN_SLOT_WINDOW
 from retainer.protocol.errors import MessageError
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.session import SessionAccount, SessionState
+from retainer.protocol.session import SessionState
 from retainer.trust.caps import Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
-from retainer.trust.policy import ChainFacts, require_deposit, require_on_chain, require_trusted
+from retainer.trust.policy import ChainFacts, require_custody, require_deposit, require_on_chain, require_trusted
 
 _CONFIRMATION_SECONDS: Final = 90.0
 # The outcome is still open: asking again is what these ask for.
@@ -74,6 +73,7 @@ class Opener:
         require_trusted(
             offer, payer=setup.payer, voucher_key=voucher_signer.pubkey(), pins=setup.pins, caps=setup.caps, now=now
         )
+        require_custody(offer, allowed=setup.allow_custodial)
         facts = await read_facts(setup.chain, offer.request.currency, setup.payer)
         require_on_chain(offer, facts, setup.caps)
         deposit = self._deposit(offer, amount, facts)
@@ -145,11 +145,12 @@ class Opener:
     async def _refused(self, channel: Channel, response: httpx.Response) -> Channel:
         setup, problem = self._setup, problem_of(response)
         said = words_of(response)
-        if await self._account(channel) is not None:
+        holding = holding_of(setup.chain, channel)
+        if await holding.arrived():
             reason = f"the service took the deposit of session {channel.session_id} and refuses to serve it: {said}"
             await setup.update(channel.session_id, lambda kept: kept.disputed(reason))
             raise OpeningRefusedError(f"{reason}. Close the session to get it back", channel.session_id, problem)
-        if await self._may_still_land(channel):
+        if await holding.may_still_land():
             note = "If the service sends it all the same, the deposit appears under this address and can be got back"
         else:
             note = "It can no longer reach the chain, so nothing was deposited"
@@ -157,14 +158,6 @@ class Opener:
         raise OpeningRefusedError(
             f"the service refused to open session {channel.session_id}: {said}. {note}", channel.session_id, problem
         )
-
-    async def _account(self, channel: Channel) -> SessionAccount | None:
-        program = channel.offer.request.channel_program
-        return await session_account(self._setup.chain, channel.address, program_id=program)
-
-    async def _may_still_land(self, channel: Channel) -> bool:
-        slot = channel.offer.request.recent_slot or 0
-        return await self._setup.chain.slot() <= slot + OPEN_SLOT_WINDOW
 
     async def _send(self, channel: Channel, transaction: bytes) -> None:
         """Send it, or send the same bytes again: the chain takes them once."""
@@ -178,7 +171,7 @@ class Opener:
         except TransactionRefusedError as error:
             outcome, refusal = ConfirmationOutcome.FAILED, str(error)
         # A refusal can also mean that it landed long ago and its blockhash has died since: then the account is there.
-        if outcome is ConfirmationOutcome.FAILED and await self._account(channel) is None:
+        if outcome is ConfirmationOutcome.FAILED and not await holding_of(setup.chain, channel).arrived():
             await setup.update(channel.session_id, Channel.abandoned)
             raise OpeningRefusedError(
                 f"session {channel.session_id} was not opened: {refusal}. Nothing was deposited", channel.session_id

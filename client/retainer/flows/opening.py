@@ -4,6 +4,7 @@ import secrets
 from dataclasses import replace
 from typing import Final
 
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from retainer.channels.channel import Channel
@@ -16,6 +17,7 @@ from retainer.protocol.constants import MAX_TRANSACTION_BYTES, PROGRAM_ID
 from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
+from retainer.protocol.transfers import Transfer
 from retainer.wallet import Signer, sign_transaction, sign_voucher_as
 
 _SALT_BITS: Final = 64
@@ -62,11 +64,7 @@ def build_opening(
     )
     stock = replace(params, salt=cheap_salt(params, request.channel_program)) if salt is None else params
     address, _ = derive_session(stock.seeds, request.channel_program)
-    instruction = (
-        open_with_terms(_with_terms(stock, offer), request.channel_program)
-        if request.retainer
-        else open_session(stock, request.channel_program)
-    )
+    instruction = _instruction(stock, address, offer)
     transaction, signature = sign_transaction(signer, [instruction], request.recent_blockhash, sponsor=sponsor)
     if len(transaction) > MAX_TRANSACTION_BYTES:
         raise OfferError(f"the opening needs {len(transaction)} bytes; a transaction has {MAX_TRANSACTION_BYTES}")
@@ -96,6 +94,23 @@ def build_opening(
         opening=authorization_header(Credential(offer.challenge, action)),
         transaction=transaction if self_sent else None,
     )
+
+
+def _instruction(stock: OpenParams, address: Pubkey, offer: Offer) -> Instruction:
+    request = offer.request
+    if not request.anchor_on_chain:
+        return Transfer(
+            session=address,
+            sender=stock.payer,
+            recipient=stock.payee,
+            mint=stock.mint,
+            decimals=request.decimals,
+            token_program=stock.token_program,
+            amount=BaseUnits(stock.deposit),
+        ).instruction()
+    if request.retainer:
+        return open_with_terms(_with_terms(stock, offer), request.channel_program)
+    return open_session(stock, request.channel_program)
 
 
 def cheap_salt(params: OpenParams, program_id: Pubkey = PROGRAM_ID) -> int:

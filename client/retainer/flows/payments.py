@@ -1,11 +1,8 @@
 """Which session pays a request: found, taken up again, or opened; and what its answer does to the books."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Final
 from weakref import WeakValueDictionary
 
 import httpx
@@ -24,13 +21,14 @@ from retainer.errors import (
     TopUpRefusedError,
     TopUpUnconfirmedError,
 )
-from retainer.flows.answers import problem_of, receipt_of
+from retainer.flows.answers import RECEIPT_EXTENSION, problem_of, receipt_of
 from retainer.flows.closer import Closer
+from retainer.flows.in_hand import InHand
 from retainer.flows.offers import Offer, origin_of
 from retainer.flows.opener import Opener
 from retainer.flows.prices import KnownPrices
 from retainer.flows.setup import Setup
-from retainer.flows.streams import MeteredBody, is_stream
+from retainer.flows.streams import MeteredBody, is_metered, is_stream
 from retainer.flows.topper import Topper
 from retainer.protocol.constants import HEADER_CREDENTIAL
 from retainer.protocol.digests import request_digest
@@ -39,10 +37,7 @@ from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import Receipt, parse_receipt
 from retainer.protocol.session import SessionState
 from retainer.trust.caps import Amount, TopUpPolicy, in_base_units
-from retainer.trust.policy import require_trusted
-
-RECEIPT_EXTENSION: Final = "retainer"
-"""Where an answer's verified receipt stands among its ``extensions``."""
+from retainer.trust.policy import require_custody, require_trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Payments:
         self._closer = closer
         self._paying: dict[str, ChannelScope] = {}
         self.prices = KnownPrices()
-        self._in_hand: Counter[str] = Counter()
+        self._in_hand = InHand(setup.store)
         self._cut_off: dict[str, CutOff] = {}
         self._topping_up = asyncio.Lock()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
@@ -132,19 +127,13 @@ class Payments:
         said = setup.deposit is not None or setup.caps.per_session is not None
         return None if said or setup.topping_up is None else setup.topping_up.amount
 
-    @contextmanager
-    def holding(self, key: str) -> Iterator[None]:
+    def holding(self, key: str) -> AbstractContextManager[bool]:
         """While this lasts, somebody waits for the answer to this Idempotency-Key."""
-        self._in_hand[key] += 1
-        try:
-            yield
-        finally:
-            self._in_hand[key] -= 1
-            self._in_hand += Counter()  # drops what has come down to zero
+        return self._in_hand.hold(key)
 
-    def lost(self, channel: Channel, request: httpx.Request) -> str | None:
-        """The key under which this same request left before and was never answered, perhaps by an earlier process."""
-        return channel.book.lost(_digest(request).hex(), self._in_hand)
+    def lost(self, channel: Channel, request: httpx.Request, hand: ExitStack) -> str | None:
+        """The key under which this same request left before and was never answered, from now on in ``hand``."""
+        return self._in_hand.take_over(channel.book, _digest(request).hex(), hand)
 
     @property
     def tops_up(self) -> bool:
@@ -336,6 +325,7 @@ class Payments:
                 require_trusted(
                     offer, payer=setup.payer, voucher_key=key, pins=setup.pins, caps=setup.caps, now=setup.now()
                 )
+                require_custody(offer, allowed=setup.allow_custodial)
             except ClientError as refusal:
                 refusals.append(refusal)
             else:
@@ -363,8 +353,7 @@ class _UncoveredError(Exception):
 
 def _comes_last(channel: Channel, receipt: Receipt, response: httpx.Response) -> bool:
     """Whether this receipt is the one at the beginning of a stream, which says nothing about the request yet."""
-    metered = receipt.retainer.metered if receipt.retainer else None
-    return channel.offer.request.retainer is not None and metered is None and is_stream(response)
+    return channel.offer.request.retainer is not None and not is_metered(receipt) and is_stream(response)
 
 
 def _digest(request: httpx.Request) -> bytes:

@@ -29,7 +29,8 @@ class Setup:
     """``now`` is Unix seconds.
 
     ``voucher_signer`` signs vouchers, ``signer`` where it is None. ``deposit`` is what a session gets that opens by
-    itself, ``topping_up`` when it gets more.
+    itself, ``topping_up`` when it gets more. ``allow_custodial``: whether a
+    provider may hold deposits itself.
     """
 
     signer: Signer
@@ -43,6 +44,7 @@ class Setup:
     voucher_signer: Signer | VoucherSigners | None = None
     deposit: Amount | None = None
     topping_up: TopUpPolicy | None = None
+    allow_custodial: bool = False
 
     @property
     def payer(self) -> Pubkey:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 import httpx
 
 from retainer.protocol.constants import RECEIPT_EVENT
+from retainer.protocol.receipts import Receipt
 
 _MEDIA_TYPE: Final = "text/event-stream"
 _RECEIPT: Final = f"event: {RECEIPT_EVENT}\ndata: ".encode()
@@ -21,6 +22,11 @@ def is_stream(response: httpx.Response) -> bool:
     """Whether an answer is one that ends with its receipt, rather than beginning with it."""
     named: str = response.headers.get("Content-Type", "")
     return response.is_success and named.split(";", maxsplit=1)[0].strip() == _MEDIA_TYPE
+
+
+def is_metered(receipt: Receipt) -> bool:
+    """Whether a receipt is about one request; the one that a stream begins with is not yet."""
+    return receipt.retainer is not None and receipt.retainer.metered is not None
 
 
 class MeteredBody(httpx.AsyncByteStream, httpx.SyncByteStream):

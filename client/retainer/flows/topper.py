@@ -9,13 +9,13 @@ from solders.hash import Hash
 from retainer.chain.base import Commitment
 from retainer.chain.confirm import ConfirmationOutcome, confirm, look_up
 from retainer.chain.errors import ChainUnavailableError
-from retainer.chain.sessions import session_account
 from retainer.channels.accounting import check_receipt
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel, PendingTopUp
 from retainer.errors import CapError, ReceiptError, SessionError, TopUpRefusedError, TopUpUnconfirmedError
 from retainer.flows.answers import problem_of, receipt_of, words_of
 from retainer.flows.exposure import exposures, require_room
+from retainer.flows.holding import holding_of
 from retainer.flows.lifecycle import ask_until
 from retainer.flows.opener import is_undecided
 from retainer.flows.setup import Setup
@@ -23,12 +23,11 @@ from retainer.protocol.actions import TopUpAction
 from retainer.protocol.amounts import BaseUnits, base_units, format_amount
 from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.errors import MessageError
-from retainer.protocol.instructions import top_up
-from retainer.protocol.pda import derive_ata
-from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
+from retainer.protocol.session import SessionState
 from retainer.stores.base import unknown
 from retainer.trust.caps import Amount, Deposited, in_base_units
 from retainer.trust.facts import read_facts
+from retainer.trust.policy import require_custody
 from retainer.wallet import sign_transaction
 
 _CONFIRMATION_SECONDS: Final = 90.0
@@ -62,35 +61,28 @@ class Topper:
 
     async def _sign(self, channel: Channel, amount: Amount) -> Channel:
         setup, payer, session_id = self._setup, self._setup.payer, channel.session_id
-        account = await self._account(channel)
-        if account is None or account.status is not ChainStatus.OPEN or account.payer != payer:
+        require_custody(channel.offer, allowed=setup.allow_custodial)
+        holding, mint = holding_of(setup.chain, channel), channel.offer.request.currency
+        standing = await holding.standing(payer)
+        if standing is None:
             raise TopUpRefusedError(f"session {session_id} is not open on chain; open another", session_id)
-        left = account.expires_at - setup.now()
-        if account.expires_at and left <= _CONFIRMATION_SECONDS:
+        left = standing.expires_at - setup.now()
+        if standing.expires_at and left <= _CONFIRMATION_SECONDS:
             raise TopUpRefusedError(
                 f"session {session_id} expires in {max(left, 0)} s, before a top-up is sure to land; open another",
                 session_id,
             )
-        facts = await read_facts(setup.chain, account.mint, payer)
+        facts = await read_facts(setup.chain, mint, payer)
         added = in_base_units(amount, facts.decimals)
-        total = base_units(account.deposit + added)
-        signing = Deposited(setup.now(), account.mint, added, channel.scope.origin)
+        total = base_units(standing.deposit + added)
+        signing = Deposited(setup.now(), mint, added, channel.scope.origin)
         await require_room(setup, lambda others: setup.caps.require_top_up(signing, total, facts.decimals, others))
         if not 0 < added <= facts.balance:
             raise CapError(
                 f"your token account holds {format_amount(facts.balance, facts.decimals)}, and the top-up is "
                 f"{format_amount(added, facts.decimals)}; nothing was signed"
             )
-        instruction = top_up(
-            payer=payer,
-            session=channel.address,
-            payer_token=derive_ata(payer, account.mint, facts.token_program),
-            escrow=account.escrow,
-            mint=account.mint,
-            amount=added,
-            token_program=facts.token_program,
-            program_id=channel.offer.request.channel_program,
-        )
+        instruction = holding.addition(standing, payer, added, facts.token_program)
         sponsor = channel.offer.sponsor
         latest = await setup.chain.latest_blockhash()
         transaction, signature = sign_transaction(setup.signer, [instruction], latest.blockhash, sponsor=sponsor)
@@ -139,7 +131,7 @@ class Topper:
                 session_id,
                 problem_of(response) if response is not None else None,
             )
-        account = await self._account(channel)
+        account = await holding_of(self._setup.chain, channel).account()
         deposit = BaseUnits(channel.deposit + pending.amount) if account is None else account.deposit
         topped = await setup.update(session_id, lambda kept: kept.topped_up(deposit))
         if response is None or not accepted:
@@ -172,7 +164,7 @@ class Topper:
             with contextlib.suppress(ChainUnavailableError):
                 # The height is read first: a top-up landing between the two reads is then still seen.
                 height = await self._setup.chain.block_height(commitment=Commitment.FINALIZED)
-                account = await self._account(channel)
+                account = await holding_of(self._setup.chain, channel).account()
                 if account is not None and account.deposit >= pending.total:
                     return ConfirmationOutcome.LANDED
                 if height > pending.last_valid_block_height:
@@ -190,7 +182,3 @@ class Topper:
             reason = f"the receipt for the top-up of session {channel.session_id} cannot be right: {error}"
             await self._setup.update(channel.session_id, lambda kept: kept.disputed(reason))
             raise ReceiptError(f"{reason}; nothing more is spent from it", channel.session_id, response) from None
-
-    async def _account(self, channel: Channel) -> SessionAccount | None:
-        program = channel.offer.request.channel_program
-        return await session_account(self._setup.chain, channel.address, program_id=program)

@@ -8,7 +8,8 @@ from typing import cast
 import httpx
 
 from retainer.chain.confirm import Timer
-from retainer.flows.answers import receipt_of
+from retainer.flows.answers import RECEIPT_EXTENSION, receipt_of
+from retainer.flows.streams import is_metered, is_stream
 from retainer.protocol.digests import body_digest, request_digest
 from retainer.protocol.errors import MessageError
 from retainer.protocol.receipts import Receipt
@@ -30,12 +31,20 @@ class Witness:
     def watch(self, response: httpx.Response, session_id: str, *, sent: float, repeated: bool) -> None:
         """Keep the answer's receipt once its body has come or is given up; an answer without one is passed by.
 
+        Of a stream that is the one that ends it.
+
         Whether the receipt is right is not asked: a wrong one that is signed is the best evidence there is.
         """
         folder, head = self._folder, self._timer.monotonic()
         receipt = _receipt(response)
         if folder is None or receipt is None:
             return
+
+        def keep_last(_body: bytes | None) -> None:
+            # Its operator measures to the first byte, so the times seen here would contradict it for nothing.
+            last = response.extensions.get(RECEIPT_EXTENSION)
+            if last is not None:
+                folder.keep(session_id, KeptReceipt(last))
 
         def keep(body: bytes | None) -> None:
             end = self._timer.monotonic()
@@ -52,7 +61,9 @@ class Witness:
             )
             folder.keep(session_id, KeptReceipt(receipt, seen))
 
-        if response.is_stream_consumed:
+        if is_stream(response) and not is_metered(receipt):
+            response.stream = _Watched(cast("httpx.ByteStream", response.stream), keep_last)
+        elif response.is_stream_consumed:
             # Decoded by now, where it came encoded: what travelled cannot be hashed any more.
             keep(None if "content-encoding" in response.headers else body_digest(response.content))
         else:

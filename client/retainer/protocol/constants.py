@@ -24,6 +24,8 @@ I64_MAX: Final = 2**63 - 1
 # RFC 8785 numbers are IEEE doubles: larger integers travel as decimal strings.
 JSON_INTEGER_MAX: Final = 2**53 - 1
 
+# For so many blocks after its blockhash can a transaction land.
+TRANSACTION_LIFE: Final = 150
 OPEN_SLOT_WINDOW: Final = 1500
 MIN_GRACE_PERIOD: Final = 900
 MAX_GRACE_PERIOD: Final = 2_592_000

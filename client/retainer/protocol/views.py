@@ -27,8 +27,9 @@ class SessionView:
     """One session; times are Unix seconds, amounts base units.
 
     ``session_id`` and ``pda`` are the same address. ``expires_at`` None means never, ``requests_left`` None that the
-    price varies. ``settled``, ``refund`` and ``settlement_signature`` are set once the session is closed; ``credited``
-    as well where availability fell short, and so much of what was spent was not settled.
+    price varies. Without ``anchor_on_chain`` the provider holds the money. ``settled``, ``refund`` and
+    ``settlement_signature`` are set once the session is closed; ``credited`` as well where availability fell short,
+    and so much of what was spent was not settled.
     """
 
     session_id: str
@@ -54,6 +55,7 @@ class SessionView:
     refund: BaseUnits | None = None
     credited: BaseUnits | None = None
     settlement_signature: str | None = None
+    anchor_on_chain: bool = True
 
     def to_json(self) -> dict[str, Json]:
         """The JSON API's object; ``...Display`` members are for people and never read back."""
@@ -90,6 +92,7 @@ class SessionView:
                 "pda": str(self.pda),
                 "metadata": {**self.metadata},
                 "settlementSignature": self.settlement_signature,
+                "anchorOnChain": None if self.anchor_on_chain else False,
             }
         )
 
@@ -126,4 +129,5 @@ class SessionView:
             refund=view.optional("refund", fields.units),
             credited=view.optional("credited", fields.units),
             settlement_signature=view.optional("settlementSignature", fields.filled_text),
+            anchor_on_chain=view.optional("anchorOnChain", fields.flag) is not False,
         )

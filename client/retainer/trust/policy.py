@@ -54,6 +54,15 @@ def require_trusted(
         raise OfferError("the offer's sessions have expired already; ask the service for a new offer")
 
 
+def require_custody(offer: Offer, *, allowed: bool) -> None:
+    """PinError for an offer whose deposit no program would hold, unless the caller has said that it may be so."""
+    if not offer.request.anchor_on_chain and not allowed:
+        raise PinError(
+            "the service offers no escrow: the provider holds the money, and nothing on chain makes it pay back what "
+            "you do not use; nothing was signed. If you trust it that far: allow_custodial=True (--custodial)"
+        )
+
+
 def require_on_chain(offer: Offer, facts: ChainFacts, caps: SpendingCaps) -> None:
     """Hold the challenge against the caller's own RPC, and the price against the caps."""
     request = offer.request

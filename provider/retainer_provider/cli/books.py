@@ -11,10 +11,9 @@ from retainer.chain.several import connect
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.session import SessionState
 from retainer_provider.assembly import refund_step, service_identity
-from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import CloseBegin
 from retainer_provider.books.records import SessionRecord, Settlement
-from retainer_provider.books.stores.chosen import open_ledger, reading
+from retainer_provider.books.stores.chosen import LedgerReader, open_ledger, reading
 from retainer_provider.cli.common import (
     ExitStatus,
     NotFoundError,
@@ -29,6 +28,8 @@ from retainer_provider.keys import load_keys
 from retainer_provider.logs import configure_logging
 from retainer_provider.policy import settler_options
 from retainer_provider.settings import Settings
+from retainer_provider.settling.closing_transaction import CloseBuilder
+from retainer_provider.settling.rehearsal import Rehearsal, rehearse
 from retainer_provider.settling.settler import SettlementOutcome, Settler
 from retainer_provider.wire.views import session_view
 
@@ -93,8 +94,15 @@ def show(config: Path, as_json: bool, session_id: str) -> None:  # noqa: FBT001 
 @json_option
 @click.argument("session_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All sessions that are not settled yet.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent, simulated; also while the service runs.")
 @told
-def settle(config: Path, as_json: bool, session_ids: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001 - click
+def settle(
+    config: Path,
+    as_json: bool,  # noqa: FBT001 - click passes flags by position
+    session_ids: tuple[str, ...],
+    everything: bool,  # noqa: FBT001
+    dry_run: bool,  # noqa: FBT001
+) -> None:
     """Close sessions and settle them to finality.
 
     On a ledger in a file only while the service is stopped, which settles by itself.
@@ -103,6 +111,9 @@ def settle(config: Path, as_json: bool, session_ids: tuple[str, ...], everything
         raise click.UsageError("name the sessions to settle, or --all")
     settings = settings_of(config)
     configure_logging(settings.service.log_level, settings.service.log_format)
+    if dry_run:
+        _tell(asyncio.run(_rehearse(settings, session_ids)), as_json=as_json)
+        return
     outcomes = asyncio.run(_settle(settings, session_ids, as_json=as_json))
     if as_json:
         print_json({"settlements": {session_id: str(outcome) for session_id, outcome in outcomes.items()}})
@@ -151,7 +162,39 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
         await ledger.aclose()
 
 
-async def _unsettled(ledger: Ledger) -> list[str]:
+async def _rehearse(settings: Settings, session_ids: tuple[str, ...]) -> list[tuple[SessionRecord, Rehearsal]]:
+    keys = load_keys(settings.service)
+    options = settler_options(settings, service_identity(settings, keys))
+    async with (
+        reading(settings) as books,
+        connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain,
+    ):
+        builder = CloseBuilder(chain, keys.operator, options.program_id, options.costs)
+        told = []
+        for session_id in session_ids or await _unsettled(books):
+            record = await books.session(session_id)
+            if record is None:
+                raise NotFoundError(f"there is no session {session_id} in the books")
+            told.append((record, await rehearse(chain, books, builder, options.program_id, record)))
+        return told
+
+
+def _tell(rehearsals: list[tuple[SessionRecord, Rehearsal]], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"dryRun": [rehearsal.to_json() for _, rehearsal in rehearsals]})
+    for record, would in [] if as_json else rehearsals:
+        if would.plan is not None:
+            paid, back = _amount(would.plan.amount, record), _amount(would.plan.refund, record)
+            click.echo(f"{record.session_id}  would settle {paid} and refund {back}")
+        if would.size:
+            what = f"{would.instructions} instructions, {would.size} bytes, {would.compute_units} compute units"
+            click.echo(f"{record.session_id}  simulated, not sent: {what}")
+        if would.obstacle is not None:
+            click.echo(f"{record.session_id}  {would.obstacle}")
+    sys.exit(ExitStatus.NOT_RIGHT if any(would.obstacle for _, would in rehearsals) else ExitStatus.DONE)
+
+
+async def _unsettled(ledger: LedgerReader) -> list[str]:
     found: list[SessionRecord] = []
     states = {SessionState.ACTIVE, SessionState.CLOSING}
     while page := await ledger.sessions(states=states, limit=_PAGE, after=found[-1].number if found else 0):

@@ -63,6 +63,11 @@ class Metrics:
             "Closing sessions that are not settled shortly before their deadline ([settlement] alarm_before_seconds).",
             registry=registry,
         )
+        self._frozen = Gauge(
+            "retainer_sessions_frozen",
+            "Sessions that are served nothing because the chain lacks what they were credited with.",
+            registry=registry,
+        )
         self._age = Gauge(
             "retainer_chain_view_age_seconds",
             "Since all open sessions were last seen on chain; -1 before the first time.",
@@ -87,6 +92,7 @@ class Metrics:
         """All of it in the text format of MEDIA_TYPE. Where the books cannot be read, their sums are the last ones."""
         age = self._view.age(self._clock.now())
         self._age.set(-1 if age is None else age)
+        self._frozen.set(self._view.frozen_sessions)
         self._ledger_up.set(self._ledger.failure is None)
         now = self._clock.monotonic()
         if self._tallied_at is None or now - self._tallied_at >= _TALLY_SECONDS:

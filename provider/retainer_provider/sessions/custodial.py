@@ -14,6 +14,7 @@ from retainer.chain.sessions import read_token_account
 from retainer.protocol.actions import OpenAction, TopUpAction
 from retainer.protocol.amounts import BaseUnits, format_amount
 from retainer.protocol.challenges import Challenge
+from retainer.protocol.constants import TRANSACTION_LIFE
 from retainer.protocol.errors import LayoutError, TransactionError
 from retainer.protocol.layouts import decode_mint
 from retainer.protocol.pda import derive_ata
@@ -32,8 +33,8 @@ from retainer_provider.sessions.refusals import RefusedError, refuse
 from retainer_provider.sessions.top_ups import check_session
 from retainer_provider.wire.challenger import Challenger
 
-# A blockhash lives 150 blocks; whatever the node calls newest, a transaction seen now is dead after twice that.
-_LIFE_BLOCKS: Final = 300
+# Whatever the node calls newest: a transaction seen now is dead after twice the longest that one lives.
+_LIFE_BLOCKS: Final = 2 * TRANSACTION_LIFE
 
 
 class CustodialDeposits:

@@ -42,11 +42,23 @@ CHAIN_UNAVAILABLE: Final = Refusal(
 )
 
 
+_DEPOSIT_UNSEEN: Final = Refusal(
+    ProblemType.CHAIN_UNAVAILABLE,
+    "The chain does not have this session's deposit at the moment, so nothing is sold for it and nothing was charged: "
+    "try again later.",
+    retry_after=5,
+)
+
+
 class ChainWatch(Protocol):
     """How old the service's view of the chain may be (F32)."""
 
     def fresh(self, now: int, grace_period: int) -> bool:
         """Whether a payer's exit would have been seen early enough for a session of this grace period."""
+        ...
+
+    def frozen(self, session_id: str) -> bool:
+        """Whether the chain lacks what this session was credited with (F06)."""
         ...
 
 
@@ -116,6 +128,8 @@ class Engine:
             )
         if not self._watch.fresh(self._clock.now(), record.grace_period):
             raise RefusedError(CHAIN_UNAVAILABLE)
+        if self._watch.frozen(record.session_id):
+            raise RefusedError(_DEPOSIT_UNSEEN)
         with ExitStack() as turn:
             turn.enter_context(self._fairness.admitted(str(record.payer)))
             request = await read()

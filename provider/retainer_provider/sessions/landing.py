@@ -30,10 +30,13 @@ class Landing:
         except SendOutcomeUnknownError:
             pass  # whether it was sent is what the next step finds out
 
-    async def confirmed(self, signature: str) -> None:
-        """Wait until it took effect; RefusedError when it failed, or is not there yet."""
+    async def confirmed(self, signature: str, level: Commitment | None = None) -> None:
+        """Wait until it took effect, at another ``level`` where one is named.
+
+        RefusedError when it failed, or is not there yet.
+        """
         outcome = await confirm(
-            self._chain, signature, commitment=self._commitment, clock=self._timer, timeout=self._wait
+            self._chain, signature, commitment=level or self._commitment, clock=self._timer, timeout=self._wait
         )
         if outcome is ConfirmationOutcome.FAILED:
             status = await self._chain.signature_status(signature)

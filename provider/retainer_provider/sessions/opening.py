@@ -25,6 +25,7 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import ActivateOutcome
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.exposure import Exposure
 from retainer_provider.identity import Identity
 from retainer_provider.sessions import deposits
 from retainer_provider.sessions.claims import Claim, Claims, Holder, gone, require
@@ -46,6 +47,7 @@ class Opener:
         ledger: Ledger,
         clock: Clock,
         landing: Landing,
+        exposure: Exposure,
         sponsor: Keypair | None,
     ) -> None:
         self._claims = claims
@@ -54,6 +56,7 @@ class Opener:
         self._ledger = ledger
         self._clock = clock
         self._landing = landing
+        self._exposure = exposure
         self._sponsor = sponsor
 
     async def open(self, challenge: Challenge, action: OpenAction) -> SessionRecord:
@@ -82,7 +85,7 @@ class Opener:
             account = await self._account(action, demands)
         if account is None:
             raise unconfirmed(signature)
-        return await self._activate(claim, account, signature)
+        return await self._activate(claim, await self._credited(claim, account, signature), signature)
 
     async def _send(self, claim: Claim, raw: bytes, opening: OpenRequest) -> None:
         # The newest slot: the challenge's own may stem from a node that is a little ahead.
@@ -119,17 +122,29 @@ class Opener:
                 f"There is no session at {action.channel_id}: transaction {signature} opened none, or it is closed. "
                 "Open a new one.",
             )
-        return await self._activate(claim, account, signature)
+        return await self._activate(claim, await self._credited(claim, account, signature), signature)
+
+    async def _credited(self, claim: Claim, account: SessionAccount, signature: str) -> SessionAccount:
+        """The account as of the level at which so large a deposit counts, waited for (F06)."""
+        action, demands = claim.action, claim.demands
+        level = await self._exposure.level(action.channel_id, account.deposit, demands.offer.id)
+        if level is self._exposure.commitment:
+            return account
+        await self._landing.confirmed(signature, level)
+        final = await self._account(action, demands, level=level)
+        if final is None:
+            raise unconfirmed(signature)
+        return final
 
     async def _account(
-        self, action: OpenAction, demands: Demands, min_slot: int | None = None
+        self, action: OpenAction, demands: Demands, min_slot: int | None = None, level: Commitment | None = None
     ) -> SessionAccount | None:
         """The session's account, judged together with its escrow as of one slot; None while there is none."""
         session = action.channel_id
         vault, _ = derive_vault(session, demands.identity.program_id)
         ata = derive_ata(session, demands.offer.mint, demands.offer.token_program)
         found, *escrows = await self._chain.accounts(
-            [session, vault, ata], commitment=demands.identity.commitment, min_slot=min_slot
+            [session, vault, ata], commitment=level or demands.identity.commitment, min_slot=min_slot
         )
         if found is None:
             return None

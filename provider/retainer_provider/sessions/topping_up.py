@@ -21,6 +21,7 @@ from retainer.protocol.transactions import TopUpRequest
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.exposure import Exposure
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.landing import Landing, failed, unconfirmed
@@ -43,6 +44,7 @@ class Topper:
         ledger: Ledger,
         clock: Clock,
         landing: Landing,
+        exposure: Exposure,
         sponsor: Keypair | None,
     ) -> None:
         self._identity = identity
@@ -52,6 +54,7 @@ class Topper:
         self._ledger = ledger
         self._clock = clock
         self._landing = landing
+        self._exposure = exposure
         self._sponsor = sponsor
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
@@ -99,22 +102,35 @@ class Topper:
             _require(check_limit(top_up, record, self._offers.get(record.offer_id), self._identity))
             # A transaction that fails on chain costs its fee all the same.
             simulation = await self._chain.simulate(raw)
-            if simulation.error is not None:
+            if simulation.error is None:
+                await self._landing.send(raw)
+            elif await self._chain.signature_status(signature) is None:
                 raise failed(simulation.error)
-            await self._landing.send(raw)
+            # Otherwise another process has sent it, and it has landed meanwhile.
         await self._landing.confirmed(signature)
         status = await self._chain.signature_status(signature)
         if status is None:
             raise unconfirmed(signature)
-        await self._take_over(record, top_up.session, status.slot)
+        await self._take_over(record, top_up.session, status.slot, signature)
 
-    async def _take_over(self, record: SessionRecord, session: Pubkey, slot: int) -> None:
-        """Let the books say what the account says, as of a slot that has the top-up in it."""
+    async def _take_over(self, record: SessionRecord, session: Pubkey, slot: int, signature: str) -> None:
+        """Let the books say what the account says, as of a slot that has the top-up in it.
+
+        Where more would be at risk than the offer allows, that is a final one (F06).
+        """
         us = self._identity
         try:
             account = await session_account(
                 self._chain, session, program_id=us.program_id, commitment=us.commitment, min_slot=slot
             )
+            level = us.commitment
+            if account is not None:
+                level = await self._exposure.level(session, account.deposit, record.offer_id)
+            if level is not us.commitment:
+                await self._landing.confirmed(signature, level)
+                account = await session_account(
+                    self._chain, session, program_id=us.program_id, commitment=level, min_slot=slot
+                )
         except ForeignAccountError as error:
             raise refuse(ProblemType.DEPOSIT_FOREIGN, f"{error}. Open a session of this service's program.") from None
         if account is None or account.opened_at != record.opened_at:

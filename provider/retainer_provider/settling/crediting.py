@@ -1,17 +1,26 @@
 """What a session gives back for availability that was promised and not kept: from its usage log, at its close."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.availability import AvailabilityMeter
-from retainer_provider.books.ledger import Ledger
+from retainer.protocol.usage import UsageEntry
 from retainer_provider.books.records import SessionRecord, Settlement
 from retainer_provider.books.terms import session_terms
 
 _PAGE: Final = 1000
 
 
-async def availability_of(ledger: Ledger, record: SessionRecord) -> AvailabilityMeter:
+class UsageReader(Protocol):
+    """Books that can be read: a ledger, or a read-only view of one."""
+
+    async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
+        """Entries of the usage hash chain with a sequence above ``after``."""
+        ...
+
+
+async def availability_of(ledger: UsageReader, record: SessionRecord) -> AvailabilityMeter:
     """The whole log, metered; nothing is read where no availability was promised. Final once the session is drained."""
     terms = session_terms(record)
     meter = AvailabilityMeter(None if terms is None else terms.availability)

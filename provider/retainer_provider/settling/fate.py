@@ -6,10 +6,11 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import ConfirmationOutcome, look_up
+from retainer.protocol.constants import TRANSACTION_LIFE
 
 # Past a transaction's last valid height the finalized chain must be by this much: about a minute, in which a node that
 # is a little behind another one catches up.
-_MARGIN_BLOCKS: Final = 150
+_MARGIN_BLOCKS: Final = TRANSACTION_LIFE
 # "Not found" proves nothing once nodes may have thrown the time in question away: they keep at least a day.
 _MEMORY_BLOCKS: Final = 150_000
 _PAGE: Final = 100

@@ -6,7 +6,6 @@ never land (`fate`). Not knowing is no proof: then this waits, and says so.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 from solders.keypair import Keypair
@@ -19,6 +18,7 @@ from retainer.chain.confirm import ConfirmationOutcome
 from retainer.chain.errors import ForeignAccountError, SendOutcomeUnknownError, TransactionRefusedError
 from retainer.chain.sessions import token_account
 from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import TRANSACTION_LIFE
 from retainer.protocol.instructions import create_ata_idempotent
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.transfers import Transfer
@@ -34,10 +34,6 @@ from retainer_provider.settling.settlement import plan_refund
 from retainer_provider.settling.settler import SettlementOutcome
 
 _log = structlog.get_logger(__name__)
-
-# How many blocks a transaction can live. The node's own word may only lengthen that: what is thought dead too early is
-# paid twice.
-_LIFE_BLOCKS: Final = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +140,8 @@ class Refunder:
         simulated = await self._chain.simulate(bytes(transaction))
         if simulated.error is not None:
             return _Unpayable(SettlementOutcome.REFUSED, f"the refund fails in simulation: {simulated.error}")
-        last_valid = max(latest.last_valid_block_height, height + _LIFE_BLOCKS)
+        # The node's own word may only lengthen that: what is thought dead too early is paid twice.
+        last_valid = max(latest.last_valid_block_height, height + TRANSACTION_LIFE)
         return Signed(bytes(transaction), str(transaction.signatures[0]), last_valid)
 
     async def _send(self, record: SessionRecord, raw: bytes) -> None:

@@ -13,6 +13,7 @@ from retainer.protocol.session import ChainStatus, SessionState
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.exposure import Exposure
 from retainer_provider.settling.removal import find_removal
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ class ChainView:
     def __init__(self) -> None:
         self._seen_at: int | None = None
         self._slot = -1
+        self._frozen: set[str] = set()
 
     @property
     def slot(self) -> int:
@@ -42,6 +44,23 @@ class ChainView:
         """All open sessions were read, at a time when the chain was at ``slot``."""
         if slot > self._slot:
             self._slot, self._seen_at = slot, now
+
+    def freeze(self, session_id: str) -> None:
+        """The chain does not have what this session was credited with: nothing more is sold to it meanwhile."""
+        self._frozen.add(session_id)
+
+    def thaw(self, session_id: str) -> None:
+        """The chain has it, or the session is at its end."""
+        self._frozen.discard(session_id)
+
+    def frozen(self, session_id: str) -> bool:
+        """Whether the session is served nothing at the moment."""
+        return session_id in self._frozen
+
+    @property
+    def frozen_sessions(self) -> int:
+        """How many are."""
+        return len(self._frozen)
 
     def age(self, now: int) -> int | None:
         """Seconds since then; None before the first look."""
@@ -57,7 +76,7 @@ class ChainView:
 
 
 class Watcher:
-    """Reads the accounts of ACTIVE sessions. ``commitment`` is the level from which on deposits count."""
+    """Reads the accounts of ACTIVE sessions. ``exposure`` knows the level from which on a deposit counts."""
 
     def __init__(
         self,
@@ -66,14 +85,14 @@ class Watcher:
         ledger: Ledger,
         clock: Clock,
         view: ChainView,
-        commitment: Commitment = Commitment.CONFIRMED,
+        exposure: Exposure,
         program_id: Pubkey = PROGRAM_ID,
     ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._clock = clock
         self._view = view
-        self._commitment = commitment
+        self._exposure = exposure
         self._program_id = program_id
 
     async def look(self) -> None:
@@ -107,28 +126,37 @@ class Watcher:
         elif account.status is ChainStatus.CLOSED:
             await self._ledger.begin_close(session.session_id, "it was closed on chain", now)
         if account.deposit > session.deposit:
-            await self._top_up(session)
+            await self._top_up(session, account.deposit)
+        if account.deposit < session.deposit:
+            self._view.freeze(session.session_id)
+            _log.error("session_deposit_shrank", session=session.session_id, seen=account.deposit)
+        else:
+            self._view.thaw(session.session_id)
 
-    async def _top_up(self, session: SessionRecord) -> None:
-        # Read again at the level from which deposits count: a fork may still take this one back (F06).
+    async def _top_up(self, session: SessionRecord, deposit: int) -> None:
+        # Read again at the level from which so much counts: a fork may still take this one back (F06).
         address = Pubkey.from_string(session.session_id)
-        account = await session_account(self._chain, address, program_id=self._program_id, commitment=self._commitment)
+        level = await self._exposure.level(address, deposit, session.offer_id)
+        account = await session_account(self._chain, address, program_id=self._program_id, commitment=level)
         if account is not None:
             await self._ledger.update_deposit(session.session_id, account.deposit, self._clock.now())
 
     async def _missing(self, session: SessionRecord) -> None:
-        """Close on a final transaction that removed it, or on a finalized chain that never had it (F06).
+        """Serve nothing meanwhile; close on a final removal, or on a finalized chain that never had it (F06).
 
-        Less is no reason: a node that lags misses accounts as well.
+        Less is no reason to close: a node that lags misses accounts as well.
         """
         address = Pubkey.from_string(session.session_id)
         now = self._clock.now()
         if await find_removal(self._chain, address, self._program_id) is not None:
             await self._ledger.begin_close(session.session_id, "its account was removed on chain", now)
+            self._view.thaw(session.session_id)
             return
+        self._view.freeze(session.session_id)
         _log.error("session_account_missing", session=session.session_id)
         if now - session.created_at < _FINAL_SECONDS:
             return
         level = max(0, self._view.slot - _FINAL_SLOTS)
         if await self._chain.account(address, commitment=Commitment.FINALIZED, min_slot=level) is None:
             await self._ledger.begin_close(session.session_id, "its account vanished from the chain", now)
+            self._view.thaw(session.session_id)

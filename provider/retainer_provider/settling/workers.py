@@ -21,6 +21,7 @@ from retainer_provider.books.outcomes import AbandonOutcome, ActivateOutcome
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.settling.incoming import Incoming
+from retainer_provider.settling.interim import InterimSettler
 from retainer_provider.settling.reclaim import Reclaimer
 from retainer_provider.settling.settler import SettlementOutcome, Settler
 from retainer_provider.settling.watcher import Watcher
@@ -129,7 +130,9 @@ class Workers:
         ledger: Ledger,
         timer: Timer,
         options: WorkerOptions,
+        interim: InterimSettler | None = None,
     ) -> None:
+        self._interim = interim
         self._watcher = watcher
         self._sweeper = sweeper
         self._settler = settler
@@ -141,11 +144,13 @@ class Workers:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work in the background of the block; on leaving it, stop at once."""
-        passes = (
-            (self._watcher.look, self._options.watch_seconds),
+        passes = [
+            (self._watch, self._options.watch_seconds),
             (self._sweeper.sweep, self._options.sweep_seconds),
             (self.settle_open, self._options.settle_seconds),
-        )
+        ]
+        if self._interim is not None:
+            passes.append((self._interim.look, self._options.sweep_seconds))
         tasks = [asyncio.create_task(self._repeat(work, seconds)) for work, seconds in passes]
         try:
             yield
@@ -154,6 +159,11 @@ class Workers:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Look, and answer a payer's exit at once: its grace period is running."""
+        await self._watcher.look()
+        await self.settle_open()
 
     async def settle_open(self) -> None:
         """Start settling every CLOSING session that is not being settled yet, earliest deadline first (F16)."""

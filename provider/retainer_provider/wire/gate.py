@@ -297,11 +297,12 @@ def _payment_required(target: Priced) -> RefusedError:
         format_amount(units, offer.decimals)
         for units in (offer.price * units, offer.suggested_deposit, offer.minimum_deposit)
     )
+    held = "" if offer.anchor_on_chain else " There is no escrow: the provider holds the money."
     by_use = "up to " if target.tariff.count else ""
     return refuse(
         ProblemType.PAYMENT_REQUIRED,
         f"A request costs {by_use}{price} tokens: open a session with a deposit of {suggested} (at least {least}) and "
-        "repeat the request with it.",
+        f"repeat the request with it.{held}",
     )
 
 

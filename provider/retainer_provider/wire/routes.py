@@ -133,6 +133,7 @@ def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
             **{name: str(units) for name, units in amounts.items()},
             **{f"{name}Display": format_amount(units, offer.decimals) for name, units in amounts.items()},
             "voucherSigner": str(offer.voucher_signer),
+            "anchorOnChain": offer.anchor_on_chain,
             "durationSeconds": offer.duration,
             "gracePeriodSeconds": offer.grace_period,
             "idleTimeoutSeconds": offer.idle_timeout,

@@ -10,7 +10,7 @@ from retainer.protocol.timestamps import format_timestamp
 from retainer.protocol.tokens import token_symbol
 from retainer.protocol.usage import UsageEntry
 from retainer.protocol.views import SessionView, TokenView
-from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.books.terms import session_terms
 
 
@@ -40,6 +40,7 @@ def session_view(record: SessionRecord, now: int, credited: BaseUnits | None = N
         settled=record.settled,
         refund=record.refund,
         credited=credited,
+        anchor_on_chain=record.custody is Custody.ESCROW,
         settlement_signature=record.settlement_signature,
     )
 

@@ -102,3 +102,35 @@ def test_no_total_beyond_what_was_asked_for_is_ever_accepted(answered: int, lost
     else:
         with pytest.raises(BookError):
             book.require_explained(total, PRICE)
+
+
+def test_a_dear_request_explains_its_maximum_and_is_charged_what_it_used() -> None:
+    """F10: a route that costs by use."""
+    book = after(1).sent("dear", units=40)
+    assert book.exposed == 40
+    book.require_explained(41 * PRICE, PRICE)
+    with pytest.raises(BookError, match="costs at most 320"):
+        book.receipted("dear", entry(2, 42 * PRICE, amount=41 * PRICE), PRICE)
+    used = book.receipted("dear", entry(2, 8 * PRICE, amount=7 * PRICE), PRICE)
+    assert (used.spent, used.exposed, used.units) == (8 * PRICE, 0, {})
+
+
+def test_a_dear_request_that_is_refused_explains_nothing_any_more() -> None:
+    book = Book().sent("dear", units=40).refused("dear")
+    with pytest.raises(BookError, match="explain 0"):
+        book.require_explained(PRICE, PRICE)
+
+
+def test_a_retry_never_lowers_what_a_request_may_cost() -> None:
+    """The first try may have been served for all of it."""
+    assert Book().sent("dear", units=40).sent("dear").exposed == 40
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), max_size=30))
+def test_charges_of_any_use_add_up_to_what_is_spent(requests: list[tuple[int, int]]) -> None:
+    book, spent = Book(), 0
+    for number, (most, used) in enumerate(requests, 1):
+        amount = min(most, used) * PRICE
+        spent += amount
+        book = book.sent(str(number), units=most).receipted(str(number), entry(number, spent, amount=amount), PRICE)
+    assert (book.spent, book.charged, book.exposed) == (spent, spent, 0)

@@ -29,16 +29,29 @@ def init(folder: Path, *more: str) -> Result:
 
 def test_init_writes_settings_and_keys_that_can_be_loaded(tmp_path: Path) -> None:
     made = init(tmp_path, "--price", "0.5", "--network", "devnet")
-    assert made.exit_code != 0  # a price above the minimum deposit of the template
-    assert "minimum_deposit" in made.output
-    made = init(tmp_path, "--network", "devnet")
     assert made.exit_code == 0, made.output
     settings = load_settings(tmp_path / "retainer.toml", {})
     assert settings.service.rpc_url == "https://api.devnet.solana.com"
+    offer = settings.offers["standard"]
+    assert (offer.price, offer.minimum_deposit, offer.suggested_deposit) == ("0.5", "5.0", "62.5")
     assert str(load_keypair(settings.service.operator_keypair).pubkey()) in made.output
     assert len(load_secrets(settings.service)) == 1
     for name in ("operator.json", "challenge.secret"):
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+def test_init_asks_five_questions_where_no_flags_answer_them(tmp_path: Path) -> None:
+    answers = f"devnet\nshop.test\n{MINT}\n0.02\n\n"
+    made = CliRunner().invoke(main, ("init", str(tmp_path)), input=answers)
+    assert made.exit_code == 0, made.output
+    service = load_settings(tmp_path / "retainer.toml", {}).service
+    assert (str(service.network), service.realm, service.upstream) == ("devnet", "shop.test", "http://127.0.0.1:9000")
+    one_flag = CliRunner().invoke(main, ("init", str(tmp_path / "b"), "--mint", MINT), input="\nshop.test\n\n\n")
+    assert one_flag.exit_code == 0, one_flag.output
+    silent = run("init", str(tmp_path / "c"))
+    assert (silent.exit_code, "give --realm and --mint" in silent.output) == (2, True)
+    wrong = init(tmp_path / "d", "--price", "1.23456789")
+    assert (wrong.exit_code, "is no amount of the token" in wrong.output) == (3, True)
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -30,13 +30,18 @@ async def trade(node: Node, tmp_path: Path) -> AsyncIterator[Trade]:
         yield trade
 
 
-def watcher_of(trade: Trade, view: ChainView | None = None, commitment: Commitment = Commitment.CONFIRMED) -> Watcher:
+def watcher_of(
+    trade: Trade,
+    view: ChainView | None = None,
+    commitment: Commitment = Commitment.CONFIRMED,
+    cap: int = 10 * DEPOSIT,
+) -> Watcher:
     return Watcher(
         chain=trade.chain,
         ledger=trade.ledger,
         clock=trade.clock,
         view=view or ChainView(),
-        commitment=commitment,
+        exposure=trade.exposure(cap, commitment),
     )
 
 
@@ -109,6 +114,59 @@ async def test_a_deposit_that_vanished_with_its_fork_buys_nothing(node: Node, tr
     record = await trade.record(session_id)
     assert (record.state, record.closing_reason) == (SessionState.CLOSING, "its account vanished from the chain")
     assert await trade.settler().settle(session_id) is SettlementOutcome.UNDER_WAY
+
+
+@pytest.mark.row("F06", attack="a fork takes a confirmed deposit back", twin="served again once it is there again")
+async def test_a_session_whose_deposit_vanished_is_frozen_until_it_is_back(node: Node, trade: Trade) -> None:
+    """F06: from the next look on, for as long as it is away; books and chain lose nothing by a node that lagged."""
+    node.advance(slots=40)
+    view = ChainView()
+    session_id, other = await trade.open(), await trade.open()
+    watcher = watcher_of(trade, view)
+    await watcher.look()
+    assert view.frozen_sessions == 0
+    node.hidden.add(Pubkey.from_string(session_id))
+    await watcher.look()
+    assert (view.frozen(session_id), view.frozen(other)) == (True, False)
+    node.hidden.clear()
+    await watcher.look()
+    assert view.frozen_sessions == 0
+
+
+@pytest.mark.row("F06", attack="a fork takes a confirmed top-up back", twin="served again once it landed again")
+async def test_a_session_whose_top_up_vanished_is_frozen(node: Node, trade: Trade) -> None:
+    """F06."""
+    session_id = await trade.open()
+    node.advance(slots=40)
+    await trade.top_up(session_id, DEPOSIT)
+    node.advance(slots=5)
+    view = ChainView()
+    await watcher_of(trade, view).look()
+    assert (await trade.record(session_id)).deposit == 2 * DEPOSIT
+    node.fork(10)
+    node.advance(slots=10)
+    await watcher_of(trade, view).look()
+    assert view.frozen(session_id)
+    await trade.top_up(session_id, DEPOSIT)
+    node.advance(slots=5)
+    await watcher_of(trade, view).look()
+    assert not view.frozen(session_id)
+
+
+async def test_a_top_up_above_the_cap_counts_when_it_is_final(node: Node, trade: Trade) -> None:
+    """F06: what is final already is no risk, so the cap is about the rest."""
+    session_id = await trade.open()
+    node.advance(slots=40)
+    await trade.top_up(session_id, 500)
+    node.advance(slots=5)
+    await watcher_of(trade, cap=499).look()
+    assert (await trade.record(session_id)).deposit == DEPOSIT
+    await watcher_of(trade, cap=500).look()
+    assert (await trade.record(session_id)).deposit == DEPOSIT + 500
+    await trade.top_up(session_id, 500)
+    node.advance(slots=40)
+    await watcher_of(trade, cap=0).look()
+    assert (await trade.record(session_id)).deposit == DEPOSIT + 1000
 
 
 async def test_a_foreign_account_changes_nothing(node: Node, trade: Trade) -> None:

@@ -45,7 +45,9 @@ def sweeper_of(trade: Trade) -> Sweeper:
 def workers_of(trade: Trade, pace: Timer | None = None, **options: object) -> Workers:
     """Waits between tries by ``pace``; while it waits for the chain, the chain's own time passes."""
     return Workers(
-        watcher=Watcher(chain=trade.chain, ledger=trade.ledger, clock=trade.clock, view=ChainView()),
+        watcher=Watcher(
+            chain=trade.chain, ledger=trade.ledger, clock=trade.clock, view=ChainView(), exposure=trade.exposure()
+        ),
         sweeper=sweeper_of(trade),
         settler=trade.settler(**options),
         ledger=trade.ledger,
