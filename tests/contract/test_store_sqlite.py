@@ -174,9 +174,10 @@ async def test_processes_together_are_never_charged_more_within_a_day_than_the_c
     ]
     for worker in workers:
         worker.start()
-    results: list[tuple[Charges, int]] = [await asyncio.to_thread(told.get) for _ in workers]
     for worker in workers:
-        worker.join()
+        await asyncio.to_thread(worker.join)
+        assert worker.exitcode == 0
+    results: list[tuple[Charges, int]] = [told.get() for _ in workers]
     charges = [charge for of_worker, _ in results for charge in of_worker]
     assert sum(refused for _, refused in results), "the cap was reached"
     assert sum(amount for _, amount in charges) > CAP, "and over the days more than one cap was spent"
@@ -195,7 +196,7 @@ async def test_what_a_process_holds_is_free_when_it_is_killed(tmp_path: Path) ->
     held = spawn.Queue()
     worker = spawn.Process(target=hold_until_killed, args=(path, held))
     worker.start()
-    assert await asyncio.to_thread(held.get) is True
+    assert await asyncio.to_thread(held.get, timeout=60) is True
     store = create_sqlite_channel_store(path)
     with store.hold("key") as mine:
         assert not mine
@@ -237,5 +238,6 @@ async def test_no_two_processes_hold_a_name_at_once(tmp_path: Path) -> None:
         worker.start()
     for worker in workers:
         await asyncio.to_thread(worker.join)
+        assert worker.exitcode == 0
     assert [told.get() for _ in workers] == [HOLDS] * WRITERS
     assert int(counter.read_text()) == WRITERS * HOLDS
