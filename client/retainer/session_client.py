@@ -263,9 +263,8 @@ class SessionClient:
         setup, settlement = self._setup, leaving.settlement
         # A session of another store, or of none, is left all the same.
         if await setup.store.find(setup.payer, session_id):
-            now = setup.now()
             await setup.update(
-                session_id, lambda kept: kept.settled(settlement, at=now) if settlement else kept.closing()
+                session_id, lambda kept: kept.settled(settlement, at=setup.now()) if settlement else kept.closing()
             )
         return leaving
 

@@ -1,7 +1,7 @@
 """Agents at work for days on one store, as fast as it goes: what they were charged, and when."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -18,6 +18,9 @@ from tests.contract.channels import a_channel
 
 Charges: TypeAlias = list[tuple[int, int]]
 """When (Unix seconds), and how many base units."""
+
+Clock: TypeAlias = Callable[[], int]
+"""Unix seconds."""
 
 CAP = 1_000
 CAPS = SpendingCaps(per_day=CAP)
@@ -43,16 +46,16 @@ class Spender:
         self.charges: Charges = []
         self.refused = 0
 
-    async def act(self, pick: random.Random, now: int) -> None:
-        """One thing, at a time."""
+    async def act(self, pick: random.Random, clock: Clock) -> None:
+        """One thing. What is spent gets its time in the write, as the client does it."""
         payer = self._agent.pubkey()
         usable = [channel for channel in await self._store.channels(payer) if channel.usable]
         deed = pick.choice([None, self._charge, self._charge, self._top_up, self._close])
         try:
             if deed is None:
-                await self._open(pick, now)
+                await self._open(pick, clock())
             elif usable:
-                await deed(pick, now, pick.choice(usable))
+                await deed(pick, clock, pick.choice(usable))
         except CapError:
             self.refused += 1
 
@@ -70,8 +73,8 @@ class Spender:
 
         await self._store.choose(self._agent.pubkey(), choice)
 
-    async def _top_up(self, pick: random.Random, now: int, channel: Channel) -> None:
-        amount = pick.randint(1, CAP // 2)
+    async def _top_up(self, pick: random.Random, clock: Clock, channel: Channel) -> None:
+        amount, now = pick.randint(1, CAP // 2), clock()
 
         def choice(kept: list[Channel]) -> Channel:
             newest = next(one for one in kept if one.session_id == channel.session_id)
@@ -84,11 +87,12 @@ class Spender:
 
         await self._store.choose(self._agent.pubkey(), choice)
 
-    async def _charge(self, pick: random.Random, now: int, channel: Channel) -> None:
-        charged = 0
+    async def _charge(self, pick: random.Random, clock: Clock, channel: Channel) -> None:
+        charged = now = 0
 
         def charge(kept: Channel) -> Channel:
-            nonlocal charged
+            nonlocal charged, now
+            now = clock()
             charged = pick.randint(0, kept.deposit - kept.book.spent) if kept.usable else 0
             spent = base_units(kept.book.spent + charged)
             return kept.with_book(replace(kept.book, spent=spent, charged=spent)).dated(now)
@@ -96,10 +100,12 @@ class Spender:
         await self._store.update(self._agent.pubkey(), channel.session_id, charge)
         self.charges.append((now, charged))
 
-    async def _close(self, _pick: random.Random, now: int, channel: Channel) -> None:
+    async def _close(self, _pick: random.Random, clock: Clock, channel: Channel) -> None:
         def settle(kept: Channel) -> Channel:
             refunded = base_units(kept.deposit - kept.book.spent)
-            return kept if kept.settlement else kept.settled(Settlement("5" * 64, kept.book.spent, refunded), at=now)
+            return (
+                kept if kept.settlement else kept.settled(Settlement("5" * 64, kept.book.spent, refunded), at=clock())
+            )
 
         await self._store.update(self._agent.pubkey(), channel.session_id, settle)
 

@@ -158,8 +158,7 @@ def spend_many(path: Path, seed: bytes, worker: int, clock: Any, told: Any) -> N
         for _ in range(DEEDS):
             with clock.get_lock():
                 clock.value += pick.randint(0, DAY // 10)
-                now = clock.value
-            await spender.act(pick, now)
+            await spender.act(pick, lambda: int(clock.value))
 
     asyncio.run(spend())
     told.put((spender.charges, spender.refused))

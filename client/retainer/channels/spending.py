@@ -12,7 +12,8 @@ DAY: Final = 86_400
 def marked(marks: Marks, at: int, spent: int, *, last: bool = False) -> Marks:
     """With what is spent by ``at``, where an hour has gone by since the last mark, or where it is the ``last``.
 
-    Marks that are too old to matter are dropped. Clocks of several workers differ: time does not go back here.
+    Marks that are too old to matter are dropped. The time is to be read in the write that keeps the mark: one that was
+    read before could be older than what another worker has spent meanwhile. Here it does not go back.
     """
     at = max(at, marks[-1][0]) if marks else at
     if marks and at - marks[-1][0] < HOUR and not last:

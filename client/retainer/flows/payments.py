@@ -234,9 +234,10 @@ class Payments:
             raise await self.dispute(channel, str(error), response) from None
 
     async def _enter(self, channel: Channel, key: str, response: httpx.Response, receipt: Receipt) -> None:
-        digest, now = _digest(response.request), self._setup.now()
+        digest = _digest(response.request)
         await self._setup.update(
-            channel.session_id, lambda kept: enter_receipt(kept, receipt, key=key, digest=digest).dated(now)
+            channel.session_id,
+            lambda kept: enter_receipt(kept, receipt, key=key, digest=digest).dated(self._setup.now()),
         )
         response.extensions[RECEIPT_EXTENSION] = receipt
 
