@@ -13,7 +13,7 @@ from solders.keypair import Keypair
 from retainer.protocol.constants import MIN_CHALLENGE_SECRET_BYTES
 from retainer.protocol.signing import Signer
 from retainer_provider.offers import Offer
-from retainer_provider.settings import KeySource, ServiceSettings, SettingsError
+from retainer_provider.settings import KeySource, ServiceSettings, SettingsError, environment_secret
 from retainer_provider.signers import CommandSigner, SigningError
 
 # Random text of 32 bytes has far more; what has fewer was typed, or repeats itself.
@@ -74,7 +74,7 @@ def _load_signer(role: str, source: KeySource) -> Signer:
     if source.file is not None:
         return load_keypair(source.file)
     if source.env is not None:
-        text = os.environ.get(source.env)
+        text = environment_secret(source.env)
         if text is None:
             raise SettingsError(f"the {role}'s key is to be in the environment, but {source.env} is not set")
         return _keypair(text, f"the variable {source.env}")

@@ -279,6 +279,11 @@ def split_address(address: str) -> tuple[str, int]:
     return inside, int(port)
 
 
+def environment_secret(name: str) -> str | None:
+    """What a variable that the settings name holds; read when it is needed, and kept in no settings (F27)."""
+    return os.environ.get(name)
+
+
 def environment_names() -> dict[str, str]:
     """Variable name -> the [service] setting that it overrides."""
     scalars = (name for name in ServiceSettings.__struct_fields__ if name not in {"operator", "sponsor"})
