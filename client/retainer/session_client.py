@@ -212,16 +212,15 @@ class SessionClient:
         if idempotency_key is not None:
             request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key
         await request.aread()
-        auth = SessionAuth(self._payments, self._witness, session)
+        # Held through pauses, so that nobody takes the key for one that is given up.
         with ExitStack() as hand:
+            auth = SessionAuth(self._payments, self._witness, session, hand)
             for tries_left in reversed(range(_TRIES)):
                 try:
                     response = await http.send(request, auth=auth, follow_redirects=False)
                 except httpx.TransportError:
                     if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
                         raise
-                    # Held through the pause, so that nobody takes the key for one that is given up.
-                    hand.enter_context(self._payments.holding(request.headers[HEADER_IDEMPOTENCY_KEY]))
                     request.headers.pop(HEADER_CREDENTIAL, None)
                     await self._setup.timer.sleep(_PAUSE_SECONDS)
                 else:

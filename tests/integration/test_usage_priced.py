@@ -1,9 +1,12 @@
 """Routes that cost what an answer used: the maximum is reserved, the use is charged (F10, F12)."""
 
 import asyncio
+import importlib.util
 import json
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from retainer.protocol.usage import usage_root
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from tests.integration.conftest import Shop, problem, receipt, reply
 from tests.shop import DEPOSIT, PRICE, Opening
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_upstream.py"
 
 ROUTES: list[object] = [
     "/paid/*",
@@ -268,6 +273,19 @@ class Listener:
                 await asyncio.sleep(0)
 
 
+def listening(opening: Opening) -> Scope:
+    """A request for a stream, as a server hands it to the service."""
+    return {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/paid/events",
+        "raw_path": b"/paid/events",
+        "query_string": b"",
+        "headers": [(b"authorization", opening.use().encode()), (b"idempotency-key", b"k")],
+    }
+
+
 async def test_a_client_that_leaves_pays_for_what_it_was_sent(shop: Shop) -> None:
     """F12."""
     stopped = asyncio.Event()
@@ -280,19 +298,83 @@ async def test_a_client_that_leaves_pays_for_what_it_was_sent(shop: Shop) -> Non
 
     shop.upstream.app, opening = flowing(b"data: a\n\n", b"data: b\n\n", after=on), await shop.opened()
     listener = Listener(stays_for=2)
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/paid/events",
-        "raw_path": b"/paid/events",
-        "query_string": b"",
-        "headers": [(b"authorization", opening.use().encode()), (b"idempotency-key", b"k")],
-    }
-    await shop.app(scope, listener.receive, listener.send)
+    await shop.app(listening(opening), listener.receive, listener.send)
     await asyncio.wait_for(stopped.wait(), 5)
     assert listener.heard == [b"data: a\n\n", b"data: b\n\n"]
     view = await shop.view(opening)
     assert (view.spent, view.remaining) == (2 * PRICE, DEPOSIT - 2 * PRICE)
     again = await shop.use(opening, "/paid/events", method="GET", key="k", content=None)
     assert (again.status_code, receipt(again).spent) == (204, 2 * PRICE)
+
+
+async def test_a_client_that_takes_nothing_more_is_given_up(shop: Shop) -> None:
+    """F21: else it would hold its reservation for as long as it likes."""
+    shop.upstream.app, opening = flowing(*(b"data: %d\n\n" % number for number in range(9))), await shop.opened()
+    listener = Listener(stays_for=99)
+
+    async def send(message: Message) -> None:
+        await listener.send(message)
+        if len(listener.heard) == 3:
+            await asyncio.Event().wait()
+
+    await shop.app(listening(opening), listener.receive, send)
+    record = await shop.ledger.session(str(opening.action.channel_id))
+    assert record is not None
+    assert (record.spent, record.reserved) == (3 * PRICE, 0)
+
+
+def example() -> Any:  # noqa: ANN401
+    """The example's app, from its file."""
+    spec = importlib.util.spec_from_file_location("openai_upstream", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.app
+
+
+@pytest.mark.parametrize(("words", "units"), [(1, 1), (100, 2), (101, 3)])
+async def test_the_example_is_metered_by_its_tokens(shop: Shop, words: int, units: int) -> None:
+    """Whole and streamed: twice the words in tokens, a unit for every hundred begun."""
+    shop.upstream.app, opening = example(), await shop.opened()
+    for stream in (False, True):
+        asked = {"messages": [{"role": "user", "content": "word " * words}], "stream": stream}
+        answer = await shop.use(opening, "/paid/tokens", content=json.dumps(asked).encode())
+        assert answer.status_code == 200
+        assert answer.text.count("word") == words
+    assert (await shop.view(opening)).spent == 2 * units * PRICE
+
+
+async def test_what_the_example_cannot_read_costs_what_it_says(shop: Shop) -> None:
+    """Its 400 names a use of nothing: that is no breach, and costs nothing."""
+    shop.upstream.app, opening = example(), await shop.opened()
+    answer = await shop.use(opening, "/paid/tokens", content=b"nonsense")
+    extension = receipt(answer).retainer
+    assert extension is not None
+    assert extension.metered is not None
+    assert (answer.status_code, extension.metered.charged, extension.metered.amount) == (400, True, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_racing_requests_of_random_use_stay_within_the_deposit(shop: Shop, seed: int) -> None:
+    """F10: at every step what is reserved and spent is at most the deposit, and in the end spent is the sum."""
+    dice = random.Random(seed)
+    opening = await shop.opened(deposit=40 * PRICE)
+    session_id, seen = str(opening.action.channel_id), list[bool]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        record = await shop.ledger.session(session_id)
+        assert record is not None
+        seen.append(record.reserved + record.spent <= record.deposit)
+        await asyncio.sleep(0)
+        await saying(str(dice.randint(0, 12)))(scope, receive, send)
+
+    shop.upstream.app = app
+    answers = await asyncio.gather(*(shop.use(opening, "/paid/said") for _ in range(30)))
+    served = [answer for answer in answers if answer.status_code == 200]
+    assert all(problem(answer).type is ProblemType.SESSION_DEPLETED for answer in answers if answer not in served)
+    entries, record = await shop.ledger.usage(session_id), await shop.ledger.session(session_id)
+    assert record is not None
+    assert len(served) == len(entries) == len(seen) >= 4
+    assert (all(seen), record.reserved) == (True, 0)
+    assert record.spent == sum(entry.amount for entry in entries) <= record.deposit

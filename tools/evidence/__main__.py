@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
+    "first-hour": ("first_hour", "docs/deploying.md followed to the letter: init, check, serve, ask, top up, close"),
     "verify-program": ("verify_program", "a program with one byte changed is told apart from the released one"),
     "depleted": ("depleted", "125 requests drain 1.0 at 0.008; the 126th is refused and costs nothing"),
     "sla": (
@@ -53,6 +54,10 @@ CHECKS = {
     "exit": (
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
+    ),
+    "custodial": (
+        "custodial",
+        "the provider holds the money: 0.24 kept, 0.76 back, no deposit twice, and killed in a refund it pays once",
     ),
     "fuzz-wire": (
         "fuzz_wire",

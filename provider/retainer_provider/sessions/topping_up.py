@@ -102,9 +102,11 @@ class Topper:
             _require(check_limit(top_up, record, self._offers.get(record.offer_id), self._identity))
             # A transaction that fails on chain costs its fee all the same.
             simulation = await self._chain.simulate(raw)
-            if simulation.error is not None:
+            if simulation.error is None:
+                await self._landing.send(raw)
+            elif await self._chain.signature_status(signature) is None:
                 raise failed(simulation.error)
-            await self._landing.send(raw)
+            # Otherwise another process has sent it, and it has landed meanwhile.
         await self._landing.confirmed(signature)
         status = await self._chain.signature_status(signature)
         if status is None:

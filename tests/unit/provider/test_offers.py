@@ -27,6 +27,7 @@ def test_amounts_are_read_in_the_tokens_units() -> None:
         ({"minimum_deposit": "1.1"}, "price <= minimum_deposit <= suggested_deposit"),
         ({"maximum_deposit": "0.9"}, "price <= minimum_deposit <= suggested_deposit"),
         ({"maximum_deposit": "9223372036854.775808"}, "must hold"),
+        ({"routes": [{"path": "/a", "units": 126}]}, "could pay one request"),
         ({"sla": {"accepted_statuses": ["abc"]}}, "accepted_statuses"),
         ({"sla": {"accepted_statuses": []}}, "at least one status"),
     ],

@@ -54,6 +54,21 @@ def test_the_settings_of_the_shop_are_accepted() -> None:
         (lambda raw: raw["offers"]["standard"].update(token_program=str(key("other"))), "Token-2022"),
         (lambda raw: raw["offers"]["standard"].update(routes=["paid"]), "holds paths"),
         (lambda raw: raw["offers"]["standard"].update(routes=["/a*b"]), "holds paths"),
+        (lambda raw: raw["offers"]["standard"].update(routes=["/a", {"path": "/a", "units": 2}]), "names a path twice"),
+        (lambda raw: raw["offers"]["standard"].update(routes=[{"path": "/a", "units": 0}]), "free instead"),
+        (lambda raw: raw["offers"]["standard"].update(routes=[{"path": "/a", "units": 5, "max_units": 4}]), "at most"),
+        (
+            lambda raw: raw["offers"]["standard"].update(routes=[{"path": "/a", "count": "events"}]),
+            "how much to reserve",
+        ),
+        (
+            lambda raw: raw["offers"]["standard"].update(routes=[{"path": "/a", "max_units": 4, "count": "x"}]),
+            "pointer",
+        ),
+        (
+            lambda raw: raw["offers"]["standard"].update(routes=[{"path": "/a", "max_units": 4, "per_unit": 9}]),
+            "something else to count",
+        ),
         (lambda raw: raw["offers"]["standard"].update(idle_timeout_options=[9, 8]), "increasing order"),
         (lambda raw: raw["routes"].update(free=["/paid/*"]), "give it one price"),
         (lambda raw: raw["limits"].update(replay_body_bytes=6000), "must not exceed"),
