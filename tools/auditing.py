@@ -19,7 +19,6 @@ ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "auditing.md"
 IDL: Final = ROOT / "programs" / "session_escrow" / "artifacts" / "session_escrow.json"
 SLOT_MS: Final = 50
-_FINAL_SECONDS: Final = 40 * SLOT_MS / 1000
 _PROGRAMS: Final = {"retainer": "retainer.cli", "retainer-provider": "retainer_provider"}
 _BLOCK: Final = re.compile(r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL)
 # What differs from run to run; the words around it must not.
@@ -28,8 +27,10 @@ _VARYING: Final = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\b[1-9A-HJ-NP-Za-km-z]{80,90}\b"), "SIGNATURE"),
     (re.compile(r"\b[1-9A-HJ-NP-Za-km-z]{32,44}\b"), "KEY"),
+    (re.compile(r"salt \d+ and slot \d+(, bump \d+)?"), "SEEDS"),
     (re.compile(r"\bat an unknown time\b"), "TIME"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "TIME"),
+    (re.compile(r" {2,}"), "  "),  # columns are as wide as the keys in them
     (re.compile(r'"(timestampMs|latencyMs|opened_at)": ?\d+'), r'"\1":N'),
 )
 
@@ -91,7 +92,7 @@ async def _asked(page: Walk, stood: Stage, client: SessionClient) -> list[tuple[
     log.write_text(honest.replace('"status":500', '"status":200'))
     await page.run(f"retainer audit settlement {signature} --log logs/{log.name} --receipts receipts")
     log.write_text(honest)
-    await asyncio.sleep(_FINAL_SECONDS)
+    await stood.until_final(signature)
     await page.run(f"retainer audit provider {stood.operator.pubkey()} --logs logs --receipts receipts")
     shutil.copy(IDL, page.folder)
     shutil.copy(ROOT / "examples" / "audit_plain_idl.py", page.folder)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 from solders.keypair import Keypair
 
+from retainer.chain.base import Commitment
 from retainer.chain.rpc import RpcChain
 from retainer.chain.testing import create_ata, create_mint, mint_to, token_balance
 from retainer.localnet import LAMPORTS_PER_SOL, Localnet, airdrop
@@ -141,6 +142,15 @@ class Stage:
         """What `owner` holds of the token, from the chain, in base units."""
         return await token_balance(self.chain, owner, self.mint)
 
+    async def until_final(self, signature: str) -> None:
+        """Wait until nothing can take a transaction back; StageError when that takes too long."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _READY_SECONDS
+        while await self.chain.transaction(signature, commitment=Commitment.FINALIZED) is None:
+            if loop.time() > give_up_at:
+                raise StageError(f"transaction {signature} did not become final")
+            await asyncio.sleep(0.1)
+
     async def new_agent(self, tokens: str = "5.0", lamports: int = LAMPORTS_PER_SOL) -> Keypair:
         """One more funded agent."""
         agent = Keypair()
@@ -185,6 +195,7 @@ async def stage(
         await create_ata(chain, authority, owner=payee.pubkey(), mint=mint)
         say("test token", f"{mint}, {DECIMALS} decimals")
         write_keypair(folder / "operator.json", operator)
+        write_keypair(folder / "payee.json", payee)
         port = free_port()
         lines = {
             "realm": "stage.localhost",

@@ -42,7 +42,11 @@ class SessionAuth(httpx.Auth):
 
     requires_request_body = True
 
-    def __init__(self, payments: Payments, witness: Witness, session_id: str | None = None) -> None:
+    def __init__(
+        self, payments: Payments, witness: Witness, session_id: str | None = None, hand: ExitStack | None = None
+    ) -> None:
+        """``hand`` has the keys that are waited for when the caller tries again; by default one try has them."""
+        self._hand = hand
         self._payments = payments
         self._witness = witness
         self._session_id = session_id
@@ -60,7 +64,8 @@ class SessionAuth(httpx.Auth):
         key = request.headers.setdefault(HEADER_IDEMPOTENCY_KEY, new_key())
         exchange = Exchange(pinned=self._session_id is not None, may_fund=self._payments.tops_up)
         fund, may_retire = fresh, self._session_id is None
-        with ExitStack() as hand:
+        with ExitStack() as own:
+            hand = self._hand or own
             hand.enter_context(self._payments.holding(key))
             channel = await self._first(request.url)
             while channel is not None and (cut := self._payments.cut_off(channel)) is not None:
@@ -137,9 +142,7 @@ class SessionAuth(httpx.Auth):
         The session is topped up first where ``fund`` says so. A key of the caller's may have been answered already, and
         what is replayed costs nothing: it is asked once before money moves for it.
         """
-        lost = self._payments.lost(channel, request) if fresh else None
-        if lost is not None:
-            hand.enter_context(self._payments.holding(lost))
+        lost = self._payments.lost(channel, request, hand) if fresh else None
         key = request.headers[HEADER_IDEMPOTENCY_KEY]
         if fund:
             channel, key = await self._payments.funded(channel, key, request, lost, may_retire=may_retire)

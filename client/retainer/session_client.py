@@ -35,13 +35,13 @@ from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KE
 from retainer.protocol.encoding import canonical_json
 from retainer.protocol.receipts import Receipt, receipt_header
 from retainer.protocol.session import SessionState
+from retainer.protocol.signing import Signer
 from retainer.protocol.views import SessionView
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
 from retainer.stores import SessionStore, create_channel_store
 from retainer.stores.receipts import ReceiptFolder
 from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
-from retainer.wallet import Signer
 
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 0.2
@@ -212,16 +212,15 @@ class SessionClient:
         if idempotency_key is not None:
             request.headers[HEADER_IDEMPOTENCY_KEY] = idempotency_key
         await request.aread()
-        auth = SessionAuth(self._payments, self._witness, session)
+        # Held through pauses, so that nobody takes the key for one that is given up.
         with ExitStack() as hand:
+            auth = SessionAuth(self._payments, self._witness, session, hand)
             for tries_left in reversed(range(_TRIES)):
                 try:
                     response = await http.send(request, auth=auth, follow_redirects=False)
                 except httpx.TransportError:
                     if not tries_left or not (auth.paid or request.method in _IDEMPOTENT):
                         raise
-                    # Held through the pause, so that nobody takes the key for one that is given up.
-                    hand.enter_context(self._payments.holding(request.headers[HEADER_IDEMPOTENCY_KEY]))
                     request.headers.pop(HEADER_CREDENTIAL, None)
                     await self._setup.timer.sleep(_PAUSE_SECONDS)
                 else:

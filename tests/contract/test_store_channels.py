@@ -295,6 +295,14 @@ async def test_a_change_that_fails_changes_nothing(open_store: OpenStore, agent:
     assert opened == channel.opened()
 
 
+async def test_a_name_is_held_by_one_at_a_time(open_store: OpenStore) -> None:
+    store = open_store()
+    with store.hold("key") as first, store.hold("key") as second, store.hold("another/key") as other:
+        assert (first, second, other) == (True, False, True)
+    with store.hold("key") as again:
+        assert again
+
+
 def test_records_are_json_that_other_languages_read_exactly(agent: Keypair) -> None:
     def refuse(number: str) -> float:
         raise AssertionError(number)

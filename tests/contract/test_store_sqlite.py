@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import random
 import sqlite3
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from retainer.trust.caps import Deposited, SpendingCaps
 from tests.contract.channels import NOW, a_channel
 from tests.contract.spending import CAP, Charges, Spender, most_within_a_day
 
-WRITERS, KEYS, DEEDS = 3, 10, 60
+WRITERS, KEYS, DEEDS, HOLDS = 3, 10, 60, 200
 
 
 async def test_the_file_is_private_from_the_first_byte(tmp_path: Path) -> None:
@@ -180,3 +181,61 @@ async def test_processes_together_are_never_charged_more_within_a_day_than_the_c
     assert sum(refused for _, refused in results), "the cap was reached"
     assert sum(amount for _, amount in charges) > CAP, "and over the days more than one cap was spent"
     assert 0 < most_within_a_day(charges) <= CAP
+
+
+def hold_until_killed(path: Path, held: Any) -> None:  # noqa: ANN401
+    """Hold a name and wait for the end."""
+    with create_sqlite_channel_store(path).hold("key") as mine:
+        held.put(mine)
+        time.sleep(600)
+
+
+async def test_what_a_process_holds_is_free_when_it_is_killed(tmp_path: Path) -> None:
+    spawn, path = multiprocessing.get_context("spawn"), tmp_path / "sessions.sqlite"
+    held = spawn.Queue()
+    worker = spawn.Process(target=hold_until_killed, args=(path, held))
+    worker.start()
+    assert await asyncio.to_thread(held.get) is True
+    store = create_sqlite_channel_store(path)
+    with store.hold("key") as mine:
+        assert not mine
+    worker.kill()
+    await asyncio.to_thread(worker.join)
+    with store.hold("key") as mine, create_sqlite_channel_store(path).hold("key") as other:
+        assert (mine, other) == (True, False)
+    folder = tmp_path / "sessions.sqlite.held"
+    assert list(folder.iterdir()) == []
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_locked_in_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sessions.sqlite.held").write_text("")
+    with (
+        pytest.raises(StoreError, match="cannot be locked"),
+        create_sqlite_channel_store(tmp_path / "sessions.sqlite").hold("key"),
+    ):
+        raise AssertionError
+
+
+def hold_and_let_go(path: Path, told: Any) -> None:  # noqa: ANN401
+    """Count up a file whenever the name is held: without a lock, counts would be lost."""
+    store, counter, held = create_sqlite_channel_store(path), path.with_name("count"), 0
+    while held < HOLDS:
+        with store.hold("key") as mine:
+            if mine:
+                counter.write_text(str(int(counter.read_text()) + 1))
+                held += 1
+    told.put(held)
+
+
+async def test_no_two_processes_hold_a_name_at_once(tmp_path: Path) -> None:
+    spawn, counter = multiprocessing.get_context("spawn"), tmp_path / "count"
+    counter.write_text("0")
+    told = spawn.Queue()
+    workers = [spawn.Process(target=hold_and_let_go, args=(tmp_path / "sessions.sqlite", told)) for _ in range(WRITERS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        await asyncio.to_thread(worker.join)
+    assert [told.get() for _ in workers] == [HOLDS] * WRITERS
+    assert int(counter.read_text()) == WRITERS * HOLDS

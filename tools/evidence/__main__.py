@@ -59,6 +59,10 @@ CHECKS = {
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
     ),
+    "custodial": (
+        "custodial",
+        "the provider holds the money: 0.24 kept, 0.76 back, no deposit twice, and killed in a refund it pays once",
+    ),
     "fuzz-wire": (
         "fuzz_wire",
         "100,000 mutated headers, credentials, transactions: own errors only, nothing served",

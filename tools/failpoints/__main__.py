@@ -23,7 +23,7 @@ from tools.failpoints.trap import Trap
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
-async def _serve(settings: Settings, trap: Trap, *, forgetful: bool) -> None:
+async def _serve(settings: Settings, trap: Trap, *, forgetful: bool, amnesic: bool) -> None:
     async with AsyncExitStack() as stack:
         disk = None if settings.ledger.url else TrappedDisk(trap)
         chain = await stack.enter_async_context(connect(settings.service.rpc_urls))
@@ -36,7 +36,7 @@ async def _serve(settings: Settings, trap: Trap, *, forgetful: bool) -> None:
             upstream=trapped_upstream(proxy, trap),
             surroundings=Surroundings(
                 chain=TrappedChain(chain, trap),
-                ledger=TrappedLedger(ledger, trap, forgetful=forgetful),
+                ledger=TrappedLedger(ledger, trap, forgetful=forgetful, amnesic=amnesic),
             ),
         )
         if disk is not None:
@@ -55,12 +55,15 @@ def main() -> None:
     parser.add_argument("--point", type=Point, choices=list(Point), metavar="NAME", help="where to die; never without")
     parser.add_argument("--witness", type=Path, required=True, help="the file that gets the name of the reached point")
     parser.add_argument("--forgetful", action="store_true", help="lose every Idempotency-Key: for sabotage")
+    parser.add_argument("--amnesic", action="store_true", help="send what is not stored: for sabotage")
     options = parser.parse_args()
     settings = load_settings(options.config)
     if {urlsplit(url).hostname for url in settings.service.rpc_urls} - _LOCAL:
         sys.exit("failpoints are for a local validator: `rpc_url` names another host, where real money may be")
     configure_logging(settings.service.log_level, settings.service.log_format)
-    asyncio.run(_serve(settings, Trap(options.point, options.witness), forgetful=options.forgetful))
+    asyncio.run(
+        _serve(settings, Trap(options.point, options.witness), forgetful=options.forgetful, amnesic=options.amnesic)
+    )
 
 
 if __name__ == "__main__":

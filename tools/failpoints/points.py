@@ -46,6 +46,14 @@ class Point(StrEnum):
     ACCOUNT_GONE_BEFORE = "ledger.account_gone before"
     ACCOUNT_GONE_AFTER = "ledger.account_gone after"
 
+    SEND_TRANSFER_BEFORE = "chain.send transfer before"
+    SEND_TRANSFER_AFTER = "chain.send transfer after"
+
+    @property
+    def custodial(self) -> bool:
+        """Whether only custodial sessions come there."""
+        return self in (Point.SEND_TRANSFER_BEFORE, Point.SEND_TRANSFER_AFTER)
+
     @property
     def on_disk(self) -> bool:
         """Whether it lies in SQLite's own file system; PostgreSQL's is another process."""

@@ -19,6 +19,7 @@ from retainer.protocol.instruction_data import (
     WithdrawData,
     decode_instruction,
 )
+from retainer_provider.books.outcomes import SignedOutcome
 from retainer_provider.books.records import Commit, CommitFacts, ReserveRequest, StoredAnswer
 from tools.failpoints.trap import Trap
 
@@ -62,11 +63,21 @@ class _Double:
 
 
 class TrappedLedger(_Double):
-    """The books. `forgetful` ones lose every Idempotency-Key: what the evidence must find out."""
+    """The books, as they are or spoiled, which the evidence must find out.
 
-    def __init__(self, target: object, trap: Trap, *, forgetful: bool = False) -> None:
+    `forgetful` ones lose every Idempotency-Key; `amnesic` ones say that they have stored what is about to be sent.
+    """
+
+    def __init__(self, target: object, trap: Trap, *, forgetful: bool = False, amnesic: bool = False) -> None:
         super().__init__(target, trap)
         self._forgetful = forgetful
+        self._amnesic = amnesic
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  stands for anything
+        return self._stored if self._amnesic and name == "store_signed" else super().__getattr__(name)
+
+    async def _stored(self, *_: object) -> SignedOutcome:
+        return SignedOutcome.STORED
 
     def _step(self, name: str, args: tuple[object, ...]) -> str:
         return f"ledger.{name}"
@@ -128,7 +139,8 @@ def trapped_front(app: ASGIApp, trap: Trap, *, spared: str) -> ASGIApp:
 
 def _kind(raw: bytes) -> str:
     asked = [_KINDS[type(data)] for data in _program_data(raw)]
-    return asked[-1] if asked else "other"
+    # What asks our program for nothing is the transfer of a custodial session.
+    return asked[-1] if asked else "transfer"
 
 
 def _program_data(raw: bytes) -> list[DecodedInstruction]:

@@ -106,7 +106,8 @@ class Channel:
     @property
     def free(self) -> int:
         """What is left for further requests in base units, when those without an answer are all charged."""
-        return self.deposit - self.book.spent - self.book.exposed * self.price
+        # A receipt that has overtaken others brings a total which covers requests still without an answer here.
+        return self.deposit - max(self.book.spent, self.book.charged + self.book.exposed * self.price)
 
     @property
     def signed(self) -> int:

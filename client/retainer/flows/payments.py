@@ -1,9 +1,7 @@
 """Which session pays a request: found, taken up again, or opened; and what its answer does to the books."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -25,6 +23,7 @@ from retainer.errors import (
 )
 from retainer.flows.answers import RECEIPT_EXTENSION, problem_of, receipt_of
 from retainer.flows.closer import Closer
+from retainer.flows.in_hand import InHand
 from retainer.flows.offers import Offer, origin_of
 from retainer.flows.opener import Opener
 from retainer.flows.prices import KnownPrices
@@ -60,7 +59,7 @@ class Payments:
         self._closer = closer
         self._paying: dict[str, ChannelScope] = {}
         self.prices = KnownPrices()
-        self._in_hand: Counter[str] = Counter()
+        self._in_hand = InHand(setup.store)
         self._cut_off: dict[str, CutOff] = {}
         self._topping_up = asyncio.Lock()
         # Weak: scopes are named by services, and one that names a new one each time must not fill the memory.
@@ -128,19 +127,13 @@ class Payments:
         said = setup.deposit is not None or setup.caps.per_session is not None
         return None if said or setup.topping_up is None else setup.topping_up.amount
 
-    @contextmanager
-    def holding(self, key: str) -> Iterator[None]:
+    def holding(self, key: str) -> AbstractContextManager[bool]:
         """While this lasts, somebody waits for the answer to this Idempotency-Key."""
-        self._in_hand[key] += 1
-        try:
-            yield
-        finally:
-            self._in_hand[key] -= 1
-            self._in_hand += Counter()  # drops what has come down to zero
+        return self._in_hand.hold(key)
 
-    def lost(self, channel: Channel, request: httpx.Request) -> str | None:
-        """The key under which this same request left before and was never answered, perhaps by an earlier process."""
-        return channel.book.lost(_digest(request).hex(), self._in_hand)
+    def lost(self, channel: Channel, request: httpx.Request, hand: ExitStack) -> str | None:
+        """The key under which this same request left before and was never answered, from now on in ``hand``."""
+        return self._in_hand.take_over(channel.book, _digest(request).hex(), hand)
 
     @property
     def tops_up(self) -> bool:

@@ -11,6 +11,7 @@ from retainer.channels.scope import ChannelScope
 from retainer.errors import StoreError, UnknownSessionError
 from retainer.protocol.encoding import canonical_json
 from retainer.protocol.fields import present
+from retainer.stores.holds import Holds
 
 
 class ChannelStore(Protocol):
@@ -35,8 +36,11 @@ class ChannelStore(Protocol):
         ...
 
 
-class SessionStore(ChannelStore, Protocol):
+class SessionStore(ChannelStore, Holds, Protocol):
     """What `SessionClient` needs besides: sessions by their address, and changes that no other write comes between.
+
+    `Holds`, because a request that left under a stored key is asked again under it by one caller at a time, and only
+    when nobody waits for it any more.
 
     A session that has ended stays to be looked at, until it is deleted or forgotten; it pays nothing.
     """

@@ -21,6 +21,7 @@ from retainer.protocol import fields
 from retainer.protocol.errors import MessageError
 from retainer.protocol.fields import Fields
 from retainer.stores.base import entry_key, require_covered, require_growing, unknown
+from retainer.stores.holds import ProcessHolds
 from retainer.stores.records import channel_from_text, channel_to_text, json_from_text
 
 _VERSION: Final = "1"
@@ -42,13 +43,14 @@ class StringKv(Protocol):
         ...
 
 
-class JsonChannelStore:
+class JsonChannelStore(ProcessHolds):
     """A `SessionStore` over strings, for one process at a time: such stores cannot compare before they write.
 
     Each write is read back: a store that loses writes is found out before money depends on it.
     """
 
     def __init__(self, kv: StringKv) -> None:
+        super().__init__()
         self._kv = kv
         self._writing = asyncio.Lock()
 

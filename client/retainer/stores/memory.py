@@ -7,12 +7,14 @@ from solders.pubkey import Pubkey
 from retainer.channels.channel import Channel
 from retainer.channels.scope import ChannelScope
 from retainer.stores.base import require_covered, require_growing, unknown
+from retainer.stores.holds import ProcessHolds
 
 
-class MemoryChannelStore:
+class MemoryChannelStore(ProcessHolds):
     """A `SessionStore` in dicts. Nothing in it waits, so no two changes can overlap."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._channels: dict[str, Channel] = {}
         self._scopes: dict[str, ChannelScope] = {}
 

@@ -18,6 +18,7 @@ from retainer.channels.channel import Channel
 from retainer.channels.scope import ChannelScope
 from retainer.errors import StoreError
 from retainer.stores.base import entry_key, figures, require_covered, shrinking, unknown
+from retainer.stores.holds import FileHolds
 from retainer.stores.records import channel_from_text, channel_to_text
 
 T = TypeVar("T")
@@ -62,11 +63,15 @@ _DELETE: Final = "DELETE FROM sessions WHERE entry_key = ?"
 _FORGET: Final = "DELETE FROM sessions WHERE payer = ? AND session_id = ?"
 
 
-class SqliteChannelStore:
-    """A `SessionStore` in a file, made with its folder on first use; readable by its owner alone."""
+class SqliteChannelStore(FileHolds):
+    """A `SessionStore` in a file, made with its folder on first use; readable by its owner alone.
+
+    What its processes hold stands in a folder beside it, which is empty when none of them waits for an answer.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path).expanduser()
+        super().__init__(self._path.with_name(f"{self._path.name}.held"))
 
     async def get(self, scope: ChannelScope) -> Channel | None:
         """The latest session that can pay for the scope."""

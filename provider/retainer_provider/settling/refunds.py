@@ -5,13 +5,11 @@ No program stands behind this: two refunds that both land pay twice. So the sign
 never land (`fate`). Not knowing is no proof: then this waits, and says so.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
-from solders.keypair import Keypair
-from solders.message import Message
 from solders.pubkey import Pubkey
-from solders.transaction import Transaction
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import ConfirmationOutcome
@@ -21,6 +19,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import TRANSACTION_LIFE
 from retainer.protocol.instructions import create_ata_idempotent
 from retainer.protocol.pda import derive_ata
+from retainer.protocol.signing import Signer, signed_transaction
 from retainer.protocol.transfers import Transfer
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
@@ -45,7 +44,7 @@ class _Unpayable:
 class Refunder:
     """``operator`` pays the fee, ``holder`` is the payee's key, in whose token account the deposits lie."""
 
-    def __init__(self, *, chain: Chain, ledger: Ledger, operator: Keypair, holder: Keypair, clock: Clock) -> None:
+    def __init__(self, *, chain: Chain, ledger: Ledger, operator: Signer, holder: Signer, clock: Clock) -> None:
         self._chain = chain
         self._ledger = ledger
         self._operator = operator
@@ -132,11 +131,12 @@ class Refunder:
             return _Unpayable(SettlementOutcome.REFUND_BLOCKED, f"{address} belongs to {account.owner} by now")
         height = await self._chain.block_height(commitment=Commitment.CONFIRMED)
         latest = await self._chain.latest_blockhash()
-        message = Message.new_with_blockhash(
-            [*creation, transfer.instruction()], self._operator.pubkey(), latest.blockhash
+        transaction = await asyncio.to_thread(
+            signed_transaction,
+            [*creation, transfer.instruction()],
+            [self._operator, self._holder],
+            latest.blockhash,
         )
-        signers = {key.pubkey(): key for key in (self._operator, self._holder)}
-        transaction = Transaction(list(signers.values()), message, latest.blockhash)
         simulated = await self._chain.simulate(bytes(transaction))
         if simulated.error is not None:
             return _Unpayable(SettlementOutcome.REFUSED, f"the refund fails in simulation: {simulated.error}")

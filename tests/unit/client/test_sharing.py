@@ -25,6 +25,39 @@ async def test_of_clients_that_find_no_session_only_one_opens_one(stage: Stage, 
     assert (stage.service.opened, await stage.agent_tokens()) == (1, 10_000_000 - 20 * PRICE)
 
 
+async def test_clients_that_ask_the_same_at_once_are_each_answered(stage: Stage, tmp_path: Path) -> None:
+    """A key that somebody waits for is not lost, whichever process that is."""
+    path = tmp_path / "sessions.sqlite"
+    clients = [stage.another(deposit=20 * PRICE, store=create_sqlite_channel_store(path)) for _ in range(4)]
+    answers = await asyncio.gather(*(client.request("GET", URL) for client in clients * 3))
+    sequences = {answer.extensions["retainer"].retainer.metered.sequence for answer in answers}
+    assert sequences == set(range(1, 13)), "each its own"
+    [session] = await clients[0].sessions()
+    assert session.spent == 12 * PRICE
+    assert list((tmp_path / "sessions.sqlite.held").iterdir()) == []
+
+
+async def test_a_lost_answer_is_taken_over_by_one_of_the_clients(stage: Stage, tmp_path: Path) -> None:
+    path = tmp_path / "sessions.sqlite"
+
+    async def lose(request: httpx.Request) -> httpx.Response | None:
+        if "Idempotency-Key" in request.headers and "Payment-Session" in request.headers:
+            stage.service.before = None
+            await stage.service(request)
+            stage.service.before = lose
+            raise httpx.ReadError("the process ends here", request=request)
+        return None
+
+    stage.service.before = lose
+    with pytest.raises(httpx.ReadError):
+        await stage.another(deposit=20 * PRICE, store=create_sqlite_channel_store(path)).request("GET", URL)
+    stage.service.before = None
+    heirs = [stage.another(deposit=20 * PRICE, store=create_sqlite_channel_store(path)) for _ in range(4)]
+    answers = await asyncio.gather(*(heir.request("GET", URL) for heir in heirs))
+    sequences = {answer.extensions["retainer"].retainer.metered.sequence for answer in answers}
+    assert sequences == {1, 2, 3, 4}, "the lost one and three new ones"
+
+
 @pytest.mark.parametrize("arrived", [True, False], ids=["answer lost", "request lost"])
 async def test_an_opening_whose_owner_died_is_taken_over(stage: Stage, tmp_path: Path, *, arrived: bool) -> None:
     path = tmp_path / "sessions.sqlite"

@@ -137,7 +137,7 @@ def _share(report: Report, stands: list[Stand]) -> None:
     rng = random.Random(report.seed)  # noqa: S311  an order, repeatable by seed
     times = report.count(RUNS, RUNS_IN_CI)
     reduced = report.scale != "full" and report.runs is None
-    for number, point in enumerate(Point):
+    for number, point in enumerate(point for point in Point if not point.custodial):
         for place, stand in enumerate(stands):
             if (point.on_disk and place) or (reduced and not point.on_disk and number % len(stands) != place):
                 continue

@@ -34,7 +34,6 @@ FAULTS = (None, None, "error", None, "slow", None)
 ERROR, SLOW = 3, 5
 MAX_LATENCY_MS, SLOW_SECONDS = 300, 0.6
 SLOT_MS = 50
-FINAL_SECONDS = 40 * SLOT_MS / 1000
 LAXER = SlaTerms(max_latency_ms=MAX_LATENCY_MS, accepted_statuses=("2xx", "5xx"), min_body_bytes=1)
 
 
@@ -228,14 +227,13 @@ async def _swapped_payee(court: Court) -> str:
     stood.service.settings.write_text(text.replace(str(stood.payee.pubkey()), str(friend.pubkey())))
     await stood.service.start()
     session = await court.session()
-    await court.closed(session)
+    await stood.until_final(await court.closed(session))
     await court.show(session, await exported(stood, session))
     return session
 
 
 async def _over_all(court: Court, hidden: str, swapped: str) -> None:
     """Two lies show only where all of a provider's sessions are seen."""
-    await asyncio.sleep(FINAL_SECONDS)
     operator = str(court.stood.operator.pubkey())
     status, lines = await court.audit("provider", operator, "--logs", str(court.logs))
     court.verdict("hides a session", "the provider shows no log of it", status, lines, hidden)
