@@ -30,6 +30,7 @@ _VARYING: Final = (
     (re.compile(r"salt \d+ and slot \d+(, bump \d+)?"), "SEEDS"),
     (re.compile(r"\bat an unknown time\b"), "TIME"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "TIME"),
+    (re.compile(r" {2,}"), "  "),  # columns are as wide as the keys in them
     (re.compile(r'"(timestampMs|latencyMs|opened_at)": ?\d+'), r'"\1":N'),
 )
 

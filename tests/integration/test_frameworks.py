@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.fake import FakeChain
 from retainer.protocol.digests import request_digest
+from retainer.protocol.receipts import parse_receipt
 from retainer_provider.app import create_app
 from retainer_provider.assembly import Surroundings
 from retainer_provider.books.ledger import LedgerError
@@ -216,10 +217,23 @@ def flask_service(
         runs.append(what)
         return {"what": what, "session": None if paid is None else paid.session_id}
 
+    @app.route("/by-use/<int:words>")
+    def stream(words: int) -> flask.Response:
+        paid = paid_request(flask.request.environ)
+        assert paid is not None
+
+        def events() -> Iterator[str]:
+            for number in range(words):
+                paid.charge(2)
+                yield f"data: {number}\n\n"
+
+        return flask.Response(events(), mimetype="text/event-stream")
+
     @app.route("/free")
     def free() -> dict[str, bool]:
         return {"paid": paid_request(flask.request.environ) is not None}
 
+    raw_settings["offers"]["standard"]["routes"] = ["/paid/*", {"path": "/by-use/*", "max_units": 6, "stream": True}]
     around = Surroundings(chain=chain, clock=ChainClock(chain), timer=chain)
     service = meter_wsgi(app, settings_from(raw_settings, {}, base=tmp_path), surroundings=around)
     yield service, runs
@@ -248,6 +262,19 @@ def test_a_flask_app_is_paid_for(flask_service: tuple[WsgiService, list[str]], w
     closed = wsgi.get("/paid/x", headers={"Authorization": opening.close()})
     assert closed.json()["refund"] == str(DEPOSIT - PRICE)
     assert runs == ["a b"]
+
+
+@pytest.mark.parametrize(("words", "given"), [(2, 2), (3, 3), (4, 3)])
+def test_a_flask_app_streams_what_it_charges_for(wsgi: httpx.Client, words: int, given: int) -> None:
+    """F10, F12: two units an event, six reserved."""
+    opening = Agent(AGENT).open(wsgi.get("/paid/x").headers["www-authenticate"])
+    assert wsgi.get("/paid/x", headers={"Authorization": opening.header}).status_code == 200
+    answer = wsgi.get(f"/by-use/{words}", headers={"Authorization": opening.use()})
+    *events, last = answer.text.split("\n\n")[:-1]
+    assert [event for event in events if event.startswith("data: ")] == [f"data: {n}" for n in range(given)]
+    assert len(events) == given + (given < words), "an error event says that it is cut"
+    final = parse_receipt(last.removeprefix("event: payment-receipt\ndata: "))
+    assert final.spent == 2 * given * PRICE
 
 
 def test_a_free_route_of_a_flask_app_costs_nothing(wsgi: httpx.Client) -> None:

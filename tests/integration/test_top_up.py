@@ -8,6 +8,7 @@ import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
 
+from retainer.chain.base import SimulationResult
 from retainer.chain.fake import Fate
 from retainer.chain.testing import mint_to, token_balance
 from retainer.protocol.actions import TopUpAction
@@ -96,6 +97,22 @@ async def test_a_top_up_told_often_counts_once(shop: Shop) -> None:
     account = await shop.view(opening)
     assert account.deposit == DEPOSIT + 2 * ADDED + 1
     assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - account.deposit
+
+
+async def test_a_top_up_that_lands_while_it_is_simulated_is_credited(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same credential at another process: what the slower one simulates has happened by then."""
+    opening = await shop.opened()
+    simulate = shop.chain.simulate
+
+    async def landed_meanwhile(raw: bytes) -> SimulationResult:
+        await shop.chain.send(raw)
+        return await simulate(raw)
+
+    monkeypatch.setattr(shop.chain, "simulate", landed_meanwhile)
+    answer = await shop.send(opening.topping_up(ADDED, await blockhash(shop)))
+    assert (answer.status_code, answer.json()["deposit"]) == (200, str(DEPOSIT + ADDED))
 
 
 @pytest.mark.parametrize("fate", [Fate.LANDED_UNANSWERED, Fate.LATE])

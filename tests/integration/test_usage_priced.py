@@ -273,6 +273,19 @@ class Listener:
                 await asyncio.sleep(0)
 
 
+def listening(opening: Opening) -> Scope:
+    """A request for a stream, as a server hands it to the service."""
+    return {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/paid/events",
+        "raw_path": b"/paid/events",
+        "query_string": b"",
+        "headers": [(b"authorization", opening.use().encode()), (b"idempotency-key", b"k")],
+    }
+
+
 async def test_a_client_that_leaves_pays_for_what_it_was_sent(shop: Shop) -> None:
     """F12."""
     stopped = asyncio.Event()
@@ -285,22 +298,29 @@ async def test_a_client_that_leaves_pays_for_what_it_was_sent(shop: Shop) -> Non
 
     shop.upstream.app, opening = flowing(b"data: a\n\n", b"data: b\n\n", after=on), await shop.opened()
     listener = Listener(stays_for=2)
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/paid/events",
-        "raw_path": b"/paid/events",
-        "query_string": b"",
-        "headers": [(b"authorization", opening.use().encode()), (b"idempotency-key", b"k")],
-    }
-    await shop.app(scope, listener.receive, listener.send)
+    await shop.app(listening(opening), listener.receive, listener.send)
     await asyncio.wait_for(stopped.wait(), 5)
     assert listener.heard == [b"data: a\n\n", b"data: b\n\n"]
     view = await shop.view(opening)
     assert (view.spent, view.remaining) == (2 * PRICE, DEPOSIT - 2 * PRICE)
     again = await shop.use(opening, "/paid/events", method="GET", key="k", content=None)
     assert (again.status_code, receipt(again).spent) == (204, 2 * PRICE)
+
+
+async def test_a_client_that_takes_nothing_more_is_given_up(shop: Shop) -> None:
+    """F21: else it would hold its reservation for as long as it likes."""
+    shop.upstream.app, opening = flowing(*(b"data: %d\n\n" % number for number in range(9))), await shop.opened()
+    listener = Listener(stays_for=99)
+
+    async def send(message: Message) -> None:
+        await listener.send(message)
+        if len(listener.heard) == 3:
+            await asyncio.Event().wait()
+
+    await shop.app(listening(opening), listener.receive, send)
+    record = await shop.ledger.session(str(opening.action.channel_id))
+    assert record is not None
+    assert (record.spent, record.reserved) == (3 * PRICE, 0)
 
 
 def example() -> Any:  # noqa: ANN401

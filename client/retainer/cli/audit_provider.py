@@ -5,7 +5,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ _COLUMNS: Final = (
     *("refunded", "charged_units", "price_per_unit", "sla_hash", "usage_root", "opening", "ending"),
 )
 _TERMINAL_WORDS: Final = 20
+_ROWS: Final = 20
 
 
 def moment_or_ago(text: str) -> int:
@@ -117,7 +119,8 @@ async def provider(options: Options, **wishes: object) -> ExitStatus:
                 await crawl.run(wish.since)
             now = await chain.block_time()
             shown = Shown(wish.logs, wish.receipts) if wish.logs else None
-            audit = _judge(options, wish, cache, now, shown)
+            newest: deque[Life] = deque(maxlen=_ROWS)
+            audit = _judge(options, wish, cache, now, shown, newest)
             decimals = {mint: await _decimals(chain, mint) for mint in audit.tally.by_token}
     finally:
         cache.close()
@@ -126,14 +129,17 @@ async def provider(options: Options, **wishes: object) -> ExitStatus:
     if options.as_json:
         _end_json(audit, crawl.progress, shown)
     else:
+        _print_sessions(newest, audit, decimals)
         _print(audit, crawl.progress, decimals, shown)
     return ExitStatus.DISHONEST if audit.wrong else ExitStatus.OK
 
 
-def _judge(options: Options, wish: Wish, cache: HistoryCache, now: int, shown: Shown | None) -> ProviderAudit:
+def _judge(  # noqa: PLR0917  one caller, in the order in which they come about
+    options: Options, wish: Wish, cache: HistoryCache, now: int, shown: Shown | None, newest: deque[Life]
+) -> ProviderAudit:
     """Judge, and write sessions out as they come by: a list of them would grow with the history."""
     with ExitStack() as files:
-        writers: list[Callable[[Life], None]] = []
+        writers: list[Callable[[Life], None]] = [newest.append]
         if wish.csv:
             try:
                 file = files.enter_context(wish.csv.open("w", encoding="utf-8", newline=""))
@@ -178,6 +184,22 @@ def _end_json(audit: ProviderAudit, progress: Progress, shown: Shown | None) -> 
         "logs": None if shown is None else shown.to_json(),
     }
     click.echo("], " + json.dumps(told)[1:])
+
+
+def _print_sessions(newest: Iterable[Life], audit: ProviderAudit, decimals: dict[str, int]) -> None:
+    """The newest sessions as a table; all of them are for --csv and --json."""
+    rows = [("session", "outcome", "deposit", "settled", "refunded", "units", "opened")]
+    for life in newest:
+        places = decimals.get(life.mint or "", 0)
+        refunded = "" if life.refunded is None else format_amount(life.refunded, places)
+        amounts = (format_amount(life.deposit, places), format_amount(life.settled, places), refunded)
+        opened = "" if life.opened_at is None else moment(life.opened_at)
+        rows.append((life.session, str(outcome_of(life, audit.tally.now)), *amounts, str(life.charged_units), opened))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    if (earlier := audit.tally.sessions - len(rows) + 1) > 0:
+        click.echo(f"and {earlier} opened earlier: --csv and --json have them all")
 
 
 def _print(audit: ProviderAudit, progress: Progress, decimals: dict[str, int], shown: Shown | None) -> None:

@@ -94,6 +94,11 @@ class MeteredStream:
                 return taken
         return None
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a client has to take what it is sent."""
+        return self._limits.pause
+
     def at_end(self, release: Callable[[], None]) -> None:
         """Have this called when it is closed."""
         self._at_end = release

@@ -7,7 +7,6 @@ callers at once, its money counts once (F02).
 import asyncio
 from collections.abc import Mapping
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain
@@ -17,6 +16,7 @@ from retainer.protocol.actions import TopUpAction
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import ChainStatus
+from retainer.protocol.signing import Signer
 from retainer.protocol.transactions import TopUpRequest
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
@@ -45,7 +45,7 @@ class Topper:
         clock: Clock,
         landing: Landing,
         exposure: Exposure,
-        sponsor: Keypair | None,
+        sponsor: Signer | None,
     ) -> None:
         self._identity = identity
         self._offers = offers
@@ -102,9 +102,11 @@ class Topper:
             _require(check_limit(top_up, record, self._offers.get(record.offer_id), self._identity))
             # A transaction that fails on chain costs its fee all the same.
             simulation = await self._chain.simulate(raw)
-            if simulation.error is not None:
+            if simulation.error is None:
+                await self._landing.send(raw)
+            elif await self._chain.signature_status(signature) is None:
                 raise failed(simulation.error)
-            await self._landing.send(raw)
+            # Otherwise another process has sent it, and it has landed meanwhile.
         await self._landing.confirmed(signature)
         status = await self._chain.signature_status(signature)
         if status is None:

@@ -5,13 +5,12 @@ No program stands behind this: two refunds that both land pay twice. So the sign
 never land (`fate`). Not knowing is no proof: then this waits, and says so.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
 from solders.hash import Hash
 from solders.instruction import Instruction
-from solders.keypair import Keypair
-from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import Transaction
 
@@ -23,6 +22,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import TRANSACTION_LIFE
 from retainer.protocol.instructions import create_ata_idempotent
 from retainer.protocol.pda import derive_ata
+from retainer.protocol.signing import Signer, signed_transaction
 from retainer.protocol.transfers import Transfer
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
@@ -48,7 +48,7 @@ class Refunder:
     """``operator`` pays the fee, ``holder`` is the payee's key, in whose token account the deposits lie."""
 
     def __init__(
-        self, *, chain: Chain, ledger: Ledger, operator: Keypair, holder: Keypair, clock: Clock, costs: CostPolicy
+        self, *, chain: Chain, ledger: Ledger, operator: Signer, holder: Signer, clock: Clock, costs: CostPolicy
     ) -> None:
         self._chain = chain
         self._ledger = ledger
@@ -142,19 +142,18 @@ class Refunder:
         height = await self._chain.block_height(commitment=Commitment.CONFIRMED)
         latest = await self._chain.latest_blockhash()
         wanted = [*creation, transfer.instruction()]
-        simulated = await self._chain.simulate(bytes(self._transaction(wanted, latest.blockhash)))
+        simulated = await self._chain.simulate(bytes(await self._transaction(wanted, latest.blockhash)))
         if simulated.error is not None:
             return _Unpayable(SettlementOutcome.REFUSED, f"the refund fails in simulation: {simulated.error}")
         fee = await self._costs.fees.price(self._chain, record.escrow, attempt)
-        transaction = self._transaction([*budget(simulated.units, fee), *wanted], latest.blockhash)
+        transaction = await self._transaction([*budget(simulated.units, fee), *wanted], latest.blockhash)
         # The node's own word may only lengthen that: what is thought dead too early is paid twice.
         last_valid = max(latest.last_valid_block_height, height + TRANSACTION_LIFE)
         return Signed(bytes(transaction), str(transaction.signatures[0]), last_valid)
 
-    def _transaction(self, instructions: list[Instruction], blockhash: Hash) -> Transaction:
-        message = Message.new_with_blockhash(instructions, self._operator.pubkey(), blockhash)
-        signers = {key.pubkey(): key for key in (self._operator, self._holder)}
-        return Transaction(list(signers.values()), message, blockhash)
+    async def _transaction(self, instructions: list[Instruction], blockhash: Hash) -> Transaction:
+        # An external signer takes its time, and the requests need not wait for it.
+        return await asyncio.to_thread(signed_transaction, instructions, [self._operator, self._holder], blockhash)
 
     async def _send(self, record: SessionRecord, raw: bytes) -> None:
         try:

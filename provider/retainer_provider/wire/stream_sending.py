@@ -3,24 +3,30 @@
 import asyncio
 import contextlib
 
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.wire import headers
 
 
 async def send_stream(send: Send, receive: Receive, stream: MeteredStream, *named: tuple[str, str]) -> None:
-    """Send it to its end, or until its client leaves; with ``named`` among its headers."""
+    """Send it to its end, or until its client leaves or takes nothing more; with ``named`` among its headers."""
+
+    async def give(message: Message) -> None:
+        # Who does not read would else hold its reservation, and a place in this service, for as long as it likes.
+        async with asyncio.timeout(stream.patience):
+            await send(message)
+
     left = asyncio.create_task(_left(receive))
     head = stream.head.with_headers(*named)
     try:
-        # Some servers raise once the client is gone, some say so when asked, some do both.
+        # A server raises once the client is gone, or says so when asked, or both. A TimeoutError is one of these.
         with contextlib.suppress(OSError):
-            await send({"type": "http.response.start", "status": head.status, "headers": headers.encode(head.headers)})
+            await give({"type": "http.response.start", "status": head.status, "headers": headers.encode(head.headers)})
             while (chunk := await _next(stream, left)) is not None:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await give({"type": "http.response.body", "body": chunk, "more_body": True})
             if not left.done():
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await give({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         left.cancel()
         await stream.aclose()

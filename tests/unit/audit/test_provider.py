@@ -11,6 +11,7 @@ from solders.pubkey import Pubkey
 from retainer.audit.cache import HistoryCache
 from retainer.audit.crawl import Crawl
 from retainer.audit.life import End, Life
+from retainer.audit.logs import Shown
 from retainer.audit.provider import audit_provider
 from retainer.audit.tally import OTHERS, Outcome, Sums, Tally, history_findings
 from retainer.chain.errors import ChainUnavailableError
@@ -59,6 +60,9 @@ async def test_every_session_is_found_and_told_by_what_became_of_it(auditor: Aud
     assert told.exit_code == 0, told.output
     for words in ("4: 1 settled", "1 left by the payer", "1 open", "1 never closed"):
         assert words in told.output
+    rows_shown = [line.split() for line in told.output.splitlines()[:5]]
+    assert rows_shown[0][:3] == ["session", "outcome", "deposit"]
+    assert [closed, "settled", "1.0", "0.24", "0.76", "30"] in [row[:6] for row in rows_shown]
     assert "4.0 deposited = 0.24 settled + 1.76 refunded + 2.0 still held; 30 units" in told.output
     assert "Nothing here contradicts" in told.output
     found = {row["session"]: row for row in csv.DictReader(rows.read_text().splitlines())}
@@ -200,6 +204,24 @@ async def test_logs_are_held_against_every_settlement(auditor: Auditor, tmp_path
     assert "its log cannot be read" in (await auditor.run("provider", PROVIDER, "--logs", str(logs))).output
 
 
+async def test_sessions_that_used_nothing_need_no_log(auditor: Auditor, tmp_path: Path) -> None:
+    await settled(auditor, 0)
+    await left(auditor)
+    await auditor.trade.open()
+    told = await auditor.run("provider", PROVIDER, "--logs", str(tmp_path))
+    assert told.exit_code == 0, told.output
+    assert "0 fit their settlements, 0 do not" in told.output
+
+
+async def test_a_log_that_cannot_be_checked_is_said_to_be(auditor: Auditor, tmp_path: Path) -> None:
+    """A node that forgot an opening must not make its session look checked."""
+    session = await settled(auditor, 2)
+    shown = Shown(tmp_path)
+    await write_log(auditor, session, tmp_path)
+    life = Life(session, end=End.CLOSED, settled=2 * PRICE, usage_root="ab" * 32)
+    assert (list(shown.check(life)), shown.unchecked, shown.logs) == ([], 1, {})
+
+
 async def test_another_payee_than_the_expected_is_told(auditor: Auditor) -> None:
     session = await settled(auditor, 1)
     told = await auditor.run("provider", PROVIDER, "--payee", str(key("payee")))
@@ -217,6 +239,16 @@ async def test_two_settlements_with_one_log_are_told(auditor: Auditor) -> None:
     audit = audit_provider(cache, OPERATOR.pubkey(), now=0)
     cache.close()
     assert any("2 settlements commit to one usage log" in str(found) for _, found in audit.wrong)
+
+
+async def test_only_the_newest_sessions_are_shown_and_the_others_counted(
+    auditor: Auditor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retainer.cli.audit_provider._ROWS", 2)
+    sessions = [await settled(auditor, 1) for _ in range(3)]
+    lines = (await auditor.run("provider", PROVIDER)).output.splitlines()
+    assert "and 1 opened earlier: --csv and --json have them all" in lines
+    assert len([line for line in lines if line.startswith(tuple(sessions))]) == 2
 
 
 def test_a_close_without_a_log_is_told() -> None:

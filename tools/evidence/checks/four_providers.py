@@ -19,9 +19,10 @@ from retainer.protocol.credentials import authorization_header, parse_authorizat
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.books.stores.postgres_reader import reading
 from tools.evidence.report import Report
+from tools.evidence.services import another
 from tools.evidence.upstream import Upstream, running
 from tools.postgres import postgres
-from tools.stage import Service, Stage, free_port, stage
+from tools.stage import Service, Stage, stage
 
 PROVIDERS: Final = 4
 AGENTS, AGENTS_IN_CI = 200, 8
@@ -138,7 +139,7 @@ async def run(report: Report) -> None:
             stood = await stack.enter_async_context(
                 stage(Path(name), upstream=upstream.url, offers=offers, slot_ms=100, limits=LIMITS)
             )
-            services = await _more_services(stood, stack)
+            services = [stood.service, *[await another(stood, stack, number) for number in range(1, PROVIDERS)]]
             if report.sabotage:
                 with psycopg.connect(url, autocommit=True) as connection:
                     connection.execute(FAULT)
@@ -159,22 +160,6 @@ async def run(report: Report) -> None:
             await _race(report, load, agents[0], url)
             await _kill_one(report, load, agents[1:], url)
             await _settle(report, stood, load, agents, url)
-
-
-async def _more_services(stood: Stage, stack: AsyncExitStack) -> list[Service]:
-    services = [stood.service]
-    text = stood.service.settings.read_text(encoding="utf-8")
-    used = stood.service.url.rsplit(":", 1)[1]
-    for number in range(1, PROVIDERS):
-        port = free_port()
-        settings = stood.folder / f"settings-{number}.toml"
-        settings.write_text(text.replace(f"port = {used}\n", f"port = {port}\n"), encoding="utf-8")
-        settings.chmod(0o600)
-        service = Service(settings, stood.folder / f"provider-{number}.log", f"http://127.0.0.1:{port}")
-        stack.push_async_callback(service.stop)
-        await service.start()
-        services.append(service)
-    return services
 
 
 async def _agents(stood: Stage, stack: AsyncExitStack, count: int) -> list[Agent]:
