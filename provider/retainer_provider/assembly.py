@@ -38,7 +38,7 @@ from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.settling.archive import Archive
-from retainer_provider.settling.closing_transaction import CloseBuilder
+from retainer_provider.settling.closing_transaction import CloseBuilder, CostPolicy
 from retainer_provider.settling.interim import InterimSettler
 from retainer_provider.settling.payout import Payout
 from retainer_provider.settling.reclaim import Reclaimer
@@ -300,23 +300,27 @@ def _engine(
 
 
 def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger, observer: Observer) -> Settler:
+    options = settler_options(blueprint.settings, blueprint.identity)
     return Settler(
         chain=chain,
         ledger=ledger,
         operator=blueprint.keys.operator,
         clock=blueprint.around.clock,
         timer=blueprint.around.timer,
-        options=settler_options(blueprint.settings, blueprint.identity),
+        options=options,
         observer=observer,
-        refund=refund_step(blueprint.keys, chain, ledger, blueprint.around.clock),
+        refund=refund_step(blueprint.keys, chain, ledger, blueprint.around.clock, options.costs),
     )
 
 
-def refund_step(keys: Keys, chain: Chain, ledger: Ledger, clock: Clock) -> Step | None:
+def refund_step(keys: Keys, chain: Chain, ledger: Ledger, clock: Clock, costs: CostPolicy) -> Step | None:
     """What ends custodial sessions; None without the key that holds their money."""
     if keys.refund is None:
         return None
-    return Refunder(chain=chain, ledger=ledger, operator=keys.operator, holder=keys.refund, clock=clock).step
+    refunder = Refunder(
+        chain=chain, ledger=ledger, operator=keys.operator, holder=keys.refund, clock=clock, costs=costs
+    )
+    return refunder.step
 
 
 def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView) -> Watcher:

@@ -193,7 +193,7 @@ class CloseBuilder:
         simulated = await self._chain.simulate(bytes(await self._signed(instructions, latest.blockhash)))
         if simulated.error is not None:
             return _refusal(simulated)
-        transaction = await self._signed([*_budget(simulated.units, priority_fee), *instructions], latest.blockhash)
+        transaction = await self._signed([*budget(simulated.units, priority_fee), *instructions], latest.blockhash)
         return Signed(bytes(transaction), str(transaction.signatures[0]), latest.last_valid_block_height)
 
     async def _signed(self, instructions: Sequence[Instruction], blockhash: Hash) -> Transaction:
@@ -206,7 +206,8 @@ def _authority(account: SessionAccount, plan: SettlementPlan, voucher: SignedVou
     return [] if voucher is None or plan.amount == account.settled else [ed25519_voucher(voucher)]
 
 
-def _budget(units: int | None, priority_fee: int) -> list[Instruction]:
+def budget(units: int | None, priority_fee: int) -> list[Instruction]:
+    """What asks for compute ``units`` as simulated, with room, at a fee in millionths of a lamport each; 0: nothing."""
     if not priority_fee:
         return []
     price = set_compute_unit_price(priority_fee)
