@@ -11,6 +11,7 @@ from tools.bench.result import Result
 # name -> (module under tools.bench, what it measures)
 SECTIONS = {
     "chain": ("chain", "compute units, bytes, fees and rent of every instruction, with and without a priority fee"),
+    "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite, batches of 32, FULL sync"),
 }
 
 EXAMPLES = """examples:

@@ -15,6 +15,7 @@ import msgspec
 from retainer.audit.deeds import Deed
 from retainer.audit.life import End, Life
 from retainer.errors import StoreError
+from retainer.protocol.usage import EMPTY_ROOT
 
 # Lives are read back page by page, so that no audit holds more than this many at once.
 _PAGE: Final = 500
@@ -34,7 +35,6 @@ SET opened = excluded.opened, whole = excluded.whole, root = excluded.root, life
 """
 _LIVES: Final = "SELECT opened, session, life FROM lives WHERE (opened, session) > (?, ?) ORDER BY 1, 2 LIMIT ?"
 _UNFINISHED: Final = _LIVES.replace("WHERE", "WHERE whole = 0 AND")
-_NO_ROOT: Final = bytes(32).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class HistoryCache:
 
     def _put(self, life: Life) -> None:
         whole = life.opening is not None and life.end in (End.CLOSED, End.WITHDRAWN)
-        root = None if life.usage_root == _NO_ROOT else life.usage_root
+        root = None if life.usage_root == EMPTY_ROOT.hex() else life.usage_root
         row = (life.session, life.opened_at or 0, int(whole), root, msgspec.json.encode(life).decode())
         self._db.execute(_PUT, row)
 

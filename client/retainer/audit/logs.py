@@ -16,6 +16,7 @@ from retainer.protocol.amounts import base_units
 from retainer.protocol.encoding import Json
 from retainer.protocol.errors import MessageError
 from retainer.protocol.events import SessionClosed, SessionOpened
+from retainer.protocol.usage import EMPTY_ROOT
 from retainer.protocol.usage_log import read_log
 from retainer.stores.receipts import read_kept
 
@@ -40,8 +41,10 @@ class Shown:
     def check(self, life: Life) -> Iterator[Finding]:
         """Hold the log of one settled session against its settlement."""
         path = self.folder / f"{life.session}{_SUFFIX}"
+        if life.end is not End.CLOSED:
+            return  # nothing was settled by a log
         if not path.exists():
-            if life.end is End.CLOSED:
+            if life.settled or life.usage_root != EMPTY_ROOT.hex():
                 yield Finding(
                     Kind.HIDDEN, f"it settled {life.settled} by {life.ending}, and the provider shows no log of it"
                 )

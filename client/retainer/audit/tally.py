@@ -10,10 +10,10 @@ from retainer.audit.findings import Finding, Kind
 from retainer.audit.life import End, Life
 from retainer.audit.session import life_findings
 from retainer.protocol.encoding import Json
+from retainer.protocol.usage import EMPTY_ROOT
 
 DAY: Final = 86_400
 SHARES: Final = 10
-_NO_ROOT: Final = bytes(32).hex()
 # Terms and parties are as many as somebody wishes to pay for; beyond these they are counted together.
 _MOST_KINDS: Final = 1_000
 OTHERS: Final = "others"
@@ -127,7 +127,7 @@ def history_findings(life: Life, payee: str | None) -> Iterator[Finding]:
     yield from life_findings(life)
     if payee is not None and life.payee is not None and life.payee != payee:
         yield Finding(Kind.PARTIES, f"it paid {life.payee}, and should have paid {payee}: the payee was swapped")
-    if life.end is End.CLOSED and life.settled and life.usage_root in (None, _NO_ROOT):
+    if life.end is End.CLOSED and life.settled and life.usage_root in (None, EMPTY_ROOT.hex()):
         yield Finding(Kind.ROOT, f"{life.settled} was settled, and its close commits to no usage log")
 
 

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain
@@ -18,6 +17,7 @@ from retainer.protocol.actions import TopUpAction
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import ChainStatus
+from retainer.protocol.signing import Signer
 from retainer.protocol.transactions import TopUpRequest
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
@@ -48,7 +48,7 @@ class Topper:
         clock: Clock,
         landing: Landing,
         exposure: Exposure,
-        sponsor: Keypair | None,
+        sponsor: Signer | None,
     ) -> None:
         self._identity = identity
         self._offers = offers

@@ -11,6 +11,7 @@ from solders.pubkey import Pubkey
 from retainer.audit.cache import HistoryCache
 from retainer.audit.crawl import Crawl
 from retainer.audit.life import End, Life
+from retainer.audit.logs import Shown
 from retainer.audit.provider import audit_provider
 from retainer.audit.tally import OTHERS, Outcome, Sums, Tally, history_findings
 from retainer.chain.errors import ChainUnavailableError
@@ -201,6 +202,24 @@ async def test_logs_are_held_against_every_settlement(auditor: Auditor, tmp_path
     assert "the chain knows no such session" in told.output
     (logs / f"{honest}.jsonl").write_text("nonsense")
     assert "its log cannot be read" in (await auditor.run("provider", PROVIDER, "--logs", str(logs))).output
+
+
+async def test_sessions_that_used_nothing_need_no_log(auditor: Auditor, tmp_path: Path) -> None:
+    await settled(auditor, 0)
+    await left(auditor)
+    await auditor.trade.open()
+    told = await auditor.run("provider", PROVIDER, "--logs", str(tmp_path))
+    assert told.exit_code == 0, told.output
+    assert "0 fit their settlements, 0 do not" in told.output
+
+
+async def test_a_log_that_cannot_be_checked_is_said_to_be(auditor: Auditor, tmp_path: Path) -> None:
+    """A node that forgot an opening must not make its session look checked."""
+    session = await settled(auditor, 2)
+    shown = Shown(tmp_path)
+    await write_log(auditor, session, tmp_path)
+    life = Life(session, end=End.CLOSED, settled=2 * PRICE, usage_root="ab" * 32)
+    assert (list(shown.check(life)), shown.unchecked, shown.logs) == ([], 1, {})
 
 
 async def test_another_payee_than_the_expected_is_told(auditor: Auditor) -> None:
