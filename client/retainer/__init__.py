@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retainer.protocol.constants import Network
     from retainer.protocol.errors import RetainerError
     from retainer.protocol.session import SessionState
+    from retainer.protocol.signing import Signer
     from retainer.protocol.views import SessionView
     from retainer.session_client import SessionClient
     from retainer.stores import (
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from retainer.sync_client import SyncSessionAuth, SyncSessionClient
     from retainer.trust.caps import SpendingCaps, TopUpPolicy
     from retainer.trust.pins import Pins
-    from retainer.wallet import Signer, create_keypair, load_keypair
+    from retainer.wallet import create_keypair, load_keypair
 
 __all__ = [
     "BaseUnits",
@@ -86,7 +87,7 @@ _HOMES: Final = {
     "SessionState": "protocol.session",
     "SessionStore": "stores",
     "SessionView": "protocol.views",
-    "Signer": "wallet",
+    "Signer": "protocol.signing",
     "SpendingCaps": "trust.caps",
     "StringKv": "stores",
     "Submit": "flows.opener",

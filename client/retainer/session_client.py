@@ -35,13 +35,13 @@ from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_IDEMPOTENCY_KE
 from retainer.protocol.encoding import canonical_json
 from retainer.protocol.receipts import Receipt, receipt_header
 from retainer.protocol.session import SessionState
+from retainer.protocol.signing import Signer
 from retainer.protocol.views import SessionView
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
 from retainer.stores import SessionStore, create_channel_store
 from retainer.stores.receipts import ReceiptFolder
 from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
-from retainer.wallet import Signer
 
 _TRIES: Final = 3
 _PAUSE_SECONDS: Final = 0.2

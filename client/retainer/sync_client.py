@@ -14,10 +14,10 @@ from retainer.flows.offers import Offer
 from retainer.flows.opener import Submit
 from retainer.flows.streams import MeteredBody
 from retainer.protocol.receipts import Receipt
+from retainer.protocol.signing import Signer
 from retainer.protocol.views import SessionView
 from retainer.session_client import SessionClient
 from retainer.trust.caps import Amount
-from retainer.wallet import Signer
 
 T = TypeVar("T")
 

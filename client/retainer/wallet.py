@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from solders.hash import Hash
 from solders.instruction import Instruction
@@ -17,22 +17,11 @@ from solders.transaction import VersionedTransaction
 
 from retainer.errors import WalletError
 from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.signing import Signer
 from retainer.protocol.vouchers import SignedVoucher, Voucher, voucher_bytes
 
 _KEYPAIR_BYTES: Final = 64
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-
-
-class Signer(Protocol):
-    """Whoever signs for the payer: a solders ``Keypair`` is one, a hardware wallet can be another."""
-
-    def pubkey(self) -> Pubkey:
-        """The payer's address."""
-        ...
-
-    def sign_message(self, message: bytes) -> Signature:
-        """The Ed25519 signature of exactly these bytes."""
-        ...
 
 
 def sign_transaction(

@@ -37,7 +37,8 @@ from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
-from retainer_provider.settling.closing_transaction import CloseBuilder
+from retainer_provider.settling.archive import Archive
+from retainer_provider.settling.closing_transaction import CloseBuilder, CostPolicy
 from retainer_provider.settling.interim import InterimSettler
 from retainer_provider.settling.payout import Payout
 from retainer_provider.settling.reclaim import Reclaimer
@@ -299,23 +300,27 @@ def _engine(
 
 
 def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger, observer: Observer) -> Settler:
+    options = settler_options(blueprint.settings, blueprint.identity)
     return Settler(
         chain=chain,
         ledger=ledger,
         operator=blueprint.keys.operator,
         clock=blueprint.around.clock,
         timer=blueprint.around.timer,
-        options=settler_options(blueprint.settings, blueprint.identity),
+        options=options,
         observer=observer,
-        refund=refund_step(blueprint.keys, chain, ledger, blueprint.around.clock),
+        refund=refund_step(blueprint.keys, chain, ledger, blueprint.around.clock, options.costs),
     )
 
 
-def refund_step(keys: Keys, chain: Chain, ledger: Ledger, clock: Clock) -> Step | None:
+def refund_step(keys: Keys, chain: Chain, ledger: Ledger, clock: Clock, costs: CostPolicy) -> Step | None:
     """What ends custodial sessions; None without the key that holds their money."""
     if keys.refund is None:
         return None
-    return Refunder(chain=chain, ledger=ledger, operator=keys.operator, holder=keys.refund, clock=clock).step
+    refunder = Refunder(
+        chain=chain, ledger=ledger, operator=keys.operator, holder=keys.refund, clock=clock, costs=costs
+    )
+    return refunder.step
 
 
 def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView) -> Watcher:
@@ -339,7 +344,14 @@ def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watche
     reclaimer = Reclaimer(
         chain=chain, ledger=ledger, operator=blueprint.keys.operator, program_id=blueprint.identity.program_id
     )
-    sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, reclaimer=reclaimer, options=options)
+    sweeper = Sweeper(
+        chain=chain,
+        ledger=ledger,
+        clock=around.clock,
+        reclaimer=reclaimer,
+        options=options,
+        archive=_archive(blueprint, ledger),
+    )
     return Workers(
         watcher=watcher,
         sweeper=sweeper,
@@ -349,6 +361,13 @@ def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watche
         options=options,
         interim=_interim(blueprint, chain, ledger),
     )
+
+
+def _archive(blueprint: Blueprint, ledger: Ledger) -> Archive | None:
+    chosen = blueprint.settings.ledger
+    if chosen.archive is None or chosen.keep_usage_days is None:
+        return None
+    return Archive(ledger=ledger, folder=chosen.archive, days=chosen.keep_usage_days)
 
 
 def _interim(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> InterimSettler | None:

@@ -11,12 +11,16 @@ import msgspec
 from solders.keypair import Keypair
 
 from retainer.protocol.constants import MIN_CHALLENGE_SECRET_BYTES
+from retainer.protocol.signing import Signer
 from retainer_provider.offers import Offer
-from retainer_provider.settings import ServiceSettings, SettingsError
+from retainer_provider.settings import KeySource, ServiceSettings, SettingsError, environment_secret
+from retainer_provider.signers import CommandSigner, SigningError
 
 # Random text of 32 bytes has far more; what has fewer was typed, or repeats itself.
 _FEWEST_DISTINCT_CHARACTERS: Final = 10
 _KEYPAIR_BYTES: Final = 64
+# Begins like nothing else that these keys sign: transactions, receipts, vouchers.
+_TRIAL: Final = b"retainer-trial-v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +31,19 @@ class Keys:
     custodial sessions: the operator's where that one is the payee, None where nothing custodial can be offered.
     """
 
-    operator: Keypair = field(repr=False)
+    operator: Signer = field(repr=False)
     secrets: Sequence[bytes] = field(repr=False)
-    sponsor: Keypair | None = field(default=None, repr=False)
-    refund: Keypair | None = field(default=None, repr=False)
+    sponsor: Signer | None = field(default=None, repr=False)
+    refund: Signer | None = field(default=None, repr=False)
 
 
 def load_keys(service: ServiceSettings) -> Keys:
     """All of them; SettingsError names the file that is wrong and what to do."""
-    operator = load_keypair(service.operator_keypair)
-    sponsor = None if service.sponsor_keypair is None else load_keypair(service.sponsor_keypair)
+    operator = _load_signer("operator", service.operator_source)
+    sponsor = None if service.sponsor_source is None else _load_signer("sponsor", service.sponsor_source)
     # Agents write the transactions that it signs: it must be worth nothing in them.
     if sponsor is not None and sponsor.pubkey() in (operator.pubkey(), service.payee):
-        raise SettingsError("`sponsor_keypair` is the operator's or the payee's: make a key that only pays fees")
+        raise SettingsError("the sponsor's key is the operator's or the payee's: make a key that only pays fees")
     return Keys(operator, load_secrets(service), sponsor, _load_refund_key(service, operator))
 
 
@@ -53,7 +57,7 @@ def require_refund_key(keys: Keys, offers: Iterable[Offer]) -> None:
         )
 
 
-def _load_refund_key(service: ServiceSettings, operator: Keypair) -> Keypair | None:
+def _load_refund_key(service: ServiceSettings, operator: Signer) -> Signer | None:
     payee = service.payee or operator.pubkey()
     if service.refund_keypair is None:
         return operator if payee == operator.pubkey() else None
@@ -65,15 +69,35 @@ def _load_refund_key(service: ServiceSettings, operator: Keypair) -> Keypair | N
     return refund
 
 
+def _load_signer(role: str, source: KeySource) -> Signer:
+    """The key from wherever it lies; a command is asked for one signature, so that a wrong one fails at start."""
+    if source.file is not None:
+        return load_keypair(source.file)
+    if source.env is not None:
+        text = environment_secret(source.env)
+        if text is None:
+            raise SettingsError(f"the {role}'s key is to be in the environment, but {source.env} is not set")
+        return _keypair(text, f"the variable {source.env}")
+    signer = CommandSigner(source.command, source.key, timeout=source.timeout_seconds)
+    try:
+        signer.sign_message(_TRIAL)
+    except SigningError as error:
+        raise SettingsError(f"the {role}'s key: {error}") from None
+    return signer
+
+
 def load_keypair(path: Path) -> Keypair:
     """The keypair in a Solana CLI file (a JSON array of 64 numbers), readable by its owner only."""
-    raw = _read_private(path, "operator keypair")
+    return _keypair(_read_private(path, "operator keypair"), str(path))
+
+
+def _keypair(raw: str, source: str) -> Keypair:
     try:
         return Keypair.from_bytes(bytes(msgspec.json.decode(raw, type=list[int])))
     except (msgspec.MsgspecError, ValueError):
         raise SettingsError(
-            f"{path} is not a Solana keypair (a JSON array of {_KEYPAIR_BYTES} numbers whose halves belong together); "
-            "`solana-keygen new` or `retainer-provider init` make one"
+            f"{source} is not a Solana keypair (a JSON array of {_KEYPAIR_BYTES} numbers whose halves belong "
+            "together); `solana-keygen new` or `retainer-provider init` make one"
         ) from None
 
 

@@ -44,14 +44,42 @@ class SettingsError(RetainerError):
     """Settings that cannot be served; the text names the setting and says what to write instead."""
 
 
+class KeySource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[service.operator], [service.sponsor]: where a key lies: a file, a variable of the environment, or a command."""
+
+    file: Path | None = None
+    env: str | None = None
+    command: tuple[str, ...] = ()
+    public_key: Pubkey | None = None
+    timeout_seconds: Annotated[int, Meta(ge=1, le=60)] = 10
+
+    def __post_init__(self) -> None:
+        if [self.file is not None, self.env is not None, bool(self.command)].count(True) != 1:
+            raise ValueError("a key is in one place: set `file`, `env` or `command`, and not two of them")
+        if bool(self.command) != (self.public_key is not None):
+            raise ValueError("`public_key` goes with `command`, whose signatures are verified against it")
+
+    @property
+    def key(self) -> Pubkey:
+        """The public key of a command's."""
+        if self.public_key is None:
+            raise SettingsError("`public_key` goes with `command`, whose signatures are verified against it")
+        return self.public_key
+
+    def __repr__(self) -> str:
+        return "KeySource(...)"  # a command's arguments may hold secrets (F27)
+
+
 class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[service]: who this service is and what it stands on. Paths are relative to the settings file."""
 
     realm: str
     network: Network
     rpc_url: str | tuple[str, ...]
-    operator_keypair: Path
     database: Path
+    operator_keypair: Path | None = None
+    operator: KeySource | None = None
+    sponsor: KeySource | None = None
     sponsor_keypair: Path | None = None
     refund_keypair: Path | None = None
     sponsor_fee: Positive = 20_000
@@ -70,6 +98,10 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     log_format: Literal["console", "json"] = "console"
 
     def __post_init__(self) -> None:
+        _require_one_place("operator", self.operator_keypair, self.operator)
+        _require_one_place("sponsor", self.sponsor_keypair, self.sponsor)
+        if self.operator_keypair is None and self.operator is None:
+            raise ValueError("`operator_keypair` is missing: the file of the key that signs receipts and settlements")
         if self.realm.lower() in _PLACEHOLDER_REALMS or not _REALM.match(self.realm):
             raise ValueError(
                 "`realm` must be this service's own name, such as api.your-domain.org, in ASCII without spaces"
@@ -89,6 +121,19 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError('`api_prefix` starts with "/" and does not end with it, such as "/api"')
 
     @property
+    def operator_source(self) -> KeySource:
+        """Where the operator's key lies."""
+        source = _source(self.operator_keypair, self.operator)
+        if source is None:
+            raise SettingsError("no operator's key: set `operator_keypair`, or `operator` to where the key lies")
+        return source
+
+    @property
+    def sponsor_source(self) -> KeySource | None:
+        """Where the sponsor's key lies, if there is one."""
+        return _source(self.sponsor_keypair, self.sponsor)
+
+    @property
     def rpc_urls(self) -> tuple[str, ...]:
         """The nodes, the preferred one first; one string may hold several, as the environment's does."""
         return tuple(self.rpc_url.split()) if isinstance(self.rpc_url, str) else self.rpc_url
@@ -103,12 +148,17 @@ class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     url: str | None = None
     lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 30
     connections: Annotated[int, Meta(ge=2, le=100)] = 8
+    keep_usage_days: Annotated[int, Meta(ge=2)] | None = None
+    archive: Path | None = None
 
     def __post_init__(self) -> None:
         if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
             raise ValueError(
                 "`url` is that of a PostgreSQL database, such as postgresql://retainer@db.internal/retainer"
             )
+
+        if (self.keep_usage_days is None) != (self.archive is None):
+            raise ValueError("`keep_usage_days` and `archive` go together: usage logs are moved, never just deleted")
 
     def __repr__(self) -> str:
         return f"LedgerSettings(lease_seconds={self.lease_seconds})"  # the URL may hold a password (F27)
@@ -234,9 +284,15 @@ def split_address(address: str) -> tuple[str, int]:
     return inside, int(port)
 
 
+def environment_secret(name: str) -> str | None:
+    """What a variable that the settings name holds; read when it is needed, and kept in no settings (F27)."""
+    return os.environ.get(name)
+
+
 def environment_names() -> dict[str, str]:
     """Variable name -> the [service] setting that it overrides."""
-    return {ENVIRONMENT_PREFIX + name.upper(): name for name in ServiceSettings.__struct_fields__}
+    scalars = (name for name in ServiceSettings.__struct_fields__ if name not in {"operator", "sponsor"})
+    return {ENVIRONMENT_PREFIX + name.upper(): name for name in scalars}
 
 
 def _decode(kind: type, value: object, base: Path) -> object:
@@ -250,6 +306,15 @@ def _decode(kind: type, value: object, base: Path) -> object:
     if kind is Path:
         return base / Path(value).expanduser()
     raise NotImplementedError(kind)
+
+
+def _require_one_place(role: str, keypair: Path | None, source: KeySource | None) -> None:
+    if keypair is not None and source is not None:
+        raise ValueError(f"`{role}_keypair` and `{role}` both say where a key lies: keep one of them")
+
+
+def _source(keypair: Path | None, source: KeySource | None) -> KeySource | None:
+    return source if keypair is None else KeySource(file=keypair)
 
 
 def _require_url(name: str, url: str) -> None:

@@ -17,6 +17,7 @@ from retainer_provider.offer_settings import (
     SlaSettings,
 )
 from retainer_provider.settings import (
+    KeySource,
     LedgerSettings,
     LimitSettings,
     MetricsSettings,
@@ -30,6 +31,7 @@ from tests.books import key
 ROOT = Path(__file__).parents[2]
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[service]": ServiceSettings,
+    "[service.operator]": KeySource,
     "[ledger]": LedgerSettings,
     "[metrics]": MetricsSettings,
     "[routes]": RouteSettings,
@@ -40,7 +42,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[limits]": LimitSettings,
     "[settlement]": SettlementSettings,
 }
-SUBTABLES = {"sla", "availability"}
+SUBTABLES = {"sla", "availability", "operator", "sponsor"}
 
 
 def documented() -> dict[str, dict[str, str]]:

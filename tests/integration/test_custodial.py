@@ -11,10 +11,11 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from retainer.chain.fake import FakeChain, Fate
-from retainer.chain.testing import create_mint, mint_to, token_balance
+from retainer.chain.testing import create_ata, create_mint, mint_to, token_balance
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.challenges import parse_challenge_headers
 from retainer.protocol.constants import TOKEN_2022_PROGRAM_ID
+from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType
 from retainer_provider.app import create_app
 from retainer_provider.assembly import Surroundings
@@ -240,6 +241,32 @@ async def test_nothing_custodial_is_offered_without_the_refund_key(
     raw_settings["offers"]["standard"]["voucher_signer"] = "client"
     with pytest.raises(SettingsError, match="no voucher limits you"):
         settings_from(raw_settings, {}, base=tmp_path)
+
+
+async def close_token_account(shop: Shop, opening: Opening) -> None:
+    """The agent's, emptied elsewhere before."""
+    shop.chain.remove(derive_ata(AGENT.pubkey(), shop.mint, opening.params.token_program))
+
+
+async def test_a_payer_without_token_account_delays_its_own_refund(shop: Shop) -> None:
+    opening = await opened(shop)
+    await shop.use(opening)
+    await close_token_account(shop, opening)
+    assert (await shop.send(opening.close())).json()["state"] == "closing"
+    await create_ata(shop.chain, AGENT, owner=AGENT.pubkey(), mint=shop.mint, clock=shop.chain)
+    assert receipt(await shop.send(opening.close())).refunded == DEPOSIT - PRICE
+    assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == DEPOSIT - PRICE
+
+
+async def test_or_gets_one_where_the_policy_pays_for_it(chain: FakeChain, mint: Pubkey, tmp_path: Path) -> None:
+    raw = custodial(table(mint))
+    raw["settlement"] = {"pay_for_accounts": True}
+    async with opened_shop(chain, mint, raw, tmp_path) as shop:
+        opening = await opened(shop)
+        await shop.use(opening)
+        await close_token_account(shop, opening)
+        assert receipt(await shop.send(opening.close())).refunded == DEPOSIT - PRICE
+        assert await token_balance(shop.chain, AGENT.pubkey(), mint) == DEPOSIT - PRICE
 
 
 async def test_a_signature_registered_by_one_session_is_refused_to_another(shop: Shop) -> None:

@@ -21,6 +21,10 @@ CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
     "first-hour": ("first_hour", "docs/deploying.md followed to the letter: init, check, serve, ask, top up, close"),
+    "wheel": (
+        "wheel",
+        "the built wheel works in clean environments, extra by extra; the sdist rebuilds the same wheel",
+    ),
     "verify-program": ("verify_program", "a program with one byte changed is told apart from the released one"),
     "depleted": ("depleted", "125 requests drain 1.0 at 0.008; the 126th is refused and costs nothing"),
     "sla": (

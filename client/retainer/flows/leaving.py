@@ -17,8 +17,9 @@ from retainer.flows.settlements import find_settlement
 from retainer.protocol.instructions import create_ata_idempotent, request_close, withdraw
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.session import ChainStatus, SessionAccount
+from retainer.protocol.signing import Signer
 from retainer.trust.pins import Pins
-from retainer.wallet import Signer, sign_transaction
+from retainer.wallet import sign_transaction
 
 _CONFIRMATION_SECONDS: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 10

@@ -17,8 +17,9 @@ from retainer.protocol.constants import MAX_TRANSACTION_BYTES, PROGRAM_ID
 from retainer.protocol.credentials import Credential, authorization_header
 from retainer.protocol.instructions import OpenParams, OpenWithTermsParams, open_session, open_with_terms
 from retainer.protocol.pda import derive_ata, derive_session, derive_vault
+from retainer.protocol.signing import Signer
 from retainer.protocol.transfers import Transfer
-from retainer.wallet import Signer, sign_transaction, sign_voucher_as
+from retainer.wallet import sign_transaction, sign_voucher_as
 
 _SALT_BITS: Final = 64
 _HIGHEST_BUMP: Final = 255

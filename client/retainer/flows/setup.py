@@ -14,11 +14,12 @@ from retainer.channels.scope import ChannelScope
 from retainer.errors import SessionError
 from retainer.flows.offers import Offer
 from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.signing import Signer
 from retainer.protocol.vouchers import SignedVoucher
 from retainer.stores.base import SessionStore, unknown
 from retainer.trust.caps import Amount, SpendingCaps, TopUpPolicy
 from retainer.trust.pins import Pins
-from retainer.wallet import Signer, sign_voucher_as
+from retainer.wallet import sign_voucher_as
 
 VoucherSigners: TypeAlias = Callable[[ChannelScope, Channel | None], Signer]
 """Picks the key for what a session pays: the session is None where one is about to be opened for that key."""

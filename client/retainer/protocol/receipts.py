@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -14,6 +13,7 @@ from retainer.protocol.encoding import Json, canonical_json, decode_base64url, e
 from retainer.protocol.errors import MessageError, SignatureError
 from retainer.protocol.fields import Fields
 from retainer.protocol.session import SessionState
+from retainer.protocol.signing import Signer
 from retainer.protocol.timestamps import parse_timestamp
 
 RECEIPT_VERSION: Final = "1"
@@ -178,12 +178,12 @@ class Receipt:
         )
 
 
-def sign_receipt(receipt: Receipt, keypair: Keypair) -> Receipt:
-    """The receipt with the operator's signature; SignatureError when ``keypair`` is not the operator it names."""
+def sign_receipt(receipt: Receipt, signer: Signer) -> Receipt:
+    """The receipt with the operator's signature; SignatureError when ``signer`` is not the operator it names."""
     extension = receipt.retainer
-    if extension is None or extension.operator != keypair.pubkey():
+    if extension is None or extension.operator != signer.pubkey():
         raise SignatureError("a receipt is signed by the operator named in its retainer part")
-    signature = keypair.sign_message(receipt_message(receipt))
+    signature = signer.sign_message(receipt_message(receipt))
     return replace(receipt, retainer=replace(extension, signature=signature))
 
 

@@ -147,7 +147,7 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
                 clock=clock,
                 timer=SystemTimer(),
                 options=options,
-                refund=refund_step(keys, chain, ledger, clock),
+                refund=refund_step(keys, chain, ledger, clock, options.costs),
             )
             outcomes = {}
             for session_id in session_ids or await _unsettled(ledger):

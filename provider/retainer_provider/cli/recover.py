@@ -93,11 +93,12 @@ async def _unknown(settings: Settings, found: list[Recovery]) -> list[Recovery]:
 def _words(one: Recovery, outcomes: Mapping[Pubkey, SettlementOutcome]) -> str:
     decimals = one.account.decimals
     deposit, spent = format_amount(one.account.deposit, decimals), format_amount(one.spent, decimals)
-    line = f"{one.session}  {one.finding:<12}  spent {spent} of {deposit}: {one.why}"
+    line = f"{one.session}  {one.finding:<12}  proven {spent} of {deposit}: {one.why}"
     outcome = outcomes.get(one.session)
     if outcome is None:
         return f"{line}; {_left_to(one)}" if one.finding is Finding.UNPROVEN else line
-    return f"{line}; {outcome}"
+    refunded = outcome is SettlementOutcome.SETTLED and one.finding is Finding.UNPROVEN
+    return f"{line}; {'refunded' if refunded else outcome}"
 
 
 def _left_to(one: Recovery) -> str:

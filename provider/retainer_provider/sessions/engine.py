@@ -1,11 +1,11 @@
 """The one engine behind the gate and the JSON API: everything that is decided about sessions is decided here."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.errors import ChainUnavailableError
@@ -15,6 +15,7 @@ from retainer.protocol.authentication import SessionProof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
+from retainer.protocol.signing import Signer
 from retainer.protocol.views import SessionView
 from retainer_provider.books.ledger import Ledger, LedgerError
 from retainer_provider.books.records import SessionRecord
@@ -82,7 +83,7 @@ class Engine:
         closer: Closer,
         ledger: Ledger,
         watch: ChainWatch,
-        operator: Keypair,
+        operator: Signer,
         clock: Clock,
         fairness: Fairness,
     ) -> None:
@@ -205,7 +206,7 @@ class Engine:
     async def _statement(self, record: SessionRecord) -> Statement:
         now, back = self._clock.now(), await self._credited(record)
         settling = record.state is SessionState.CLOSING
-        receipt = None if settling else session_receipt(record, self._operator, now, back)
+        receipt = None if settling else await asyncio.to_thread(session_receipt, record, self._operator, now, back)
         return Statement(session_view(record, now, back), receipt)
 
     async def _credited(self, record: SessionRecord) -> BaseUnits | None:

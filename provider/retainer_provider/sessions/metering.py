@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
-from solders.keypair import Keypair
 
 from retainer.protocol.constants import HEADER_MAX_UNITS, HEADER_RECEIPT, JSON_INTEGER_MAX
 from retainer.protocol.digests import body_digest, request_digest
 from retainer.protocol.problems import ProblemType
+from retainer.protocol.signing import Signer
 from retainer.protocol.sla import Observation, Verdict, judge
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.ledger import Ledger
@@ -133,7 +133,7 @@ class Metering:
         self,
         *,
         ledger: Ledger,
-        operator: Keypair,
+        operator: Signer,
         clock: Clock,
         wait: float,
         streams: StreamLimits = StreamLimits(),  # noqa: B008 - frozen

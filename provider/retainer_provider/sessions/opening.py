@@ -7,7 +7,6 @@ last one stopped, so a client that lost an answer never loses a deposit.
 
 from dataclasses import replace
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment
@@ -20,6 +19,7 @@ from retainer.protocol.errors import TransactionError
 from retainer.protocol.pda import derive_ata, derive_vault
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionAccount
+from retainer.protocol.signing import Signer
 from retainer.protocol.transactions import OpenRequest
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import ActivateOutcome
@@ -48,7 +48,7 @@ class Opener:
         clock: Clock,
         landing: Landing,
         exposure: Exposure,
-        sponsor: Keypair | None,
+        sponsor: Signer | None,
     ) -> None:
         self._claims = claims
         self._identity = identity

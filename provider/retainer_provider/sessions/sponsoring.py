@@ -5,13 +5,13 @@ The sponsor is neither operator nor payee, so its signature settles nothing and 
 
 from collections.abc import Iterable
 
-from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from retainer.protocol.envelopes import decode_transaction
 from retainer.protocol.problems import ProblemType
+from retainer.protocol.signing import Signer
 from retainer.protocol.transactions import OpenRequest, TopUpRequest
 from retainer_provider.identity import Identity
 from retainer_provider.sessions.deposits import Check
@@ -36,7 +36,7 @@ def check_fee(judged: OpenRequest | TopUpRequest, us: Identity) -> Iterable[Chec
     ]
 
 
-def co_signed(raw: bytes, missing: tuple[Pubkey, ...], sponsor: Keypair | None) -> tuple[bytes, str]:
+def co_signed(raw: bytes, missing: tuple[Pubkey, ...], sponsor: Signer | None) -> tuple[bytes, str]:
     """The complete transaction and its signature. Deterministic: a repeated credential makes the same one."""
     transaction = decode_transaction(raw)
     signatures = transaction.signatures

@@ -6,8 +6,8 @@ callers at once, its money counts once (F02).
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain
@@ -17,6 +17,7 @@ from retainer.protocol.actions import TopUpAction
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import ChainStatus
+from retainer.protocol.signing import Signer
 from retainer.protocol.transactions import TopUpRequest
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
@@ -29,6 +30,8 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.sponsoring import co_signed
 from retainer_provider.sessions.top_ups import check_limit, check_session, check_top_up, read_top_up
 from retainer_provider.wire.challenger import Challenger
+
+_ALREADY_LANDED: Final = "AlreadyProcessed"  # the runtime's word in a simulation
 
 
 class Topper:
@@ -45,7 +48,7 @@ class Topper:
         clock: Clock,
         landing: Landing,
         exposure: Exposure,
-        sponsor: Keypair | None,
+        sponsor: Signer | None,
     ) -> None:
         self._identity = identity
         self._offers = offers
@@ -104,7 +107,7 @@ class Topper:
             simulation = await self._chain.simulate(raw)
             if simulation.error is None:
                 await self._landing.send(raw)
-            elif await self._chain.signature_status(signature) is None:
+            elif _ALREADY_LANDED not in simulation.error and await self._chain.signature_status(signature) is None:
                 raise failed(simulation.error)
             # Otherwise another process has sent it, and it has landed meanwhile.
         await self._landing.confirmed(signature)

@@ -1,5 +1,6 @@
 """Building and signing the transaction that settles and refunds: one instruction, one signature."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -7,8 +8,6 @@ from typing import Final
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import Instruction
-from solders.keypair import Keypair
-from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import Transaction
 
@@ -18,6 +17,7 @@ from retainer.protocol.instructions import close, create_ata_idempotent, ed25519
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.program_errors import explain
 from retainer.protocol.session import SessionAccount
+from retainer.protocol.signing import Signer, signed_transaction
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.records import SettlementPlan
 from retainer_provider.settling.fees import FeePolicy
@@ -74,7 +74,7 @@ class CostPolicy:
 class CloseBuilder:
     """Makes the transactions that the operator signs and pays for."""
 
-    def __init__(self, chain: Chain, operator: Keypair, program_id: Pubkey, costs: CostPolicy) -> None:
+    def __init__(self, chain: Chain, operator: Signer, program_id: Pubkey, costs: CostPolicy) -> None:
         self._chain = chain
         self._operator = operator
         self._program_id = program_id
@@ -190,15 +190,15 @@ class CloseBuilder:
 
     async def _finish(self, instructions: Sequence[Instruction], priority_fee: int) -> Signed | CloseRefused:
         latest = await self._chain.latest_blockhash()
-        simulated = await self._chain.simulate(bytes(self._signed(instructions, latest.blockhash)))
+        simulated = await self._chain.simulate(bytes(await self._signed(instructions, latest.blockhash)))
         if simulated.error is not None:
             return _refusal(simulated)
-        transaction = self._signed([*_budget(simulated.units, priority_fee), *instructions], latest.blockhash)
+        transaction = await self._signed([*budget(simulated.units, priority_fee), *instructions], latest.blockhash)
         return Signed(bytes(transaction), str(transaction.signatures[0]), latest.last_valid_block_height)
 
-    def _signed(self, instructions: Sequence[Instruction], blockhash: Hash) -> Transaction:
-        message = Message.new_with_blockhash(instructions, self._operator.pubkey(), blockhash)
-        return Transaction([self._operator], message, blockhash)
+    async def _signed(self, instructions: Sequence[Instruction], blockhash: Hash) -> Transaction:
+        # An external signer takes its time, and the requests need not wait for it.
+        return await asyncio.to_thread(signed_transaction, instructions, [self._operator], blockhash)
 
 
 def _authority(account: SessionAccount, plan: SettlementPlan, voucher: SignedVoucher | None) -> list[Instruction]:
@@ -206,7 +206,8 @@ def _authority(account: SessionAccount, plan: SettlementPlan, voucher: SignedVou
     return [] if voucher is None or plan.amount == account.settled else [ed25519_voucher(voucher)]
 
 
-def _budget(units: int | None, priority_fee: int) -> list[Instruction]:
+def budget(units: int | None, priority_fee: int) -> list[Instruction]:
+    """What asks for compute ``units`` as simulated, with room, at a fee in millionths of a lamport each; 0: nothing."""
     if not priority_fee:
         return []
     price = set_compute_unit_price(priority_fee)

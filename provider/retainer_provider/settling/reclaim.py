@@ -4,11 +4,10 @@ The program keeps such a session's account, Closed and empty, until no `open` ca
 voucher could fit two sessions. Then anyone may remove it, and its rent goes to whoever paid it.
 """
 
+import asyncio
+
 import structlog
-from solders.keypair import Keypair
-from solders.message import Message
 from solders.pubkey import Pubkey
-from solders.transaction import Transaction
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.errors import ForeignAccountError, SendOutcomeUnknownError, TransactionRefusedError
@@ -17,6 +16,7 @@ from retainer.protocol.constants import OPEN_SLOT_WINDOW
 from retainer.protocol.instructions import withdraw
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.session import ChainStatus, SessionAccount
+from retainer.protocol.signing import Signer, signed_transaction
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
 
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 class Reclaimer:
     """Pays the fee as the operator; what fails is tried again by the next pass, and costs nothing."""
 
-    def __init__(self, *, chain: Chain, ledger: Ledger, operator: Keypair, program_id: Pubkey) -> None:
+    def __init__(self, *, chain: Chain, ledger: Ledger, operator: Signer, program_id: Pubkey) -> None:
         self._chain = chain
         self._ledger = ledger
         self._operator = operator
@@ -59,9 +59,9 @@ class Reclaimer:
             program_id=self._program_id,
         )
         blockhash = (await self._chain.latest_blockhash()).blockhash
-        message = Message.new_with_blockhash([instruction], self._operator.pubkey(), blockhash)
+        transaction = await asyncio.to_thread(signed_transaction, [instruction], [self._operator], blockhash)
         try:
-            await self._chain.send(bytes(Transaction([self._operator], message, blockhash)))
+            await self._chain.send(bytes(transaction))
         except (SendOutcomeUnknownError, TransactionRefusedError) as error:
             _log.warning("rent_not_returned", session=record.session_id, reason=str(error))
         else:

@@ -5,11 +5,12 @@ No program stands behind this: two refunds that both land pay twice. So the sign
 never land (`fate`). Not knowing is no proof: then this waits, and says so.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
-from solders.keypair import Keypair
-from solders.message import Message
+from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 from solders.transaction import Transaction
 
@@ -21,12 +22,13 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import TRANSACTION_LIFE
 from retainer.protocol.instructions import create_ata_idempotent
 from retainer.protocol.pda import derive_ata
+from retainer.protocol.signing import Signer, signed_transaction
 from retainer.protocol.transfers import Transfer
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
 from retainer_provider.books.records import SessionRecord, Settlement, SettlementPlan, SettlementStage
 from retainer_provider.clock import Clock
-from retainer_provider.settling.closing_transaction import Signed
+from retainer_provider.settling.closing_transaction import CostPolicy, Signed, budget
 from retainer_provider.settling.crediting import availability_of
 from retainer_provider.settling.fate import refund_fate
 from retainer_provider.settling.incoming import Incoming
@@ -45,12 +47,15 @@ class _Unpayable:
 class Refunder:
     """``operator`` pays the fee, ``holder`` is the payee's key, in whose token account the deposits lie."""
 
-    def __init__(self, *, chain: Chain, ledger: Ledger, operator: Keypair, holder: Keypair, clock: Clock) -> None:
+    def __init__(
+        self, *, chain: Chain, ledger: Ledger, operator: Signer, holder: Signer, clock: Clock, costs: CostPolicy
+    ) -> None:
         self._chain = chain
         self._ledger = ledger
         self._operator = operator
         self._holder = holder
         self._clock = clock
+        self._costs = costs
         self._incoming = Incoming(chain=chain, ledger=ledger, clock=clock)
 
     async def step(self, record: SessionRecord) -> SettlementOutcome | None:
@@ -67,7 +72,7 @@ class Refunder:
             return None  # the books moved on: look again
         if plan.refund == 0:
             return await self._record(record, plan, None)
-        return await self._sign(record, plan)
+        return await self._sign(record, plan, attempt=0)
 
     async def _follow(self, record: SessionRecord, settlement: Settlement) -> SettlementOutcome | None:
         signature, session = settlement.signature or "", Pubkey.from_string(record.session_id)
@@ -85,10 +90,10 @@ class Refunder:
                 await self._send(record, settlement.raw or b"")
                 return None
         _log.warning("refund_dead", session=record.session_id, signature=signature, outcome=str(fate))
-        return await self._sign(record, settlement.plan)
+        return await self._sign(record, settlement.plan, attempt=settlement.attempts)
 
-    async def _sign(self, record: SessionRecord, plan: SettlementPlan) -> SettlementOutcome | None:
-        signed = await self._signed(record, plan.refund)
+    async def _sign(self, record: SessionRecord, plan: SettlementPlan, *, attempt: int) -> SettlementOutcome | None:
+        signed = await self._signed(record, plan.refund, attempt)
         if isinstance(signed, _Unpayable):
             _log.error("refund_refused", session=record.session_id, reason=signed.reason)
             return signed.outcome
@@ -100,8 +105,8 @@ class Refunder:
             await self._send(record, signed.raw)
         return None
 
-    async def _signed(self, record: SessionRecord, amount: BaseUnits) -> Signed | _Unpayable:
-        """The transfer back, as it just passed simulation; a sender without token account gets one at our cost."""
+    async def _signed(self, record: SessionRecord, amount: BaseUnits, attempt: int) -> Signed | _Unpayable:
+        """The transfer back, as it just passed simulation; the policy decides whether a missing account is created."""
         if record.payee != self._holder.pubkey():
             return _Unpayable(SettlementOutcome.REFUSED, f"the money lies with {record.payee}, whose key is not here")
         transfer = Transfer(
@@ -119,6 +124,10 @@ class Refunder:
             account = await token_account(self._chain, address)
         except ForeignAccountError as error:
             return _Unpayable(SettlementOutcome.REFUND_BLOCKED, str(error))
+        if account is None and not self._costs.pay_for_accounts:
+            return _Unpayable(
+                SettlementOutcome.REFUND_BLOCKED, f"{record.payer} has closed its token account {address}"
+            )
         if account is None:
             creation.append(
                 create_ata_idempotent(
@@ -132,17 +141,19 @@ class Refunder:
             return _Unpayable(SettlementOutcome.REFUND_BLOCKED, f"{address} belongs to {account.owner} by now")
         height = await self._chain.block_height(commitment=Commitment.CONFIRMED)
         latest = await self._chain.latest_blockhash()
-        message = Message.new_with_blockhash(
-            [*creation, transfer.instruction()], self._operator.pubkey(), latest.blockhash
-        )
-        signers = {key.pubkey(): key for key in (self._operator, self._holder)}
-        transaction = Transaction(list(signers.values()), message, latest.blockhash)
-        simulated = await self._chain.simulate(bytes(transaction))
+        wanted = [*creation, transfer.instruction()]
+        simulated = await self._chain.simulate(bytes(await self._transaction(wanted, latest.blockhash)))
         if simulated.error is not None:
             return _Unpayable(SettlementOutcome.REFUSED, f"the refund fails in simulation: {simulated.error}")
+        fee = await self._costs.fees.price(self._chain, record.escrow, attempt)
+        transaction = await self._transaction([*budget(simulated.units, fee), *wanted], latest.blockhash)
         # The node's own word may only lengthen that: what is thought dead too early is paid twice.
         last_valid = max(latest.last_valid_block_height, height + TRANSACTION_LIFE)
         return Signed(bytes(transaction), str(transaction.signatures[0]), last_valid)
+
+    async def _transaction(self, instructions: list[Instruction], blockhash: Hash) -> Transaction:
+        # An external signer takes its time, and the requests need not wait for it.
+        return await asyncio.to_thread(signed_transaction, instructions, [self._operator, self._holder], blockhash)
 
     async def _send(self, record: SessionRecord, raw: bytes) -> None:
         try:

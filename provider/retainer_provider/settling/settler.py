@@ -14,7 +14,6 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment
@@ -29,6 +28,7 @@ from retainer.chain.sessions import session_account
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
+from retainer.protocol.signing import Signer
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.outcomes import ClaimOutcome, PlanOutcome, RecordOutcome, SignedOutcome
 from retainer_provider.books.records import Custody, SessionRecord, Settlement, SettlementPlan, SettlementStage
@@ -39,6 +39,7 @@ from retainer_provider.settling.crediting import availability_of
 from retainer_provider.settling.payout import Payout
 from retainer_provider.settling.removal import Removal, RemovalKind, find_removal
 from retainer_provider.settling.settlement import Mismatch, plan_settlement
+from retainer_provider.signers import SigningError
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +94,7 @@ class Settler:
         *,
         chain: Chain,
         ledger: Ledger,
-        operator: Keypair,
+        operator: Signer,
         clock: Clock,
         timer: Timer,
         options: SettlerOptions | None = None,
@@ -144,6 +145,9 @@ class Settler:
                     outcome = await self._step(record)
             except ChainUnavailableError as error:
                 _log.warning("settlement_waits_for_the_chain", session=session_id, reason=str(error))
+                return SettlementOutcome.UNDER_WAY
+            except SigningError as error:
+                _log.error("settlement_waits_for_the_signer", session=session_id, reason=str(error))
                 return SettlementOutcome.UNDER_WAY
             if outcome is not None:
                 return outcome

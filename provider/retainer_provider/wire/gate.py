@@ -33,6 +33,7 @@ from retainer_provider.sessions.metering import Delivery, DeliveryKind, MeteredR
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.sessions.vouchers import replay_key
+from retainer_provider.signers import SigningError
 from retainer_provider.tariffs import said_units
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
@@ -202,7 +203,7 @@ async def answer_or_refusal(
         refusal = error.refusal
     except ChainUnavailableError:
         refusal = CHAIN_UNAVAILABLE
-    except LedgerError:
+    except (LedgerError, SigningError):
         refusal = LEDGER_UNAVAILABLE
     return await engine.refusal(refusal, target, caller, hint)
 

@@ -1,11 +1,11 @@
 """The ledger's sessions as clients see them, and the receipts the operator signs about them. Pure."""
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits, requests_left
 from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, receipt_header, sign_receipt
 from retainer.protocol.session import SessionState, VoucherSigner
+from retainer.protocol.signing import Signer
 from retainer.protocol.timestamps import format_timestamp
 from retainer.protocol.tokens import token_symbol
 from retainer.protocol.usage import UsageEntry
@@ -45,12 +45,12 @@ def session_view(record: SessionRecord, now: int, credited: BaseUnits | None = N
     )
 
 
-def session_receipt(record: SessionRecord, operator: Keypair, now: int, credited: BaseUnits | None = None) -> str:
+def session_receipt(record: SessionRecord, operator: Signer, now: int, credited: BaseUnits | None = None) -> str:
     """The `Payment-Receipt` value of a lifecycle call: a session opened, or settled by the chain."""
     return _signed(record, operator, now, credited=credited)
 
 
-def request_receipt(record: SessionRecord, entry: UsageEntry, usage_hash: bytes, operator: Keypair, now: int) -> str:
+def request_receipt(record: SessionRecord, entry: UsageEntry, usage_hash: bytes, operator: Signer, now: int) -> str:
     """The `Payment-Receipt` value of a metered request; `record` is the session after its charge."""
     metered = MeteredDetails(
         sequence=entry.sequence,
@@ -69,7 +69,7 @@ def request_receipt(record: SessionRecord, entry: UsageEntry, usage_hash: bytes,
 
 def _signed(
     record: SessionRecord,
-    operator: Keypair,
+    operator: Signer,
     now: int,
     metered: MeteredDetails | None = None,
     credited: BaseUnits | None = None,

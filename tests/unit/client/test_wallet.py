@@ -7,7 +7,8 @@ import pytest
 from solders.keypair import Keypair
 
 from retainer.errors import WalletError
-from retainer.wallet import Signer, create_keypair, load_keypair
+from retainer.protocol.signing import Signer
+from retainer.wallet import create_keypair, load_keypair
 
 
 def written(path: Path, content: str, mode: int = 0o600) -> Path:
