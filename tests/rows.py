@@ -89,6 +89,8 @@ def run_rows(
     """
     collector = _Collector(rows, fault, without)
     options = ["-m", "row", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    # Whoever calls this may have imported what a plugin would rewrite.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     with redirect_stdout(io.StringIO()) as said:
         status = pytest.main([*options, *map(str, folders)], plugins=[collector])
     performed = {line.row for line in collector.lines.values()}

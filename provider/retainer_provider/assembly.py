@@ -37,6 +37,7 @@ from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import Settings, SettingsError
+from retainer_provider.settling.archive import Archive
 from retainer_provider.settling.closing_transaction import CloseBuilder, CostPolicy
 from retainer_provider.settling.interim import InterimSettler
 from retainer_provider.settling.payout import Payout
@@ -343,7 +344,14 @@ def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watche
     reclaimer = Reclaimer(
         chain=chain, ledger=ledger, operator=blueprint.keys.operator, program_id=blueprint.identity.program_id
     )
-    sweeper = Sweeper(chain=chain, ledger=ledger, clock=around.clock, reclaimer=reclaimer, options=options)
+    sweeper = Sweeper(
+        chain=chain,
+        ledger=ledger,
+        clock=around.clock,
+        reclaimer=reclaimer,
+        options=options,
+        archive=_archive(blueprint, ledger),
+    )
     return Workers(
         watcher=watcher,
         sweeper=sweeper,
@@ -353,6 +361,13 @@ def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watche
         options=options,
         interim=_interim(blueprint, chain, ledger),
     )
+
+
+def _archive(blueprint: Blueprint, ledger: Ledger) -> Archive | None:
+    chosen = blueprint.settings.ledger
+    if chosen.archive is None or chosen.keep_usage_days is None:
+        return None
+    return Archive(ledger=ledger, folder=chosen.archive, days=chosen.keep_usage_days)
 
 
 def _interim(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> InterimSettler | None:

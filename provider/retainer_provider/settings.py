@@ -148,12 +148,17 @@ class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     url: str | None = None
     lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 30
     connections: Annotated[int, Meta(ge=2, le=100)] = 8
+    keep_usage_days: Annotated[int, Meta(ge=2)] | None = None
+    archive: Path | None = None
 
     def __post_init__(self) -> None:
         if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
             raise ValueError(
                 "`url` is that of a PostgreSQL database, such as postgresql://retainer@db.internal/retainer"
             )
+
+        if (self.keep_usage_days is None) != (self.archive is None):
+            raise ValueError("`keep_usage_days` and `archive` go together: usage logs are moved, never just deleted")
 
     def __repr__(self) -> str:
         return f"LedgerSettings(lease_seconds={self.lease_seconds})"  # the URL may hold a password (F27)

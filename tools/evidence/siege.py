@@ -81,7 +81,7 @@ class Siege:
     async def forged(self, http: httpx.AsyncClient, count: int) -> None:
         """Credentials of which every one is a little wrong, as fast as they are answered."""
         for _ in range(count):
-            shown = damaged_inside(self.rng, self.header)
+            shown = damaged_inside(self.rng, self.header).strip()
             if shown != self.header.encode():
                 answer = await http.get(self.stood.url, headers={b"Authorization": shown})
                 self.answers[f"forged: {answer.status_code}"] += 1

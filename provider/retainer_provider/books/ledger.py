@@ -208,6 +208,14 @@ class Ledger(Protocol):
         """Entries of the usage hash chain with a sequence above ``after``."""
         ...
 
+    async def old_logs(self, closed_before: int, limit: int = 100) -> Sequence[str]:
+        """Ids of REFUNDED sessions that ended before then and whose usage log is still in the books, oldest first."""
+        ...
+
+    async def forget_log(self, session_id: str, usage_root: bytes) -> int:
+        """Drop a REFUNDED session's usage log, if ``usage_root`` is its head; how many entries went."""
+        ...
+
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         """Drop stored answers of sessions closed before then, at most ``limit``; returns how many."""
         ...

@@ -40,6 +40,8 @@ async def _lines(settings: Settings, session_id: str) -> AsyncIterator[str]:
             raise NotFoundError(f"there is no session {session_id} in the books: see `retainer-provider sessions`")
         terms = session_terms(record)
         yield LogHeader(Pubkey.from_string(session_id), record.operator, record.price, terms).line()
+        if record.sequence and not await ledger.usage(session_id, limit=1):
+            raise NotFoundError(f"the usage log of {session_id} has left the books: see {settings.ledger.archive}")
         after = 0
         while page := await ledger.usage(session_id, after=after, limit=_PAGE):
             for entry in page:

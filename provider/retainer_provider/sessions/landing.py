@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from solders.transaction import VersionedTransaction
+
 from retainer.chain.base import Chain, Commitment, program_error
 from retainer.chain.confirm import ConfirmationOutcome, Timer, confirm
 from retainer.chain.errors import SendOutcomeUnknownError, TransactionRefusedError
@@ -26,7 +28,10 @@ class Landing:
         try:
             await self._chain.send(raw)
         except TransactionRefusedError as error:
-            raise failed(error.error) from None
+            # The node's check is after the fact where another process has sent the same transaction.
+            signature = str(VersionedTransaction.from_bytes(raw).signatures[0])
+            if await self._chain.signature_status(signature) is None:
+                raise failed(error.error) from None
         except SendOutcomeUnknownError:
             pass  # whether it was sent is what the next step finds out
 

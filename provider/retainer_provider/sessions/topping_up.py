@@ -6,6 +6,7 @@ callers at once, its money counts once (F02).
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from solders.pubkey import Pubkey
 
@@ -29,6 +30,8 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.sponsoring import co_signed
 from retainer_provider.sessions.top_ups import check_limit, check_session, check_top_up, read_top_up
 from retainer_provider.wire.challenger import Challenger
+
+_ALREADY_LANDED: Final = "AlreadyProcessed"  # the runtime's word in a simulation
 
 
 class Topper:
@@ -104,7 +107,7 @@ class Topper:
             simulation = await self._chain.simulate(raw)
             if simulation.error is None:
                 await self._landing.send(raw)
-            elif await self._chain.signature_status(signature) is None:
+            elif _ALREADY_LANDED not in simulation.error and await self._chain.signature_status(signature) is None:
                 raise failed(simulation.error)
             # Otherwise another process has sent it, and it has landed meanwhile.
         await self._landing.confirmed(signature)

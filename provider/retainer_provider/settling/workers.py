@@ -20,6 +20,7 @@ from retainer_provider.books.ledger import Ledger, LedgerInterruptedError, Ledge
 from retainer_provider.books.outcomes import AbandonOutcome, ActivateOutcome
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.settling.archive import Archive
 from retainer_provider.settling.incoming import Incoming
 from retainer_provider.settling.interim import InterimSettler
 from retainer_provider.settling.reclaim import Reclaimer
@@ -54,8 +55,16 @@ class Sweeper:
     """Closes what is expired or idle, gives up deposits that never came, returns those whose agent never came back."""
 
     def __init__(
-        self, *, chain: Chain, ledger: Ledger, clock: Clock, reclaimer: Reclaimer, options: WorkerOptions
+        self,
+        *,
+        chain: Chain,
+        ledger: Ledger,
+        clock: Clock,
+        reclaimer: Reclaimer,
+        options: WorkerOptions,
+        archive: Archive | None = None,
     ) -> None:
+        self._archive = archive
         self._chain = chain
         self._ledger = ledger
         self._clock = clock
@@ -70,6 +79,8 @@ class Sweeper:
             expired = session.state_at(now) is SessionState.EXPIRED
             await self._ledger.begin_close(session.session_id, "it expired" if expired else "it was idle", now)
         await self._ledger.purge_answers(now - _REPLAY_SECONDS)
+        if self._archive is not None:
+            await self._archive.move(now)
         await self._sweep_pending(now)
         await self._reclaimer.reclaim()
 

@@ -26,7 +26,7 @@ def schemas() -> dict[str, Json]:
                 "type": {"enum": [str(problem) for problem in ProblemType]},
                 "title": _TEXT,
                 "detail": _TEXT,
-                "status": {"type": "integer", "minimum": 400, "maximum": 599},
+                "status": {"type": "integer"},
             }
         ),
         "Health": _object(

@@ -203,6 +203,12 @@ class PostgresLedger:
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._books.read(postgres_requests.usage, session_id, after, limit)
 
+    async def old_logs(self, closed_before: int, limit: int = 100) -> Sequence[str]:
+        return await self._books.read(postgres_requests.old_logs, closed_before, limit)
+
+    async def forget_log(self, session_id: str, usage_root: bytes) -> int:
+        return await self._books.write(postgres_requests.forget_log, session_id, usage_root)
+
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         return await self._books.write(postgres_requests.purge_answers, closed_before, limit)
 

@@ -30,6 +30,7 @@ from retainer_provider.books.records import (
     StoredAnswer,
     ledger_amount,
 )
+from retainer_provider.books.stores import archive_sql
 from retainer_provider.books.stores.postgres_rows import HELD_COLUMNS, Connection, all_rows, first_row, held_record
 from retainer_provider.books.stores.postgres_sessions import load
 from retainer_provider.books.usage import usage_entry
@@ -182,6 +183,19 @@ async def purge_answers(connection: Connection, closed_before: int, limit: int) 
     """See ``Ledger.purge_answers``."""
     cursor = await connection.execute(_PURGE, {"closed_before": closed_before, "limit": limit})
     return cursor.rowcount
+
+
+async def old_logs(connection: Connection, closed_before: int, limit: int) -> list[str]:
+    """See ``Ledger.old_logs``."""
+    bindings = {"closed_before": closed_before, "limit": limit}
+    sql = archive_sql.old_logs("%(closed_before)s", "%(limit)s")
+    return [str(found) for (found,) in await all_rows(connection, sql, bindings)]
+
+
+async def forget_log(connection: Connection, session_id: str, usage_root: bytes) -> int:
+    """See ``Ledger.forget_log``."""
+    sql = archive_sql.forget_log("%(session_id)s", "%(usage_root)s")
+    return (await connection.execute(sql, {"session_id": session_id, "usage_root": usage_root})).rowcount
 
 
 async def usage(connection: Connection, session_id: str, after: int, limit: int) -> list[UsageEntry]:

@@ -190,6 +190,12 @@ class SqliteLedger:
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._read(sqlite_requests.usage, session_id, after, limit)
 
+    async def old_logs(self, closed_before: int, limit: int = 100) -> Sequence[str]:
+        return await self._read(sqlite_requests.old_logs, closed_before, limit)
+
+    async def forget_log(self, session_id: str, usage_root: bytes) -> int:
+        return await self._write(sqlite_requests.forget_log, session_id, usage_root)
+
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         return await self._write(sqlite_requests.purge_answers, closed_before, limit)
 

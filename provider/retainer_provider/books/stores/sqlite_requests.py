@@ -27,6 +27,7 @@ from retainer_provider.books.records import (
     StoredAnswer,
     ledger_amount,
 )
+from retainer_provider.books.stores import archive_sql
 from retainer_provider.books.stores.rows import SESSION_COLUMNS, session_record
 from retainer_provider.books.stores.sqlite_holds import Hold, Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
@@ -152,6 +153,17 @@ def release(connection: apsw.Connection, holds: Holds, reservation: Reservation)
 def purge_answers(connection: apsw.Connection, closed_before: int, limit: int) -> int:
     """See ``Ledger.purge_answers``."""
     connection.execute(_PURGE, (closed_before, limit))
+    return connection.changes()
+
+
+def old_logs(connection: apsw.Connection, closed_before: int, limit: int) -> list[str]:
+    """See ``Ledger.old_logs``."""
+    return [str(found) for (found,) in connection.execute(archive_sql.old_logs("?", "?"), (closed_before, limit))]
+
+
+def forget_log(connection: apsw.Connection, session_id: str, usage_root: bytes) -> int:
+    """See ``Ledger.forget_log``."""
+    connection.execute(archive_sql.forget_log("?", "?"), (session_id, usage_root))
     return connection.changes()
 
 
