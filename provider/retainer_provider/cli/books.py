@@ -12,7 +12,7 @@ from retainer.protocol.amounts import format_amount
 from retainer.protocol.session import SessionState
 from retainer_provider.assembly import refund_step, service_identity
 from retainer_provider.books.outcomes import CloseBegin
-from retainer_provider.books.records import SessionRecord, Settlement
+from retainer_provider.books.records import Custody, SessionRecord, Settlement
 from retainer_provider.books.stores.chosen import LedgerReader, open_ledger, reading
 from retainer_provider.cli.common import (
     ExitStatus,
@@ -77,6 +77,7 @@ def show(config: Path, as_json: bool, session_id: str) -> None:  # noqa: FBT001 
         "deposit": _amount(record.deposit, record),
         "spent": f"{_amount(record.spent, record)} in {record.sequence} requests, {record.free_answers} of them free",
         "left": _amount(record.remaining, record),
+        "held by": "you, the payee" if record.custody is Custody.PROVIDER else f"the program's escrow {record.escrow}",
         "opened by": record.creation_signature or "-",
         "usage root": record.usage_root.hex(),
         "settlement": stage or "not begun",
