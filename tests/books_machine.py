@@ -157,11 +157,11 @@ class LedgerMachine(RuleBasedStateMachine):
             units = reservation.units * share // 100 if price else 1
             amount = units * price if price else reservation.amount * share // 100
             end = replace(end, charge=Charge(charged=True, units=units, amount=BaseUnits(amount)))
-        lives = reservation.id in model.running and model.state is not SessionState.REFUNDED
+        expected = model.on_commit(reservation, charged=charged)
         result = self.run(self.ledger.commit(end))
-        self.came_to(result.outcome, CommitOutcome.COMMITTED if lives else CommitOutcome.LOST)
+        self.came_to(result.outcome, expected)
         model.running.pop(reservation.id, None)
-        if lives:
+        if expected is CommitOutcome.COMMITTED:
             assert result.answer is not None
             model.spent += end.charge.amount
             model.units += end.charge.units

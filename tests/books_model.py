@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from retainer.protocol.session import SessionAccount, SessionState
-from retainer_provider.books.outcomes import DepositOutcome, PlanOutcome, RecordOutcome, ReserveOutcome
+from retainer_provider.books.outcomes import CommitOutcome, DepositOutcome, PlanOutcome, RecordOutcome, ReserveOutcome
 from retainer_provider.books.records import Reservation, SettlementPlan, StoredAnswer
 
 
@@ -39,11 +39,22 @@ class Model:
             return ReserveOutcome.CLOSING
         if self.state is SessionState.REFUNDED:
             return ReserveOutcome.CLOSED
-        if self.cap is not None and self.free >= self.cap:
+        if self.has_had_all_free:
             return ReserveOutcome.FREE_EXHAUSTED
         if amount > self.deposit - self.spent - self.reserved:
             return ReserveOutcome.DEPLETED
         return ReserveOutcome.RESERVED
+
+    @property
+    def has_had_all_free(self) -> bool:
+        return self.cap is not None and self.free >= self.cap
+
+    def on_commit(self, reservation: Reservation, *, charged: bool) -> CommitOutcome:
+        if reservation.id not in self.running:
+            return CommitOutcome.LOST
+        if not charged and self.has_had_all_free:
+            return CommitOutcome.FREE_EXHAUSTED
+        return CommitOutcome.LOST if self.state is SessionState.REFUNDED else CommitOutcome.COMMITTED
 
     def on_deposit(self, deposit: int) -> DepositOutcome:
         if self.state is SessionState.REFUNDED:

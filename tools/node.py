@@ -103,7 +103,7 @@ def _account_json(info: AccountInfo) -> dict[str, Any]:
 async def serving(node: Node) -> AsyncIterator[str]:
     """Serve it on a free loopback port while the block runs; yields its URL."""
     app = Starlette(routes=[Route("/", node.answer, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections from here on, before it is served
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

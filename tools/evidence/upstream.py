@@ -44,7 +44,7 @@ class Upstream:
 async def running(upstream: Upstream) -> AsyncIterator[Upstream]:
     """Serve it on a free loopback port while the block runs."""
     app = Starlette(routes=[Route("/{path:path}", upstream.answer, methods=["GET", "POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections from here on, before it is served
         upstream.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -31,6 +31,7 @@ ENDS: Final = frozenset(
         "ReserveOutcome.closing",
         "CommitOutcome.committed",
         "CommitOutcome.lost",
+        "CommitOutcome.free_exhausted",
         "DepositOutcome.applied",
         "PlanOutcome.planned",
         "SignedOutcome.stored",
