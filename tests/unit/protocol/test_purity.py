@@ -22,6 +22,7 @@ ALLOWED = {
     "hmac",
     "http",
     "json",
+    "msgspec",
     "re",
     "rfc8785",
     "solders",
