@@ -20,6 +20,7 @@ from retainer_provider.books.ledger import Ledger, LedgerInterruptedError, Ledge
 from retainer_provider.books.outcomes import AbandonOutcome, ActivateOutcome
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.sessions.cut_streams import CutStreams
 from retainer_provider.settling.archive import Archive
 from retainer_provider.settling.incoming import Incoming
 from retainer_provider.settling.interim import InterimSettler
@@ -142,8 +143,10 @@ class Workers:
         timer: Timer,
         options: WorkerOptions,
         interim: InterimSettler | None = None,
+        cut_streams: CutStreams | None = None,
     ) -> None:
         self._interim = interim
+        self._cut_streams = cut_streams
         self._watcher = watcher
         self._sweeper = sweeper
         self._settler = settler
@@ -160,6 +163,8 @@ class Workers:
             (self._sweeper.sweep, self._options.sweep_seconds),
             (self.settle_open, self._options.settle_seconds),
         ]
+        if self._cut_streams is not None:
+            passes.append((self._cut_streams.book, self._options.settle_seconds))
         if self._interim is not None:
             passes.append((self._interim.look, self._options.sweep_seconds))
         tasks = [asyncio.create_task(self._repeat(work, seconds)) for work, seconds in passes]

@@ -22,6 +22,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -35,8 +36,10 @@ from retainer_provider.books.records import (
     Adoption,
     AnswerLimits,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -48,6 +51,7 @@ from retainer_provider.books.stores import (
     sqlite_requests,
     sqlite_sessions,
     sqlite_settlements,
+    sqlite_streams,
     sqlite_tally,
     sqlite_transfers,
 )
@@ -67,6 +71,7 @@ class SqliteLedger:
         self._limits = limits
         self._closed = False
         self._holds = Holds()
+        sqlite_streams.restore(database.writer, self._holds)
         self._drained: dict[str, asyncio.Event] = {}
         self._writer = GroupWriter(database.writer, asyncio.get_running_loop())
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="retainer-ledger-reader")
@@ -125,6 +130,13 @@ class SqliteLedger:
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
         operation = partial(sqlite_requests.release, self._database.writer, self._holds, reservation)
         return await self._end(reservation, operation, durable=False)
+
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        return await self._write(sqlite_streams.deliver, reservation, progress)
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        operation = partial(sqlite_streams.cut_streams, self._database.writer, limit)
+        return await self._writer.submit(operation, durable=False)
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
         return await self._write(sqlite_sessions.begin_close, session_id, reason, now)

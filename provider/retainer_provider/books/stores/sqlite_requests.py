@@ -27,7 +27,7 @@ from retainer_provider.books.records import (
     StoredAnswer,
     ledger_amount,
 )
-from retainer_provider.books.stores import archive_sql
+from retainer_provider.books.stores import archive_sql, sqlite_streams
 from retainer_provider.books.stores.rows import SESSION_COLUMNS, session_record
 from retainer_provider.books.stores.sqlite_holds import Hold, Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
@@ -118,6 +118,7 @@ def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end:
     if taken is None:
         return CommitResult(CommitOutcome.LOST)
     number, hold = taken
+    sqlite_streams.forget(connection, reservation)
     bindings = {
         "number": number,
         "amount": charge.amount,
@@ -143,6 +144,8 @@ def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end:
 
 def release(connection: apsw.Connection, holds: Holds, reservation: Reservation) -> ReleaseOutcome:
     """See ``Ledger.release``."""
+    if sqlite_streams.cut(connection, reservation):
+        return ReleaseOutcome.CUT
     taken = _take_back(connection, reservation)
     if taken is None:
         return ReleaseOutcome.GONE

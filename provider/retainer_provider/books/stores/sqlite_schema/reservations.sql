@@ -1,5 +1,5 @@
--- What running requests hold, in memory of the one writing connection: a crash releases it all, and it needs
--- no sync. The guard on the deposit reads it in the same statement that adds to it.
+-- What running requests hold, in memory of the one writing connection: a crash releases it all but what streams have
+-- in `stream`, and it needs no sync. The guard on the deposit reads it in the same statement that adds to it.
 
 CREATE TEMP TABLE reservation (
   id INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused: a stale reservation must not name a later one
@@ -7,6 +7,7 @@ CREATE TEMP TABLE reservation (
   key TEXT,
   fingerprint BLOB NOT NULL,
   amount INTEGER NOT NULL CHECK (amount >= 0),
+  cut INTEGER NOT NULL DEFAULT 0, -- a stream of which something has left, and nobody sends more
   UNIQUE (session, key)
 ) STRICT;
 
