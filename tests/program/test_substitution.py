@@ -141,7 +141,9 @@ def test_no_program_passes_for_another(name: str, run: Run) -> None:
         for fake in PROGRAMS:
             if fake != honest.account(slot) and lands(stage, honest.with_account(slot, fake)):
                 landed += [(slot, fake)]
-    assert not landed
+    # What metered mode does without may be named all the same: nobody reads it.
+    unread = honest.name in ("settle", "close") and honest.account("instructions") == PROGRAM_ID
+    assert landed == [("instructions", INSTRUCTIONS_SYSVAR_ID)] * unread
     accepted(stage.world, honest)
 
 

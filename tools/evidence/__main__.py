@@ -96,6 +96,10 @@ CHECKS = {
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",
     ),
+    "cards-unicode": (
+        "cards_unicode",
+        "ids, titles and references of cards, held against rules of their own on 10,000 random Unicode inputs each",
+    ),
     "ten-lies": (
         "ten_lies",
         "a provider that lies in ten ways is caught each time by what gives it away; the honest one passes",

@@ -57,6 +57,10 @@ PROGRAM_ERRORS: Final = MappingProxyType(
         6064: ProgramError("WrongRentSysvar", "The rent sysvar is expected here."),
         6065: ProgramError("WrongEventAuthority", "This program's event authority is expected here."),
         6066: ProgramError("WrongProgram", "This program itself is expected here."),
+        6067: ProgramError(
+            "MintMissing",
+            "Token-2022 needs the mint here: its transfers name it, and its extensions are checked.",
+        ),
         6100: ProgramError("ZeroDeposit", "The deposit must be greater than zero."),
         6101: ProgramError("ZeroTopUp", "The amount to add must be greater than zero."),
         6102: ProgramError("AmountOverflow", "The sum does not fit in 64 bits."),

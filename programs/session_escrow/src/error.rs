@@ -91,6 +91,9 @@ pub enum EscrowError {
     /// 6066
     #[msg("This program itself is expected here.")]
     WrongProgram = 66,
+    /// 6067
+    #[msg("Token-2022 needs the mint here: its transfers name it, and its extensions are checked.")]
+    MintMissing = 67,
 
     /// 6100
     #[msg("The deposit must be greater than zero.")]

@@ -35,19 +35,20 @@ struct SignedVoucher {
 const _: () = assert!(core::mem::size_of::<SignedVoucher>() == 162);
 
 /// `submitter`, who signed the instruction, may raise what `session` has settled to `claim`. `instructions` is the
-/// sysvar of that name.
+/// sysvar of that name, which metered mode does without.
 pub fn authorize(
     session: &Account<Session>,
     claim: &Claim,
     submitter: &Address,
-    instructions: &AccountView,
+    instructions: Option<&UncheckedAccount>,
     now: i64,
 ) -> Result<()> {
     if session.is_metered() {
         require!(*submitter == session.operator, EscrowError::NotAuthorized);
         return Ok(());
     }
-    let instructions = Instructions::try_from(instructions)?;
+    let sysvar = instructions.ok_or(EscrowError::WrongInstructionsSysvar)?;
+    let instructions = Instructions::try_from(sysvar.account())?;
     let before = instructions.load_current_index().checked_sub(1).ok_or(EscrowError::VoucherMissing)?;
     let instruction = instructions.load_instruction_at(usize::from(before))?;
     require!(*instruction.get_program_id() == ED25519_PROGRAM, EscrowError::VoucherMissing);

@@ -59,6 +59,13 @@ def check_mint(asked: Asked, state: State) -> Reasons:
         yield P.WRONG_TOKEN_PROGRAM
 
 
+def check_moving_mint(asked: Asked, state: State, *, named: bool) -> Reasons:
+    """The same where tokens leave an escrow; SPL Token can do without it."""
+    if not named and asked.accounts["token_program"] != TOKEN_PROGRAM_ID:
+        yield P.MINT_MISSING
+    yield from check_mint(asked, state)
+
+
 def check_balance(asked: Asked, state: State, amount: int) -> Reasons:
     token = state.tokens.get(asked.accounts["payer_token"])
     if token is not None and token.amount < amount:

@@ -50,7 +50,16 @@ class Bender:
 
     def bend(self, draft: Draft) -> Draft:
         """The draft with one thing wrong, mostly."""
-        bends = (self._other_account, self._alias, self._number, self._number, self._flag, self._byte, self._voucher)
+        bends = (
+            self._other_account,
+            self._alias,
+            self._optional,
+            self._number,
+            self._number,
+            self._flag,
+            self._byte,
+            self._voucher,
+        )
         return self._rng.choice(bends)(draft)
 
     def _other_account(self, draft: Draft) -> Draft:
@@ -68,6 +77,17 @@ class Bender:
             accounts[into], accounts[source] = accounts[source], accounts[into]
         else:
             accounts[into] = accounts[source]
+        return self._only_people_sign(replace(draft, accounts=accounts))
+
+    def _optional(self, draft: Draft) -> Draft:
+        """What may be left out named, or left out."""
+        slots = [at for at, slot in enumerate(draft.slots) if slot in ("mint", "instructions")]
+        if not slots:
+            return self._alias(draft)
+        at = self._rng.choice(slots)
+        named = INSTRUCTIONS_SYSVAR_ID if draft.slots[at] == "instructions" else self._rng.choice([*self._arena.mints])
+        accounts = [*draft.accounts]
+        accounts[at] = named if accounts[at] == PROGRAM_ID else PROGRAM_ID
         return self._only_people_sign(replace(draft, accounts=accounts))
 
     def _only_people_sign(self, draft: Draft) -> Draft:

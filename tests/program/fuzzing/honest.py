@@ -11,6 +11,7 @@ from retainer.protocol.constants import (
     PROGRAM_ID,
     RENT_SYSVAR_ID,
     SYSTEM_PROGRAM_ID,
+    TOKEN_PROGRAM_ID,
 )
 from retainer.protocol.instruction_data import (
     CloseData,
@@ -73,9 +74,9 @@ def top_up(arena: Arena, address: Pubkey, session: SessionAccount, amount: int, 
 
 def settle(arena: Arena, address: Pubkey, session: SessionAccount, claim: Claim, wallet: Pubkey) -> Draft:
     """The payee is paid into this wallet."""
-    tokens = [session.escrow, wallet, session.mint, arena.mints[session.mint].id]
+    tokens = [session.escrow, wallet, *_mint_and_program(arena, session)]
     data = SettleData(claim.amount, claim.units, session.opened_at)
-    return Draft(data, [claim.by, address, *tokens, INSTRUCTIONS_SYSVAR_ID], claim.voucher)
+    return Draft(data, [claim.by, address, *tokens, _sysvar(session)], claim.voucher)
 
 
 def close(
@@ -89,9 +90,9 @@ def close(
     batch: bool = False,
 ) -> Draft:
     """The payee is paid and the payer refunded, into these two wallets."""
-    tokens = [session.escrow, *wallets, session.mint, arena.mints[session.mint].id]
+    tokens = [session.escrow, *wallets, *_mint_and_program(arena, session)]
     data = CloseData(claim.amount, claim.units, session.opened_at, usage_root, batch)
-    return Draft(data, [claim.by, session.rent_payer, address, *tokens, INSTRUCTIONS_SYSVAR_ID], claim.voucher)
+    return Draft(data, [claim.by, session.rent_payer, address, *tokens, _sysvar(session)], claim.voucher)
 
 
 def request_close(address: Pubkey, session: SessionAccount) -> Draft:
@@ -101,5 +102,16 @@ def request_close(address: Pubkey, session: SessionAccount) -> Draft:
 
 def withdraw(arena: Arena, address: Pubkey, session: SessionAccount, wallet: Pubkey) -> Draft:
     """The payer is refunded into this wallet."""
-    tokens = [session.escrow, wallet, session.mint, arena.mints[session.mint].id]
+    tokens = [session.escrow, wallet, *_mint_and_program(arena, session)]
     return Draft(WithdrawData(), [address, session.rent_payer, *tokens])
+
+
+def _mint_and_program(arena: Arena, session: SessionAccount) -> list[Pubkey]:
+    """The mint only where it is needed."""
+    program = arena.mints[session.mint].id
+    return [PROGRAM_ID if program == TOKEN_PROGRAM_ID else session.mint, program]
+
+
+def _sysvar(session: SessionAccount) -> Pubkey:
+    """The instructions sysvar only where a voucher is read."""
+    return PROGRAM_ID if session.authorized_signer == session.operator else INSTRUCTIONS_SYSVAR_ID

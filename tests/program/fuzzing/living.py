@@ -6,11 +6,25 @@ from types import MappingProxyType
 from typing import Final
 
 from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.constants import INSTRUCTIONS_SYSVAR_ID, OPEN_SLOT_WINDOW, TOKEN_PROGRAM_ID, U64_MAX
+from retainer.protocol.constants import (
+    INSTRUCTIONS_SYSVAR_ID,
+    OPEN_SLOT_WINDOW,
+    PROGRAM_ID,
+    TOKEN_PROGRAM_ID,
+    U64_MAX,
+)
 from retainer.protocol.instruction_data import CloseData, SettleData, TopUpData
 from retainer.protocol.session import ChainStatus, SessionAccount
-from tests.program.fuzzing.accounts import TOKEN_PROGRAMS, P, Reasons, check_balance, check_mint, check_token
-from tests.program.fuzzing.model import Asked, Flow, State
+from tests.program.fuzzing.accounts import (
+    TOKEN_PROGRAMS,
+    P,
+    Reasons,
+    check_balance,
+    check_mint,
+    check_moving_mint,
+    check_token,
+)
+from tests.program.fuzzing.model import Asked, Flow, Seen, State
 from tests.program.harness.errors import Reason, Runtime
 
 NO_SESSION: Final = (Runtime.ILLEGAL_OWNER, Runtime.ACCOUNT_DATA_TOO_SMALL, Runtime.INVALID_ACCOUNT_DATA)
@@ -25,16 +39,27 @@ OWN_REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
 """What is said of an account that is not the session's own."""
 
 
+OPTIONAL: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {"settle": frozenset({"mint"}), "close": frozenset({"mint"}), "withdraw": frozenset({"mint"})}
+)
+"""Slots in which the program's own address stands for no account."""
+
+
 def _on_session(asked: Asked, state: State) -> tuple[SessionAccount | None, list[Reason]]:
     """The session, and what its own fields say against the other accounts."""
     session, at = state.sessions.get(asked.accounts["session"]), asked.accounts
     if session is None:
         return None, list(NO_SESSION)
     own = {"escrow": session.escrow, "mint": session.mint, "rent_payer": session.rent_payer, "payer": session.payer}
-    wrong: list[Reason] = [OWN_REASONS[slot] for slot, key in own.items() if at.get(slot, key) != key]
+    left_out = OPTIONAL.get(asked.name, frozenset())
+    wrong: list[Reason] = [
+        OWN_REASONS[slot]
+        for slot, key in own.items()
+        if at.get(slot, key) != key and not (slot in left_out and at[slot] == PROGRAM_ID)
+    ]
     if at.get("token_program", TOKEN_PROGRAM_ID) not in TOKEN_PROGRAMS:
         wrong.append(P.WRONG_TOKEN_PROGRAM)
-    if at.get("instructions", INSTRUCTIONS_SYSVAR_ID) != INSTRUCTIONS_SYSVAR_ID:
+    if at.get("instructions", INSTRUCTIONS_SYSVAR_ID) not in (INSTRUCTIONS_SYSVAR_ID, PROGRAM_ID):
         wrong.append(P.WRONG_INSTRUCTIONS_SYSVAR)
     return session, wrong
 
@@ -114,11 +139,19 @@ def claim_rules(asked: Asked, state: State) -> Reasons:
         if deadline_reached(session, state.now):
             yield P.DEADLINE_PASSED
         yield from _authorization(asked, session, args.amount, state.now)
-    yield from check_mint(asked, state)
+    asked = _naming_the_mint(asked, session)
+    yield from check_moving_mint(asked, state, named=at["mint"] != PROGRAM_ID)
     yield from check_token(asked, state, "payee_token", session.payee, P.WRONG_PAYEE_TOKEN)
     yield from check_token(asked, state, "escrow", at["session"], P.ESCROW_TAMPERED)
     if isinstance(args, CloseData):
         yield from check_token(asked, state, "payer_token", session.payer, P.WRONG_PAYER_TOKEN)
+
+
+def _naming_the_mint(asked: Asked, session: SessionAccount) -> Asked:
+    """What is asked, with the session's mint where it was left out: that of every token account is compared with it."""
+    if asked.accounts["mint"] != PROGRAM_ID:
+        return asked
+    return replace(asked, accounts={**asked.accounts, "mint": session.mint})
 
 
 def _amounts(args: SettleData | CloseData, session: SessionAccount) -> Reasons:
@@ -137,10 +170,15 @@ def _authorization(asked: Asked, session: SessionAccount, amount: int, now: int)
         if asked.accounts["submitter"] != session.operator:
             yield P.NOT_AUTHORIZED
         return
-    seen = asked.voucher
-    if seen is None:
+    if asked.accounts["instructions"] != INSTRUCTIONS_SYSVAR_ID:
+        yield P.WRONG_INSTRUCTIONS_SYSVAR
+    if asked.voucher is None:
         yield P.VOUCHER_MISSING
-        return
+    else:
+        yield from _voucher(asked, asked.voucher, session, amount, now)
+
+
+def _voucher(asked: Asked, seen: Seen, session: SessionAccount, amount: int, now: int) -> Reasons:
     if not seen.canonical:
         yield P.VOUCHER_MALFORMED
     if seen.signer != session.authorized_signer:
@@ -192,7 +230,9 @@ def withdraw_rules(asked: Asked, state: State) -> Reasons:
         return
     if not deadline_reached(session, state.now):
         yield P.DEADLINE_NOT_REACHED
-    yield from check_mint(asked, state)
+    named = asked.accounts["mint"] != PROGRAM_ID
+    asked = _naming_the_mint(asked, session)
+    yield from check_moving_mint(asked, state, named=named)
     yield from check_token(asked, state, "payer_token", session.payer, P.WRONG_PAYER_TOKEN)
     yield from check_token(asked, state, "escrow", asked.accounts["session"], P.ESCROW_TAMPERED)
 

@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from solders.instruction import Instruction
+from solders.pubkey import Pubkey
 
-from retainer.protocol.constants import ATA_PROGRAM_ID, TOKEN_2022_PROGRAM_ID
+from retainer.protocol.constants import ATA_PROGRAM_ID, PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from retainer.protocol.errors import LayoutError
 from retainer.protocol.instruction_data import (
     CloseData,
@@ -33,6 +35,7 @@ from retainer.protocol.instructions import (
     withdraw,
 )
 from retainer.protocol.pda import derive_ata
+from retainer.protocol.session import SessionAccount
 from retainer.protocol.sla import SlaTerms
 from tests.golden import golden
 from tests.unit.protocol.examples import ACCOUNT, MINT, OPEN, OPERATOR, PAYEE, PAYER, PAYER_TOKEN, SESSION
@@ -47,6 +50,24 @@ TERMS = OpenWithTermsParams(
     sla_hash=SlaTerms().hash(),
     batch=True,
 )
+METERED = replace(ACCOUNT, authorized_signer=ACCOUNT.operator)
+
+
+def closing(account: SessionAccount, token_program: Pubkey = TOKEN_PROGRAM_ID) -> Instruction:
+    return close(
+        submitter=OPERATOR.pubkey(),
+        session=SESSION,
+        account=account,
+        payee_token=PAYEE_TOKEN,
+        payer_token=PAYER_TOKEN,
+        amount=240_000,
+        charged_units=30,
+        usage_root=ROOT,
+        batch=True,
+        token_program=token_program,
+    )
+
+
 BUILDERS: dict[str, Callable[[], Instruction]] = {
     "open": lambda: open_session(OPEN),
     "open_with_terms": lambda: open_with_terms(TERMS),
@@ -67,17 +88,9 @@ BUILDERS: dict[str, Callable[[], Instruction]] = {
         amount=160_000,
         charged_units=20,
     ),
-    "close": lambda: close(
-        submitter=OPERATOR.pubkey(),
-        session=SESSION,
-        account=ACCOUNT,
-        payee_token=PAYEE_TOKEN,
-        payer_token=PAYER_TOKEN,
-        amount=240_000,
-        charged_units=30,
-        usage_root=ROOT,
-        batch=True,
-    ),
+    "close": lambda: closing(ACCOUNT),
+    "close_metered": lambda: closing(METERED),
+    "close_token_2022": lambda: closing(ACCOUNT, TOKEN_2022_PROGRAM_ID),
     "withdraw": lambda: withdraw(session=SESSION, account=ACCOUNT, payer_token=PAYER_TOKEN),
 }
 DATA: dict[str, DecodedInstruction] = {
@@ -101,7 +114,16 @@ def test_instructions_are_built_as_in_the_vectors(name: str) -> None:
     assert [
         {"key": str(meta.pubkey), "signer": meta.is_signer, "writable": meta.is_writable} for meta in built.accounts
     ] == vector["accounts"]
-    assert len(built.accounts) == len(ACCOUNT_NAMES[name])
+    assert len(built.accounts) == len(ACCOUNT_NAMES[name.removesuffix("_metered").removesuffix("_token_2022")])
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [("close", {"mint"}), ("close_metered", {"mint", "instructions"}), ("close_token_2022", set())],
+)
+def test_an_account_that_is_not_needed_is_left_out_by_naming_the_program(name: str, left_out: set[str]) -> None:
+    slots = dict(zip(ACCOUNT_NAMES["close"], BUILDERS[name]().accounts, strict=True))
+    assert {slot for slot, meta in slots.items() if meta.pubkey == PROGRAM_ID} == left_out
 
 
 @pytest.mark.parametrize("name", DATA)

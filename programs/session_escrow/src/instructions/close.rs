@@ -41,15 +41,15 @@ pub struct Close {
     /// CHECK: read by `token::check_account`.
     #[account(mut)]
     pub payer_token: UncheckedAccount,
-    /// CHECK: the session's own.
+    /// CHECK: the session's own; Token-2022 alone needs it.
     #[account(address = session.mint @ EscrowError::WrongMint)]
-    pub mint: UncheckedAccount,
+    pub mint: Option<UncheckedAccount>,
     /// CHECK: SPL Token or Token-2022.
     #[account(constraint = token::is_token_program(token_program.address()) @ EscrowError::WrongTokenProgram)]
     pub token_program: UncheckedAccount,
-    /// CHECK: read by `voucher::authorize`.
+    /// CHECK: read by `voucher::authorize`, in voucher mode alone.
     #[account(address = INSTRUCTIONS_ID @ EscrowError::WrongInstructionsSysvar)]
-    pub instructions: UncheckedAccount,
+    pub instructions: Option<UncheckedAccount>,
 }
 
 impl Close {
@@ -64,7 +64,7 @@ impl Close {
         Drain {
             program: self.token_program.address(),
             escrow: self.escrow.account(),
-            mint: self.mint.account(),
+            mint: self.mint.as_ref().map(|mint| mint.account()),
             session: self.session.account(),
             payer_token: self.payer_token.account(),
             rent_payer: self.rent_payer.account(),
@@ -98,13 +98,13 @@ impl Close {
         let due = self.session.record_settlement(claim, now)?;
         if due > 0 {
             let submitter = self.submitter.address();
-            voucher::authorize(&self.session, claim, submitter, self.instructions.account(), now)?;
+            voucher::authorize(&self.session, claim, submitter, self.instructions.as_ref(), now)?;
         }
         let token_program = self.token_program.address();
-        token::check_mint(self.mint.account(), token_program)?;
+        token::check_moving_mint(self.mint.as_ref(), token_program)?;
         let payee = Holder {
             program: token_program,
-            mint: self.mint.address(),
+            mint: &self.session.mint,
             owner: &self.session.payee,
             otherwise: EscrowError::WrongPayeeToken,
         };

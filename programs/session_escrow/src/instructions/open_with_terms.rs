@@ -110,12 +110,12 @@ impl OpenWithTerms {
         let transfer = Transfer {
             program: token_program,
             from: self.payer_token.account(),
-            mint: self.mint.account(),
+            mint: Some(self.mint.account()),
             to: self.escrow.account(),
             authority: self.payer.account(),
             decimals: escrow.decimals,
         };
-        Fund { transfer, owner: self.session.address() }.invoke(terms.deposit, batch);
+        Fund { transfer, mint: self.mint.account(), owner: self.session.address() }.invoke(terms.deposit, batch);
         emit!(SessionOpened::new(self.session.address(), &self.session));
         self.session.invariant()
     }

@@ -64,7 +64,7 @@ impl TopUp {
         Transfer {
             program: token_program,
             from: self.payer_token.account(),
-            mint: self.mint.account(),
+            mint: Some(self.mint.account()),
             to: self.escrow.account(),
             authority: self.payer.account(),
             decimals,

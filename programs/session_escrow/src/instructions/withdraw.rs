@@ -30,9 +30,9 @@ pub struct Withdraw {
     /// CHECK: read by `token::check_account`, unless the session is Closed.
     #[account(mut)]
     pub payer_token: UncheckedAccount,
-    /// CHECK: the session's own.
+    /// CHECK: the session's own; Token-2022 alone needs it.
     #[account(address = session.mint @ EscrowError::WrongMint)]
-    pub mint: UncheckedAccount,
+    pub mint: Option<UncheckedAccount>,
     /// CHECK: SPL Token or Token-2022.
     #[account(constraint = token::is_token_program(token_program.address()) @ EscrowError::WrongTokenProgram)]
     pub token_program: UncheckedAccount,
@@ -51,7 +51,7 @@ impl Withdraw {
         Drain {
             program: self.token_program.address(),
             escrow: self.escrow.account(),
-            mint: self.mint.account(),
+            mint: self.mint.as_ref().map(|mint| mint.account()),
             session: self.session.account(),
             payer_token: self.payer_token.account(),
             rent_payer: self.rent_payer.account(),
@@ -75,10 +75,10 @@ impl Withdraw {
     fn validate(&mut self, now: i64) -> Result<u64> {
         self.session.record_withdrawal(now)?;
         let token_program = self.token_program.address();
-        token::check_mint(self.mint.account(), token_program)?;
+        token::check_moving_mint(self.mint.as_ref(), token_program)?;
         let payer = Holder {
             program: token_program,
-            mint: self.mint.address(),
+            mint: &self.session.mint,
             owner: &self.session.payer,
             otherwise: EscrowError::WrongPayerToken,
         };

@@ -73,6 +73,18 @@ pub fn check_mint(mint: &AccountView, program: &Address) -> Result<u8> {
     Ok(base.decimals)
 }
 
+/// The mint of tokens that leave an escrow. SPL Token's mints have no extensions and its token accounts name their mint,
+/// so it goes without; with Token-2022 it is demanded and checked again.
+pub fn check_moving_mint(mint: Option<&UncheckedAccount>, program: &Address) -> Result<()> {
+    match mint {
+        Some(mint) => check_mint(mint.account(), program).map(|_| ()),
+        None => {
+            require!(*program == Token::id(), EscrowError::MintMissing);
+            Ok(())
+        }
+    }
+}
+
 /// Whose token account is expected, and what it is called when it is another's.
 pub struct Holder<'a> {
     /// The token program.

@@ -4,13 +4,20 @@ use crate::invoke::*;
 use anchor_lang::prelude::*;
 use pinocchio::cpi::Signer;
 
+const TRANSFER: u8 = 3;
 const TRANSFER_CHECKED: u8 = 12;
 const CLOSE_ACCOUNT: u8 = 9;
 const INITIALIZE_ACCOUNT_3: u8 = 18;
 const BATCH: u8 = 255;
 
-/// `transfer_checked` data: the mint and its decimals are named, so a lookalike cannot stand in.
-fn transfer_data(amount: u64, decimals: u8) -> [u8; 10] {
+/// `transfer` data. The mint is not named: `token::check_account` has compared that of both accounts with the session's.
+fn transfer_data(amount: u64) -> [u8; 9] {
+    let [a, b, c, d, e, f, g, h] = amount.to_le_bytes();
+    [TRANSFER, a, b, c, d, e, f, g, h]
+}
+
+/// `transfer_checked` data: the mint and its decimals are named, as Token-2022 demands.
+fn transfer_checked_data(amount: u64, decimals: u8) -> [u8; 10] {
     let [a, b, c, d, e, f, g, h] = amount.to_le_bytes();
     [TRANSFER_CHECKED, a, b, c, d, e, f, g, h, decimals]
 }
@@ -21,8 +28,8 @@ pub struct Transfer<'a> {
     pub program: &'a Address,
     /// Debited.
     pub from: &'a AccountView,
-    /// Of both accounts.
-    pub mint: &'a AccountView,
+    /// Of both accounts. None with SPL Token alone.
+    pub mint: Option<&'a AccountView>,
     /// Credited.
     pub to: &'a AccountView,
     /// Owner of `from`.
@@ -35,13 +42,14 @@ impl Transfer<'_> {
     /// Moves `amount` base units.
     #[inline(always)]
     pub fn invoke(&self, amount: u64, signers: &[Signer]) {
-        let metas = [
-            Meta::writable(self.from),
-            Meta::readonly(self.mint),
-            Meta::writable(self.to),
-            Meta::signer(self.authority),
-        ];
-        invoke(self.program, metas, &transfer_data(amount, self.decimals), signers);
+        let (from, to, authority) = (Meta::writable(self.from), Meta::writable(self.to), Meta::signer(self.authority));
+        match self.mint {
+            Some(mint) => {
+                let data = transfer_checked_data(amount, self.decimals);
+                invoke(self.program, [from, Meta::readonly(mint), to, authority], &data, signers);
+            }
+            None => invoke(self.program, [from, to, authority], &transfer_data(amount), signers),
+        }
     }
 }
 
@@ -49,6 +57,8 @@ impl Transfer<'_> {
 pub struct Fund<'a> {
     /// From the payer into the vault.
     pub transfer: Transfer<'a>,
+    /// The vault's, which initializing it names in any case.
+    pub mint: &'a AccountView,
     /// The session, the vault's owner.
     pub owner: &'a Address,
 }
@@ -61,7 +71,7 @@ impl Fund<'_> {
         let mut initialize = [0; 33];
         initialize[0] = INITIALIZE_ACCOUNT_3;
         initialize[1..].copy_from_slice(self.owner.as_ref());
-        let initialize_metas = [Meta::writable(t.to), Meta::readonly(t.mint)];
+        let initialize_metas = [Meta::writable(t.to), Meta::readonly(self.mint)];
         if !batch {
             invoke(t.program, initialize_metas, &initialize, &[]);
             t.invoke(amount, &[]);
@@ -72,12 +82,12 @@ impl Fund<'_> {
         data[1..3].copy_from_slice(&[2, 33]);
         data[3..36].copy_from_slice(&initialize);
         data[36..38].copy_from_slice(&[4, 10]);
-        data[38..].copy_from_slice(&transfer_data(amount, t.decimals));
+        data[38..].copy_from_slice(&transfer_checked_data(amount, t.decimals));
         let metas = [
             Meta::writable(t.to),
-            Meta::readonly(t.mint),
+            Meta::readonly(self.mint),
             Meta::writable(t.from),
-            Meta::readonly(t.mint),
+            Meta::readonly(self.mint),
             Meta::writable(t.to),
             Meta::signer(t.authority),
         ];
@@ -91,8 +101,8 @@ pub struct Drain<'a> {
     pub program: &'a Address,
     /// Emptied and closed.
     pub escrow: &'a AccountView,
-    /// The session's.
-    pub mint: &'a AccountView,
+    /// The session's. None with SPL Token alone.
+    pub mint: Option<&'a AccountView>,
     /// Owns the escrow.
     pub session: &'a AccountView,
     /// Gets what is left after the payee was paid.
@@ -124,29 +134,33 @@ impl Drain<'_> {
             }
             return self.invoke(refund, signers);
         }
-        let mut data = [0; 1 + 2 * 12 + 3];
-        data[0] = BATCH;
-        data[1..3].copy_from_slice(&[4, 10]);
-        data[3..13].copy_from_slice(&transfer_data(due, self.decimals));
-        data[13..15].copy_from_slice(&[4, 10]);
-        data[15..25].copy_from_slice(&transfer_data(refund, self.decimals));
-        data[25..].copy_from_slice(&[3, 1, CLOSE_ACCOUNT]);
-        let (escrow, mint) = (Meta::writable(self.escrow), Meta::readonly(self.mint));
-        let session = Meta::signer(self.session);
-        let metas = [
-            escrow,
-            mint,
-            Meta::writable(payee_token),
-            session,
-            escrow,
-            mint,
-            Meta::writable(self.payer_token),
-            session,
-            escrow,
-            Meta::writable(self.rent_payer),
-            session,
-        ];
-        invoke(self.program, metas, &data, signers);
+        let (escrow, session) = (Meta::writable(self.escrow), Meta::signer(self.session));
+        let (payee, payer) = (Meta::writable(payee_token), Meta::writable(self.payer_token));
+        let rent_payer = Meta::writable(self.rent_payer);
+        match self.mint.map(Meta::readonly) {
+            Some(mint) => {
+                let mut data = [0; 1 + 2 * 12 + 3];
+                data[0] = BATCH;
+                data[1..3].copy_from_slice(&[4, 10]);
+                data[3..13].copy_from_slice(&transfer_checked_data(due, self.decimals));
+                data[13..15].copy_from_slice(&[4, 10]);
+                data[15..25].copy_from_slice(&transfer_checked_data(refund, self.decimals));
+                data[25..].copy_from_slice(&[3, 1, CLOSE_ACCOUNT]);
+                let metas = [escrow, mint, payee, session, escrow, mint, payer, session, escrow, rent_payer, session];
+                invoke(self.program, metas, &data, signers);
+            }
+            None => {
+                let mut data = [0; 1 + 2 * 11 + 3];
+                data[0] = BATCH;
+                data[1..3].copy_from_slice(&[3, 9]);
+                data[3..12].copy_from_slice(&transfer_data(due));
+                data[12..14].copy_from_slice(&[3, 9]);
+                data[14..23].copy_from_slice(&transfer_data(refund));
+                data[23..].copy_from_slice(&[3, 1, CLOSE_ACCOUNT]);
+                let metas = [escrow, payee, session, escrow, payer, session, escrow, rent_payer, session];
+                invoke(self.program, metas, &data, signers);
+            }
+        }
     }
 
     #[inline(always)]
