@@ -32,7 +32,7 @@ from retainer.protocol.instructions import request_close, top_up
 from retainer.protocol.pda import derive_vault
 from retainer.protocol.session import SessionState
 from retainer_provider.app import create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.keys import keypair_text, write_private

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from retainer_provider.assembly import Assembled, Blueprint, Surroundings, assembled
+from retainer_provider.assembly import Assembled, assembled
+from retainer_provider.blueprint import Blueprint, Surroundings
 from retainer_provider.catalog import load_offers
 from retainer_provider.keys import load_keys, require_refund_key
 from retainer_provider.lifespan import serve_lifespan

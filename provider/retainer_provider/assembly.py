@@ -1,29 +1,26 @@
 """Putting the parts of a service together and taking them apart again, in the one order that loses nothing."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
 from retainer.chain.base import Chain, Commitment
-from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.several import connect
 from retainer.protocol.session import SessionState
+from retainer_provider.background import exposure_of, settler_of, watcher_of, workers_of
+from retainer_provider.blueprint import Blueprint
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
-from retainer_provider.clock import Clock, SystemClock
-from retainer_provider.exposure import Exposure
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.monitoring.readiness import Readiness
-from retainer_provider.offers import Offer
-from retainer_provider.policy import settler_options
 from retainer_provider.rates import Slots, Throttle
 from retainer_provider.sessions.claims import Claims
 from retainer_provider.sessions.closing import Closer
@@ -36,55 +33,19 @@ from retainer_provider.sessions.metering import Metering
 from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
-from retainer_provider.settings import Settings, SettingsError
-from retainer_provider.settling.archive import Archive
-from retainer_provider.settling.closing_transaction import CloseBuilder, CostPolicy
-from retainer_provider.settling.interim import InterimSettler
-from retainer_provider.settling.payout import Payout
-from retainer_provider.settling.reclaim import Reclaimer
-from retainer_provider.settling.refunds import Refunder
-from retainer_provider.settling.settler import Settler, Step
-from retainer_provider.settling.watcher import ChainView, Watcher
-from retainer_provider.settling.workers import Sweeper, WorkerOptions, Workers
+from retainer_provider.settings import SettingsError
+from retainer_provider.settling.watcher import ChainView
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.door import Door
 from retainer_provider.wire.gate import RetainerGate
 from retainer_provider.wire.openapi import DISCOVERY_PATH
 from retainer_provider.wire.proxy import ReverseProxy
 from retainer_provider.wire.routes import Api
-from retainer_provider.wire.routing import Finder, Unpriced
+from retainer_provider.wire.routing import Unpriced
 from retainer_provider.wire.upstream import Upstream
 
 _DISCOVERY = {"type": "http", "method": "GET", "path": DISCOVERY_PATH}
 _OPEN_STATES = (SessionState.PENDING, SessionState.ACTIVE, SessionState.CLOSING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a service stands on; a chain or ledger of None is made from the settings. The workers wait by `pace`."""
-
-    chain: Chain | None = None
-    ledger: Ledger | None = None
-    clock: Clock = field(default_factory=SystemClock)
-    timer: Timer = field(default_factory=SystemTimer)
-    pace: Timer = field(default_factory=SystemTimer)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blueprint:
-    """A service before it runs: everything checked, nothing opened."""
-
-    settings: Settings
-    keys: Keys
-    offers: Mapping[str, Offer]
-    find: Finder
-    upstream: ASGIApp | None
-    around: Surroundings
-
-    @property
-    def identity(self) -> Identity:
-        """Who the service is, by its settings and keys."""
-        return service_identity(self.settings, self.keys)
 
 
 @dataclass(frozen=True)
@@ -94,21 +55,6 @@ class Assembled:
     api: Api
     gate: ASGIApp
     readiness: Readiness
-
-
-def service_identity(settings: Settings, keys: Keys) -> Identity:
-    """Who a service is on chain and on the wire."""
-    service, operator = settings.service, keys.operator.pubkey()
-    return Identity(
-        realm=service.realm,
-        network=service.network,
-        program_id=service.program_id,
-        operator=operator,
-        payee=service.payee or operator,
-        commitment=Commitment(service.commitment),
-        sponsor=None if keys.sponsor is None else keys.sponsor.pubkey(),
-        sponsor_fee=service.sponsor_fee,
-    )
 
 
 @asynccontextmanager
@@ -140,13 +86,13 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             target, clock=around.clock, limit=limits.response_body_bytes, timeout=limits.upstream_seconds
         )
         stack.push_async_callback(upstream.aclose)
-        settler = _settler(blueprint, chain, ledger, observer)
+        settler = settler_of(blueprint, chain, ledger, observer)
         closer = Closer(ledger=ledger, settle=settler.settle, clock=around.clock, wait=limits.close_wait_seconds)
         stack.push_async_callback(closer.aclose)
-        watcher = _watcher(blueprint, chain, ledger, view)
+        watcher = watcher_of(blueprint, chain, ledger, view)
         with contextlib.suppress(ChainUnavailableError):
             await watcher.look()  # nothing is sold before the first look, so the first client need not wait for it
-        await stack.enter_async_context(_workers(blueprint, chain, ledger, watcher, settler).running())
+        await stack.enter_async_context(workers_of(blueprint, chain, ledger, watcher, settler).running())
         metering = Metering(
             ledger=ledger,
             operator=blueprint.keys.operator,
@@ -259,7 +205,7 @@ def _engine(
         clock=clock,
         landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
-        exposure=_exposure(blueprint, chain),
+        exposure=exposure_of(blueprint, chain),
     )
     topper = Topper(
         identity=blueprint.identity,
@@ -270,7 +216,7 @@ def _engine(
         clock=clock,
         landing=landing(blueprint.identity.commitment),
         sponsor=blueprint.keys.sponsor,
-        exposure=_exposure(blueprint, chain),
+        exposure=exposure_of(blueprint, chain),
     )
     custodial = CustodialDeposits(
         claims=claims,
@@ -297,88 +243,3 @@ def _engine(
             strangers=Throttle(clock, settings.limits.unpaid_requests_per_second),
         ),
     )
-
-
-def _settler(blueprint: Blueprint, chain: Chain, ledger: Ledger, observer: Observer) -> Settler:
-    options = settler_options(blueprint.settings, blueprint.identity)
-    return Settler(
-        chain=chain,
-        ledger=ledger,
-        operator=blueprint.keys.operator,
-        clock=blueprint.around.clock,
-        timer=blueprint.around.timer,
-        options=options,
-        observer=observer,
-        refund=refund_step(blueprint.keys, chain, ledger, blueprint.around.clock, options.costs),
-    )
-
-
-def refund_step(keys: Keys, chain: Chain, ledger: Ledger, clock: Clock, costs: CostPolicy) -> Step | None:
-    """What ends custodial sessions; None without the key that holds their money."""
-    if keys.refund is None:
-        return None
-    refunder = Refunder(
-        chain=chain, ledger=ledger, operator=keys.operator, holder=keys.refund, clock=clock, costs=costs
-    )
-    return refunder.step
-
-
-def _watcher(blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView) -> Watcher:
-    return Watcher(
-        chain=chain,
-        ledger=ledger,
-        clock=blueprint.around.clock,
-        view=view,
-        exposure=_exposure(blueprint, chain),
-        program_id=blueprint.identity.program_id,
-    )
-
-
-def _exposure(blueprint: Blueprint, chain: Chain) -> Exposure:
-    us, caps = blueprint.identity, {offer.id: offer.credit_before_finality for offer in blueprint.offers.values()}
-    return Exposure(chain=chain, commitment=us.commitment, caps=caps, program_id=us.program_id)
-
-
-def _workers(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watcher, settler: Settler) -> Workers:
-    around, options = blueprint.around, WorkerOptions(program_id=blueprint.identity.program_id)
-    reclaimer = Reclaimer(
-        chain=chain, ledger=ledger, operator=blueprint.keys.operator, program_id=blueprint.identity.program_id
-    )
-    sweeper = Sweeper(
-        chain=chain,
-        ledger=ledger,
-        clock=around.clock,
-        reclaimer=reclaimer,
-        options=options,
-        archive=_archive(blueprint, ledger),
-    )
-    return Workers(
-        watcher=watcher,
-        sweeper=sweeper,
-        settler=settler,
-        ledger=ledger,
-        timer=around.pace,
-        options=options,
-        interim=_interim(blueprint, chain, ledger),
-    )
-
-
-def _archive(blueprint: Blueprint, ledger: Ledger) -> Archive | None:
-    chosen = blueprint.settings.ledger
-    if chosen.archive is None or chosen.keep_usage_days is None:
-        return None
-    return Archive(ledger=ledger, folder=chosen.archive, days=chosen.keep_usage_days)
-
-
-def _interim(blueprint: Blueprint, chain: Chain, ledger: Ledger) -> InterimSettler | None:
-    limits = {offer.id: offer.settle_above for offer in blueprint.offers.values() if offer.settle_above is not None}
-    if not limits:
-        return None
-    us = blueprint.identity
-    costs = settler_options(blueprint.settings, us).costs
-    payout = Payout(
-        chain=chain,
-        builder=CloseBuilder(chain, blueprint.keys.operator, us.program_id, costs),
-        timer=blueprint.around.timer,
-    )
-    return InterimSettler(chain=chain, ledger=ledger, payout=payout, limits=limits, program_id=us.program_id)

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
 from retainer_provider.app import RetainerApp, create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.catalog import load_offers, require_sellable
 from retainer_provider.offer_settings import PricedRoute
 from retainer_provider.offers import Offer

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.bridge import Bridge
 from retainer_provider.app import RetainerApp, create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.settings import Settings
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 

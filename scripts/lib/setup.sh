@@ -100,14 +100,25 @@ install_localnet() {
   (cd "$root/tools/localnet" && npm ci --silent --no-audit --no-fund) || die "npm could not install tools/localnet"
 }
 
-node_is_new_enough() {
-  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null
+node_is_new_enough() { # MAJOR
+  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < process.argv[1] ? 1 : 0)' "$1" 2>/dev/null
 }
 
 ensure_localnet() {
-  node_is_new_enough || apt_install "The local validator runs in Node 18 or newer, with npm" nodejs npm
-  node_is_new_enough || die "node $(node --version) is too old for the local validator; install Node 18 or newer"
+  node_is_new_enough 18 || apt_install "The local validator runs in Node 18 or newer, with npm" nodejs npm
+  node_is_new_enough 18 || die "node $(node --version) is too old for the local validator; install Node 18 or newer"
   when_changed "$root/tools/localnet/node_modules/.locked" tools/localnet/package-lock.json install_localnet
+}
+
+install_panel() {
+  step "installing what builds and tests the web panel into provider/panel"
+  (cd "$root/provider/panel" && npm ci --silent --no-audit --no-fund) || die "npm could not install provider/panel"
+}
+
+ensure_panel() {
+  node_is_new_enough 20 || apt_install "The web panel is built and tested with Node 20 or newer, with npm" nodejs npm
+  node_is_new_enough 20 || die "node $(node --version) is too old to build the web panel; install Node 20 or newer"
+  when_changed "$root/provider/panel/node_modules/.locked" provider/panel/package-lock.json install_panel
 }
 
 has_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
@@ -130,5 +141,6 @@ ensure_rust_tools() {
 setup_python() { locked ensure_venv "$root/.venv" requirements/dev.txt; }
 setup_anchorpy() { locked ensure_venv "$root/.venv-anchorpy" requirements/anchorpy.txt requirements/stock.txt; }
 setup_localnet() { locked ensure_localnet; }
+setup_panel() { locked ensure_panel; }
 setup_postgres() { locked ensure_postgres; }
 setup_rust_tools() { locked ensure_rust_tools; }

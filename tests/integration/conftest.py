@@ -20,7 +20,7 @@ from retainer.protocol.problems import Problem, parse_problem
 from retainer.protocol.receipts import Receipt, parse_receipt, verify_receipt
 from retainer.protocol.views import SessionView
 from retainer_provider.app import RetainerApp, create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.keys import keypair_text, write_private

@@ -18,7 +18,7 @@ from retainer.protocol.constants import TOKEN_2022_PROGRAM_ID
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType
 from retainer_provider.app import create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.books.outcomes import ExpectOutcome
 from retainer_provider.books.records import Custody, ExpectedTransfer
 from retainer_provider.keys import keypair_text, write_private

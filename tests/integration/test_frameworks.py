@@ -16,7 +16,7 @@ from retainer.chain.fake import FakeChain
 from retainer.protocol.digests import request_digest
 from retainer.protocol.receipts import parse_receipt
 from retainer_provider.app import create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.fastapi import PaidRequest, RequireSession
 from retainer_provider.fastapi import meter as meter_fastapi

@@ -16,7 +16,7 @@ from retainer.protocol.instructions import request_close
 from retainer.protocol.problems import ProblemType, parse_problem
 from retainer.protocol.session import SessionState
 from retainer_provider.app import create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.books.outcomes import CommitOutcome, CommitResult
 from retainer_provider.books.records import Commit
 from retainer_provider.keys import keypair_text, write_private

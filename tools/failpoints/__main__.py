@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from retainer.chain.several import connect
 from retainer_provider.app import create_app
-from retainer_provider.assembly import Surroundings
+from retainer_provider.blueprint import Surroundings
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.cli.serve import listen, serve_app
 from retainer_provider.logs import configure_logging

@@ -10,7 +10,8 @@ from retainer.chain.confirm import SystemTimer
 from retainer.chain.several import connect
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.session import SessionState
-from retainer_provider.assembly import refund_step, service_identity
+from retainer_provider.background import refund_step
+from retainer_provider.blueprint import service_identity
 from retainer_provider.books.outcomes import CloseBegin
 from retainer_provider.books.records import Custody, SessionRecord, Settlement
 from retainer_provider.books.stores.chosen import LedgerReader, open_ledger, reading

@@ -10,7 +10,7 @@ import click
 
 from retainer.chain.findings import Finding
 from retainer.chain.several import connect
-from retainer_provider.assembly import service_identity
+from retainer_provider.blueprint import service_identity
 from retainer_provider.catalog import load_offers
 from retainer_provider.checks.machine import check_machine
 from retainer_provider.checks.onchain import check_node, check_service

@@ -13,7 +13,7 @@ from retainer.chain.several import connect
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.timestamps import format_timestamp
-from retainer_provider.assembly import service_identity
+from retainer_provider.blueprint import service_identity
 from retainer_provider.books.stores.chosen import open_ledger, reading
 from retainer_provider.catalog import load_offers
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
