@@ -1,8 +1,7 @@
 """Transactions written once for every store: a generator yields statements, and is sent the rows of each.
 
-Statements are the SQL that SQLite and PostgreSQL share, with `:name` for a binding and CLOCK() for the store's own clock,
-in seconds. A statement takes no row that an earlier one of another transaction may still change: what guards is inside
-the write, as everywhere in the books.
+Statements are the SQL that SQLite and PostgreSQL share, with `:name` for a binding and CLOCK() for the store's clock in
+seconds. Transactions run beside each other: what guards is inside the write, as everywhere in the books.
 """
 
 import asyncio

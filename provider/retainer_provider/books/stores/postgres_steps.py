@@ -28,16 +28,16 @@ _CLOCK: Final = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)
 
 async def run_steps(connection: Connection, steps: Steps[T]) -> T:
     """What the steps come to."""
-    rows: Rows = []
     try:
+        step = next(steps)
         while True:
-            step = steps.send(rows) if rows else next(steps)
+            rows: Rows = []
             if isinstance(step, Ring):
                 await connection.execute(_RING)
-                rows = []
-                continue
-            cursor = await connection.execute(_dialect(step.sql), step.bindings)
-            rows = await cursor.fetchall() if cursor.description else []
+            else:
+                cursor = await connection.execute(_dialect(step.sql), step.bindings)
+                rows = await cursor.fetchall() if cursor.description else []
+            step = steps.send(rows)
     except StopIteration as end:
         value: T = end.value
         return value

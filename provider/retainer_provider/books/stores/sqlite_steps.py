@@ -12,15 +12,16 @@ T = TypeVar("T")
 
 def run_steps(connection: apsw.Connection, steps: Steps[T]) -> tuple[T, bool]:
     """What the steps come to, and whether they ring."""
-    rows: Rows = []
     rings = False
     try:
+        step = next(steps)
         while True:
-            step = steps.send(rows) if rows else next(steps)
+            rows: Rows = []
             if isinstance(step, Ring):
-                rings, rows = True, []
+                rings = True
             else:
                 rows = connection.execute(_dialect(step.sql), dict(step.bindings)).fetchall()
+            step = steps.send(rows)
     except StopIteration as end:
         return end.value, rings
 

@@ -35,8 +35,8 @@ CREATE TABLE card_line (
   UNIQUE (card, request_key)
 );
 
--- What a responder is to do, in the order of their numbers, one at a time. The request is written down before it is sent,
--- the answer before it is charged: so whoever takes a turn over sends the same, or nothing.
+-- What a responder is to do, in the order of their numbers, one at a time. The request is written down before it is
+-- sent, the answer before it is charged: so whoever takes a turn over sends the same, or nothing.
 CREATE TABLE card_turn (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   card TEXT NOT NULL REFERENCES card (id),

@@ -48,8 +48,8 @@ CREATE TABLE card_line (
   UNIQUE (card, request_key)
 );
 
--- What a responder is to do, in the order of their numbers, one at a time. The request is written down before it is sent,
--- the answer before it is charged: so whoever takes a turn over sends the same, or nothing.
+-- What a responder is to do, in the order of their numbers, one at a time. The request is written down before it is
+-- sent, the answer before it is charged: so whoever takes a turn over sends the same, or nothing.
 CREATE TABLE card_turn (
   number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   card TEXT NOT NULL REFERENCES card (id),
