@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 
+from msgspec import structs
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits
@@ -129,7 +130,7 @@ def record_of(new: NewSession, **changes: object) -> SessionRecord:
         refund=None,
         settlement_signature=None,
     )
-    return replace(plain, **changes)  # type: ignore[arg-type] # field names are the tests' responsibility
+    return structs.replace(plain, **changes)
 
 
 async def open_session(ledger: Ledger, salt: int = 0, **changes: object) -> str:

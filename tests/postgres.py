@@ -9,7 +9,7 @@ from tools.postgres import postgres
 
 _TABLES = (
     "activity, activity_count, node, responder, card_runtime, card_turn, card_line, card, "
-    "transfer, process, session, reservation, usage, answer, settlement"
+    "transfer, process, session, reservation, usage, answer, settlement, invoice, access_token, free_ask"
 )
 
 

@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 
 from retainer.protocol.constants import MIN_CHALLENGE_SECRET_BYTES
 from retainer.protocol.signing import Signer
+from retainer_provider.local_key import LocalKey
 from retainer_provider.offers import Offer
 from retainer_provider.settings import KeySource, ServiceSettings, SettingsError, environment_secret
 from retainer_provider.signers import CommandSigner, SigningError
@@ -72,12 +73,12 @@ def _load_refund_key(service: ServiceSettings, operator: Signer) -> Signer | Non
 def _load_signer(role: str, source: KeySource) -> Signer:
     """The key from wherever it lies; a command is asked for one signature, so that a wrong one fails at start."""
     if source.file is not None:
-        return load_keypair(source.file)
+        return LocalKey(load_keypair(source.file))
     if source.env is not None:
         text = environment_secret(source.env)
         if text is None:
             raise SettingsError(f"the {role}'s key is to be in the environment, but {source.env} is not set")
-        return _keypair(text, f"the variable {source.env}")
+        return LocalKey(_keypair(text, f"the variable {source.env}"))
     signer = CommandSigner(source.command, source.key, timeout=source.timeout_seconds)
     try:
         signer.sign_message(_TRIAL)

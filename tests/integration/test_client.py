@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import httpx
 import pytest
+from msgspec import structs
 from solders.keypair import Keypair
 from starlette.types import Receive, Scope, Send
 
@@ -226,7 +227,7 @@ async def test_a_receipt_over_more_than_was_signed_is_a_dispute(
     """F29."""
 
     def greedy(record: Any, entry: Any, *rest: Any) -> str:  # noqa: ANN401
-        return request_receipt(replace(record, accepted=record.accepted + 1), entry, *rest)
+        return request_receipt(structs.replace(record, accepted=record.accepted + 1), entry, *rest)
 
     monkeypatch.setattr("retainer_provider.sessions.metering.request_receipt", greedy)
     async with make() as client:

@@ -28,6 +28,7 @@ from retainer.protocol.receipts import (
     parse_receipt,
     receipt_header,
     sign_receipt,
+    signed_header,
     verify_receipt,
 )
 from retainer.protocol.session import SessionAccount, user_state
@@ -163,7 +164,10 @@ def test_receipts(receipt: Receipt) -> None:
 @given(some.receipts, some.extensions, some.keypairs)
 def test_signed_receipts_survive_the_wire(receipt: Receipt, extension: ReceiptExtension, key: Keypair) -> None:
     named = replace(receipt, retainer=replace(extension, operator=key.pubkey()))
-    read = parse_receipt(receipt_header(sign_receipt(named, key)))
+    header = receipt_header(sign_receipt(named, key))
+    unsigned = replace(named, retainer=replace(extension, operator=key.pubkey(), signature=None))
+    assert signed_header(unsigned, key) == header
+    read = parse_receipt(header)
     assert verify_receipt(read, key.pubkey())
     assert not verify_receipt(replace(read, spent=BaseUnits(read.spent ^ 1)), key.pubkey())
 

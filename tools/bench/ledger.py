@@ -17,6 +17,7 @@ from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from retainer.protocol.digests import body_digest, request_digest
 from retainer.protocol.pda import SessionSeeds, derive_session, derive_vault
 from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, VoucherSigner
+from retainer.protocol.signing import Signer
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.meter import Charge
 from retainer_provider.books.records import (
@@ -29,6 +30,7 @@ from retainer_provider.books.records import (
     UsageDraft,
 )
 from retainer_provider.books.stores.sqlite import SqliteLedger
+from retainer_provider.local_key import LocalKey
 from retainer_provider.wire.views import request_receipt
 from tools.bench.result import Result
 
@@ -93,7 +95,7 @@ def _bare(path: Path) -> float:
 
 async def _debits(path: Path) -> float:
     """Durable debits per second of the ledger."""
-    ledger, operator = await SqliteLedger.open(path), Keypair()
+    ledger, operator = await SqliteLedger.open(path), LocalKey(Keypair())
     try:
         sessions = [await open_session(ledger, operator, salt) for salt in range(SESSIONS)]
         numbers = iter(range(DEBITS))
@@ -111,7 +113,7 @@ async def _debits(path: Path) -> float:
         await ledger.aclose()
 
 
-async def debit(ledger: Ledger, operator: Keypair, session_id: str, number: int) -> None:
+async def debit(ledger: Ledger, operator: Signer, session_id: str, number: int) -> None:
     """One request's way through the books, as the gate takes it."""
     target = f"/v1/report?q={number}"
     fingerprint = request_digest("GET", target, b"")
@@ -124,7 +126,7 @@ async def debit(ledger: Ledger, operator: Keypair, session_id: str, number: int)
         raise RuntimeError(f"debit {number} was not booked: {committed.outcome}")
 
 
-def _commit(reservation: Reservation, operator: Keypair, target: str) -> Commit:
+def _commit(reservation: Reservation, operator: Signer, target: str) -> Commit:
     def finish(facts: CommitFacts) -> StoredAnswer:
         receipt = request_receipt(facts.session, facts.entry, facts.usage_hash, operator, NOW)
         return StoredAnswer(200, (("content-type", "application/json"),), _BODY, receipt)
@@ -142,7 +144,7 @@ def _commit(reservation: Reservation, operator: Keypair, target: str) -> Commit:
     return Commit(reservation, Charge(charged=True, units=1, amount=reservation.amount), draft, finish, NOW)
 
 
-async def open_session(ledger: Ledger, operator: Keypair, salt: int) -> str:
+async def open_session(ledger: Ledger, operator: Signer, salt: int) -> str:
     """An active session with a deposit that no run spends."""
     payer, payee, mint = (Pubkey(hashlib.sha256(name).digest()) for name in (b"payer", b"payee", b"mint"))
     seeds = SessionSeeds(payer, payee, mint, operator.pubkey(), salt, open_slot=1000)

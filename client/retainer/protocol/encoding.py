@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from typing import Final, Never, TypeAlias
+from typing import Any, Final, Never, TypeAlias
 
 import msgspec
 import rfc8785
@@ -105,12 +105,15 @@ def _bounded_integer(text: str) -> int:
 
 def _is_plain(value: object) -> bool:
     """Whether the compiled encoder writes RFC 8785's bytes: ASCII names, safe integers, exactly JSON's own types."""
-    if type(value) is str or type(value) is bool or value is None:
-        return True
-    if type(value) is int:
-        return -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX
-    if type(value) is dict:
-        if not (_TEXT_ONLY.issuperset(map(type, value)) and "".join(value).isascii()):
+    parts: list[Any] = [value]
+    for part in parts:  # which grows on the way
+        kind = type(part)
+        if kind is str or kind is bool or part is None:
+            continue
+        if kind is dict and _TEXT_ONLY.issuperset(map(type, part)) and "".join(part).isascii():
+            parts.extend(part.values())
+        elif kind is list:
+            parts.extend(part)
+        elif kind is not int or not -JSON_INTEGER_MAX <= part <= JSON_INTEGER_MAX:
             return False
-        return all(type(part) is str or _is_plain(part) for part in value.values())
-    return type(value) is list and all(map(_is_plain, value))
+    return True

@@ -180,11 +180,24 @@ class Receipt:
 
 def sign_receipt(receipt: Receipt, signer: Signer) -> Receipt:
     """The receipt with the operator's signature; SignatureError when ``signer`` is not the operator it names."""
+    extension = _extension_for(receipt, signer)
+    signature = signer.sign_message(receipt_message(receipt))
+    return replace(receipt, retainer=replace(extension, signature=signature))
+
+
+def signed_header(receipt: Receipt, signer: Signer) -> str:
+    """The ``Payment-Receipt`` value of a receipt not signed yet, as of ``sign_receipt``, whose text is made once."""
+    extension = _extension_for(receipt, signer).to_json()
+    text = receipt.to_json()
+    signature = signer.sign_message(_DOMAIN + canonical_json(text))
+    return encode_base64url(canonical_json({**text, "retainer": {**extension, "signature": str(signature)}}))
+
+
+def _extension_for(receipt: Receipt, signer: Signer) -> ReceiptExtension:
     extension = receipt.retainer
     if extension is None or extension.operator != signer.pubkey():
         raise SignatureError("a receipt is signed by the operator named in its retainer part")
-    signature = signer.sign_message(receipt_message(receipt))
-    return replace(receipt, retainer=replace(extension, signature=signature))
+    return extension
 
 
 def verify_receipt(receipt: Receipt, operator: Pubkey) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits
@@ -98,8 +99,7 @@ class Adoption:
     now: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRecord:
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A session as the books have it. ``state`` is stored: PENDING, ABANDONED, ACTIVE, CLOSING or REFUNDED.
 
     DEPLETED and EXPIRED depend on balance and time: ``state_at``.

@@ -3,7 +3,7 @@
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits, requests_left
-from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, receipt_header, sign_receipt
+from retainer.protocol.receipts import MeteredDetails, Receipt, ReceiptExtension, signed_header
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.signing import Signer
 from retainer.protocol.timestamps import format_timestamp
@@ -95,4 +95,4 @@ def _signed(
             credited=credited,
         ),
     )
-    return receipt_header(sign_receipt(receipt, operator))
+    return signed_header(receipt, operator)

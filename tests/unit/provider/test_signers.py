@@ -7,6 +7,7 @@ import pytest
 from solders.keypair import Keypair
 
 from retainer_provider.keys import keypair_text, load_keys
+from retainer_provider.local_key import LocalKey
 from retainer_provider.settings import SettingsError
 from retainer_provider.signers import CommandSigner, SigningError
 from tests.books import key
@@ -21,6 +22,14 @@ signature = Keypair.from_seed({seed!r} * 32).sign_message(message)
 print({form})
 """
 BASE58, BASE64 = "signature", "base64.b64encode(bytes(signature)).decode()"
+
+
+@pytest.mark.parametrize("message", [b"", b"message", bytes(5000)])
+def test_a_key_held_here_signs_as_its_keypair_and_does_not_show_itself(message: bytes) -> None:
+    held = LocalKey(OPERATOR)
+    assert held.pubkey() == OPERATOR.pubkey()
+    assert held.sign_message(message) == OPERATOR.sign_message(message)
+    assert repr(held) == f"LocalKey({OPERATOR.pubkey()})"
 
 
 def command(form: str = BASE58, seed: bytes = b"o") -> list[str]:
@@ -82,7 +91,8 @@ def test_keys_may_lie_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
         key("mint"), operator_keypair=None, operator={"env": "OPERATOR_KEY"}, sponsor={"env": "SPONSOR_KEY"}
     )
     keys = load_keys(chosen.service)
-    assert (keys.operator, keys.sponsor) == (OPERATOR, sponsor)
+    assert keys.sponsor is not None
+    assert (keys.operator.pubkey(), keys.sponsor.pubkey()) == (OPERATOR.pubkey(), sponsor.pubkey())
     monkeypatch.setenv("OPERATOR_KEY", "[1, 2, 3]")
     with pytest.raises(SettingsError, match="the variable OPERATOR_KEY is not a Solana keypair"):
         load_keys(chosen.service)

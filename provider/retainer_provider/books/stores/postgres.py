@@ -25,6 +25,7 @@ from retainer_provider.books.outcomes import (
     ReserveResult,
     SignedOutcome,
 )
+from retainer_provider.books.people import PeopleBook
 from retainer_provider.books.records import (
     PAYER_ASKED,
     Adoption,
@@ -49,6 +50,7 @@ from retainer_provider.books.stores import (
     postgres_transfers,
 )
 from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
+from retainer_provider.books.stores.postgres_people import PostgresStatements
 from retainer_provider.books.stores.postgres_pool import Transactions
 from retainer_provider.books.stores.postgres_turn import Turn
 
@@ -228,6 +230,10 @@ class PostgresLedger:
 
     def listening(self) -> AbstractAsyncContextManager[Bell]:
         return postgres_steps.listening(self._url)
+
+    @property
+    def people(self) -> PeopleBook:
+        return PeopleBook(PostgresStatements(self._books))
 
     @property
     def failure(self) -> str | None:

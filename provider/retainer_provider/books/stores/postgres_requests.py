@@ -5,8 +5,9 @@ run, each sees what the one before it wrote, and none waits for another in a cir
 """
 
 import json
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError

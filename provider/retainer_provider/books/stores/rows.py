@@ -30,7 +30,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "voucher": _voucher,
     "custody": Custody,
 }
-_FIELDS: Final = tuple(name for name in SessionRecord.__dataclass_fields__ if name != "reserved")
+_FIELDS: Final = tuple(name for name in SessionRecord.__struct_fields__ if name != "reserved")
 NEW_FIELDS: Final = tuple(NewSession.__dataclass_fields__)
 _READERS: Final = tuple((_FIELDS.index(name), read) for name, read in _READ.items())
 

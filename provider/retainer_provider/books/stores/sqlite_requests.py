@@ -1,10 +1,10 @@
 """A request's money in SQL: reserved, then committed or released."""
 
 import json
-from dataclasses import replace
 from typing import Final
 
 import apsw
+from msgspec.structs import replace
 
 from retainer.protocol.errors import AmountError
 from retainer.protocol.usage import UsageEntry, chain_hash
