@@ -28,6 +28,7 @@ from retainer_provider.books.outcomes import (
     ReserveResult,
     SignedOutcome,
 )
+from retainer_provider.books.people import PeopleBook
 from retainer_provider.books.records import (
     Adoption,
     Commit,
@@ -40,6 +41,7 @@ from retainer_provider.books.records import (
     SettlementPlan,
     Tally,
 )
+from retainer_provider.books.steps import Books
 
 CLOSED: Final = "the ledger is closed; open it again to go on"
 
@@ -56,7 +58,7 @@ class LedgerInterruptedError(LedgerUnavailableError):
     """The ledger did not answer this time: nothing is known about the call, and it may be made again."""
 
 
-class Ledger(Protocol):
+class Ledger(Books, Protocol):
     """Durable books of one service. Any method may raise LedgerUnavailableError.
 
     Several processes may share one ledger: every outcome is then about what all of them did.
@@ -218,6 +220,11 @@ class Ledger(Protocol):
 
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         """Drop stored answers of sessions closed before then, at most ``limit``; returns how many."""
+        ...
+
+    @property
+    def people(self) -> PeopleBook:
+        """What is kept for people in browsers."""
         ...
 
     @property

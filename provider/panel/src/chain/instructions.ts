@@ -2,7 +2,7 @@
 
 import { AccountRole, type Address, type Instruction } from '@solana/kit';
 import { deriveAta } from './addresses';
-import { ATA_PROGRAM, SESSION_PROGRAM, SYSTEM_PROGRAM } from './programs';
+import { ATA_PROGRAM, SESSION_PROGRAM, SYSTEM_PROGRAM, TOKEN_PROGRAM } from './programs';
 import type { Session } from './session';
 
 export const OPEN = 1;
@@ -41,7 +41,8 @@ export function withdraw(
     [session.rentPayer, WRITABLE],
     [session.escrow, WRITABLE],
     [payerToken, WRITABLE],
-    [session.mint, READONLY],
+    // SPL Token moves tokens without their mint: naming the program in its place leaves it out.
+    [tokenProgram === TOKEN_PROGRAM ? program : session.mint, READONLY],
     [tokenProgram, READONLY],
   );
 }

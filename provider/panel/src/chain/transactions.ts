@@ -8,6 +8,7 @@ import {
   createTransactionMessage,
   getBase58Decoder,
   getCompiledTransactionMessageDecoder,
+  getCompiledTransactionMessageEncoder,
   getTransactionDecoder,
   getTransactionEncoder,
   type Instruction,
@@ -50,11 +51,13 @@ export function buildTransaction(feePayer: Address, instructions: Instruction[],
  */
 export function decodeTransaction(bytes: Uint8Array): PlainTransaction | null {
   try {
-    const [transaction, end] = getTransactionDecoder().read(bytes, 0);
-    const messageBytes = transaction.messageBytes;
-    const [message, messageEnd] = getCompiledTransactionMessageDecoder().read(messageBytes, 0);
-    if (end !== bytes.length || messageEnd !== messageBytes.length) return null;
+    const transaction = getTransactionDecoder().decode(bytes);
+    const message = getCompiledTransactionMessageDecoder().decode(transaction.messageBytes);
     if (message.version === 1) return null;
+    // The decoders take cut and padded bytes: only what is written again to the same bytes was read whole.
+    const again = getCompiledTransactionMessageEncoder().encode(message);
+    if (!isSame(again, transaction.messageBytes) || !isSame(getTransactionEncoder().encode(transaction), bytes))
+      return null;
     if ('addressTableLookups' in message && message.addressTableLookups?.length) return null;
     const keys = message.staticAccounts;
     const { numSignerAccounts: signers, numReadonlySignerAccounts: readonlySigners } = message.header;
@@ -84,4 +87,8 @@ export function decodeTransaction(bytes: Uint8Array): PlainTransaction | null {
   } catch {
     return null;
   }
+}
+
+function isSame(left: ArrayLike<number>, right: ArrayLike<number>): boolean {
+  return left.length === right.length && Array.from(left).every((byte, at) => byte === right[at]);
 }
