@@ -7,58 +7,62 @@ import apsw
 from retainer_provider.books.outcomes import DeliverOutcome
 from retainer_provider.books.records import CutStream, Progress, Reservation, ledger_amount
 from retainer_provider.books.stores.progress import progress_of, progress_text
-from retainer_provider.books.stores.sqlite_holds import Hold, Holds
+from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
+from retainer_provider.books.stores.sqlite_sessions import load
 
 _DELIVER: Final = """
-  INSERT INTO main.stream (reservation, session, key, fingerprint, amount, progress)
-  SELECT id, session, key, fingerprint, amount, :progress FROM temp.reservation JOIN main.session ON number = session
-  WHERE id = :id AND NOT cut AND state IN ('active', 'closing')
+  INSERT INTO stream (reservation, session, key, fingerprint, amount, progress)
+  SELECT :id, number, :key, :fingerprint, :amount, :progress FROM session
+  WHERE session_id = :session_id AND state IN ('active', 'closing')
   ON CONFLICT (reservation) DO UPDATE SET progress = excluded.progress
   RETURNING reservation"""
-_CUT: Final = (
-    "UPDATE temp.reservation SET cut = 1 WHERE id = ?1 AND EXISTS (SELECT 1 FROM main.stream WHERE reservation = ?1)"
-)
-_CUT_STREAMS: Final = """
-  SELECT stream.reservation, session.session_id, stream.key, stream.fingerprint, stream.amount, stream.progress
-  FROM temp.reservation JOIN main.stream ON stream.reservation = reservation.id
-    JOIN main.session ON session.number = stream.session
-  WHERE reservation.cut ORDER BY stream.reservation LIMIT ?"""
-_FORGET: Final = "DELETE FROM main.stream WHERE reservation = ?"
-_RESTORE: Final = """
-  INSERT INTO temp.reservation (id, session, key, fingerprint, amount, cut)
-  SELECT reservation, session, key, fingerprint, amount, 1 FROM main.stream"""
-_RESTORE_HELD: Final = """
-  INSERT INTO temp.held (session, amount, requests)
-  SELECT session, sum(amount), count(*) FROM main.stream GROUP BY session"""
-_HELD: Final = """
-  SELECT session_id, amount, requests FROM temp.held JOIN main.session ON session.number = held.session"""
+_STREAMS: Final = """
+  SELECT reservation, session_id, key, fingerprint, amount, progress
+  FROM stream JOIN session ON number = stream.session ORDER BY reservation"""
+_FORGET: Final = "DELETE FROM stream WHERE reservation = ?"
 
 
 def restore(connection: apsw.Connection, holds: Holds) -> None:
     """At the start: what streams had reserved when the process before this one died is theirs still."""
-    connection.execute(_RESTORE)
-    connection.execute(_RESTORE_HELD)
-    for session_id, amount, requests in connection.execute(_HELD):
-        holds.put(session_id, Hold(amount, requests))
+    for stream in _streams(connection):
+        session = load(connection, holds, stream.reservation.session_id)
+        if session is not None:
+            holds.restore(session, stream.reservation)
 
 
-def deliver(connection: apsw.Connection, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+def deliver(connection: apsw.Connection, holds: Holds, reservation: Reservation, progress: Progress) -> DeliverOutcome:
     """See ``Ledger.deliver``."""
-    bindings = {"id": reservation.id, "progress": progress_text(progress)}
-    return DeliverOutcome.LOST if first_row(connection, _DELIVER, bindings) is None else DeliverOutcome.KEPT
+    if holds.session_of(reservation) is None or holds.is_cut(reservation):
+        return DeliverOutcome.LOST
+    bindings = {
+        "id": reservation.id,
+        "session_id": reservation.session_id,
+        "key": reservation.key,
+        "fingerprint": reservation.fingerprint,
+        "amount": reservation.amount,
+        "progress": progress_text(progress),
+    }
+    if first_row(connection, _DELIVER, bindings) is None:
+        return DeliverOutcome.LOST
+    holds.delivered(reservation)
+    return DeliverOutcome.KEPT
 
 
-def cut(connection: apsw.Connection, reservation: Reservation) -> bool:
-    """Leave a stream of which something has left to ``cut_streams``; False where nothing has."""
-    connection.execute(_CUT, (reservation.id,))
-    return bool(connection.changes())
-
-
-def cut_streams(connection: apsw.Connection, limit: int) -> list[CutStream]:
+def cut_streams(connection: apsw.Connection, holds: Holds, limit: int) -> list[CutStream]:
     """See ``Ledger.cut_streams``."""
+    return [stream for stream in _streams(connection) if holds.is_cut(stream.reservation)][:limit]
+
+
+def forget(connection: apsw.Connection, reservation: Reservation) -> None:
+    """The stream is booked, or can be no more."""
+    connection.execute(_FORGET, (reservation.id,))
+
+
+def _streams(connection: apsw.Connection) -> list[CutStream]:
+    """All of which something has left and that are not booked: those that run, and those that are cut."""
     found = []
-    for number, session_id, key, fingerprint, amount, text in connection.execute(_CUT_STREAMS, (limit,)):
+    for number, session_id, key, fingerprint, amount, text in connection.execute(_STREAMS):
         progress = progress_of(text)
         reservation = Reservation(
             id=number,
@@ -70,8 +74,3 @@ def cut_streams(connection: apsw.Connection, limit: int) -> list[CutStream]:
         )
         found.append(CutStream(reservation, progress))
     return found
-
-
-def forget(connection: apsw.Connection, reservation: Reservation) -> None:
-    """The stream is booked, or can be no more."""
-    connection.execute(_FORGET, (reservation.id,))
