@@ -7,7 +7,7 @@ import pytest
 
 from tools.postgres import postgres
 
-_TABLES = "transfer, process, session, reservation, usage, answer, settlement"
+_TABLES = "transfer, process, session, reservation, usage, answer, settlement, invoice, access_token, free_ask"
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,10 @@ from retainer.chain.base import Chain
 from retainer.chain.sessions import read_session
 from retainer.cli.ask import Question, ask_times
 from retainer.cli.audit import audit
+from retainer.cli.budget import budgeted
 from retainer.cli.doctor import doctor, verify_program
 from retainer.cli.failures import MEANINGS, ExitStatus, report
+from retainer.cli.mcp import mcp
 from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
 from retainer.errors import UnknownSessionError, WalletError
@@ -61,28 +63,10 @@ def main() -> None:
 @click.option("-X", "--request", "method", help="HTTP method.  [default: GET, with --data POST]")
 @click.option("-d", "--data", help="Request body; @FILE reads it from a file.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A request header.")
-@click.option("--deposit", help="What a session may be opened with, in the token's units.")
-@click.option("--top-up", help="What is added when a session cannot pay one more request; needs --max-deposit.")
-@click.option("--max-deposit", help="The most that a session may hold, top-ups included.  [default: --deposit]")
-@click.option(
-    "--max-per-day",
-    help="The most that may be spent within 24 hours, open deposits included, by all that use the same --store.",
-)
-@click.option("--max-price", help="The most that one request may cost, in the token's units.")
-@click.option(
-    "--token", "mints", type=address, multiple=True, help="A token that may be spent.  [default: USDC; on localnet any]"
-)
-@click.option(
-    "--custodial", is_flag=True, help="Pay also where the provider holds the money itself, and no escrow returns it."
-)
 @click.option("--session", type=address, help="Pay from this session only.")
 @click.option("--idempotency-key", help="Repeat a request under its key: it is charged once.")
-@click.option(
-    "--receipts",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A folder to keep receipts in, with what you saw yourself; `retainer audit settlement` reads it.",
-)
 @click.option("-n", "--times", type=click.IntRange(min=1), default=1, show_default=True, help="Ask so many times.")
+@budgeted
 @spends
 async def ask(options: Options, **question: object) -> ExitStatus:
     """Send a request to URL, and pay for it.
@@ -273,5 +257,5 @@ def _print_json(value: Json) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-for command in (audit, doctor, verify_program):
+for command in (audit, doctor, mcp, verify_program):
     main.add_command(command)

@@ -28,6 +28,7 @@ from retainer_provider.books.outcomes import (
     ReserveResult,
     SignedOutcome,
 )
+from retainer_provider.books.people import PeopleBook
 from retainer_provider.books.records import (
     Adoption,
     Commit,
@@ -218,6 +219,11 @@ class Ledger(Protocol):
 
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         """Drop stored answers of sessions closed before then, at most ``limit``; returns how many."""
+        ...
+
+    @property
+    def people(self) -> PeopleBook:
+        """What is kept for people in browsers."""
         ...
 
     @property

@@ -65,16 +65,19 @@ class Claims:
         self._ledger = ledger
         self._clock = clock
 
-    async def judge(self, challenge: Challenge, action: OpenAction) -> Claim | SessionRecord:
+    async def judge(self, challenge: Challenge, action: OpenAction, *, invoiced: bool = False) -> Claim | SessionRecord:
         """The claim, or the session that it has opened before.
 
-        RefusedError where it is not its payer's, not for an offer of ours, or not new.
+        RefusedError where it is not its payer's, not for an offer of ours, or not new. What is `invoiced` was written
+        down here with a challenge of its own, whose salt nobody else knows: it needs no proof, and may come late.
         """
         request = self._challenger.require_ours(challenge)
-        _require_proof(request, challenge, action)
+        if not invoiced:
+            _require_proof(request, challenge, action)
         record = await self._ledger.session(str(action.channel_id))
         if record is None:
-            self._challenger.require_fresh(challenge)
+            if not invoiced:
+                self._challenger.require_fresh(challenge)
         else:
             _require_same_opening(record, challenge, action)
             if record.state is not SessionState.PENDING:

@@ -121,6 +121,12 @@ class Engine:
         else:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
             _require(check_metered(record))
+        return await self.serve(record, offer, read, call)
+
+    async def serve(
+        self, record: SessionRecord, offer: Offer, read: Callable[[], Awaitable[MeteredRequest]], call: Call
+    ) -> Delivery | MeteredStream:
+        """Meter one request of a session whose right to it is proven."""
         if record.offer_id != offer.id:
             raise refuse(
                 ProblemType.VERIFICATION_FAILED,
@@ -154,6 +160,10 @@ class Engine:
         else:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
             _require(check_metered(record))
+        return await self.end(record)
+
+    async def end(self, record: SessionRecord) -> Statement:
+        """Close a session whose payer's word is proven."""
         return await self._statement(await self._closer.close(record))
 
     async def show(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionView:
@@ -163,6 +173,10 @@ class Engine:
             _require(check_signer(action.signed, record))
         else:
             record = await self._authenticate(challenge, action.channel_id, action.authentication)
+        return await self.view(record)
+
+    async def view(self, record: SessionRecord) -> SessionView:
+        """A session as people see it now."""
         return session_view(record, self._clock.now(), await self._credited(record))
 
     async def refusal(self, refusal: Refusal, target: Priced | None, caller: str, hint: str | None = None) -> Answer:

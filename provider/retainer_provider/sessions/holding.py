@@ -23,6 +23,18 @@ class Holding(Protocol):
         """Add to a session's deposit, or find it added already."""
         ...
 
+    async def open_invoiced(self, challenge: Challenge, action: OpenAction) -> SessionRecord:
+        """Open the session of an invoice with its payer's transaction."""
+        ...
+
+    async def arrived(self, challenge: Challenge, action: OpenAction) -> SessionRecord | None:
+        """Open the session of an invoice whose deposit is on the chain; None while it is not."""
+        ...
+
+    async def add(self, action: TopUpAction) -> SessionRecord:
+        """Add to a session's deposit with its payer's transaction."""
+        ...
+
     async def aclose(self) -> None:
         """Stop waiting for the chain."""
         ...
@@ -44,6 +56,18 @@ class ByChallenge:
     async def top_up(self, challenge: Challenge, action: TopUpAction) -> SessionRecord:
         """See ``Holding.top_up``."""
         return await (self.topper if self._anchored(challenge) else self.custodial).top_up(challenge, action)
+
+    async def open_invoiced(self, challenge: Challenge, action: OpenAction) -> SessionRecord:
+        """See ``Holding.open_invoiced``."""
+        return await self.opener.open_invoiced(challenge, action)
+
+    async def arrived(self, challenge: Challenge, action: OpenAction) -> SessionRecord | None:
+        """See ``Holding.arrived``."""
+        return await self.opener.arrived(challenge, action)
+
+    async def add(self, action: TopUpAction) -> SessionRecord:
+        """See ``Holding.add``."""
+        return await self.topper.add(action)
 
     async def aclose(self) -> None:
         """See ``Holding.aclose``."""

@@ -68,6 +68,38 @@ class Opener:
             return await self._deliver(claim, action.transaction)
         return await self._find(claim)
 
+    async def open_invoiced(self, challenge: Challenge, action: OpenAction) -> SessionRecord:
+        """The same for an invoice whose payer hands the transaction over, with whichever blockhash it was built."""
+        claim = await self._claims.judge(challenge, action, invoiced=True)
+        if isinstance(claim, SessionRecord):
+            return claim
+        raw = action.transaction or b""
+        opening = deposits.read_transaction(raw, claim.demands)
+        if isinstance(opening, Refusal):
+            raise RefusedError(opening)
+        request = replace(claim.demands.request, recent_blockhash=opening.blockhash)
+        return await self._deliver(replace(claim, demands=replace(claim.demands, request=request)), raw)
+
+    async def arrived(self, challenge: Challenge, action: OpenAction) -> SessionRecord | None:
+        """The session of an invoice whose payer sent the transaction itself, found by its address alone.
+
+        None while its deposit is not there, or may still be taken back by a fork.
+        """
+        claim = await self._claims.judge(challenge, action, invoiced=True)
+        if isinstance(claim, SessionRecord):
+            return claim
+        account = await self._account(action, claim.demands)
+        if account is None:
+            return None
+        level = await self._exposure.level(action.channel_id, account.deposit, claim.demands.offer.id)
+        if level is not self._exposure.commitment:
+            account = await self._account(action, claim.demands, level=level)
+            if account is None:
+                return None
+        named = await self._chain.signatures_for(action.channel_id)
+        # The first that names the address made it; a node may not keep so much history.
+        return await self._activate(claim, account, named[-1] if named else None)
+
     async def _deliver(self, claim: Claim, raw: bytes) -> SessionRecord:
         """Send the agent's transaction and wait for it. It is on the books before it is sent."""
         action, demands = claim.action, claim.demands
@@ -159,7 +191,7 @@ class Opener:
             raise refuse(ProblemType.DEPOSIT_FOREIGN, f"{error}. Open a session of this service's program.") from None
         return account
 
-    async def _activate(self, claim: Claim, account: SessionAccount, signature: str) -> SessionRecord:
+    async def _activate(self, claim: Claim, account: SessionAccount, signature: str | None) -> SessionRecord:
         session_id = claim.session_id
         await self._claims.admit(claim, _holder(account), signature)
         outcome = await self._ledger.activate(session_id, account, signature, self._clock.now())

@@ -68,6 +68,10 @@ class Topper:
         limits how long a credential can move money.
         """
         self._challenger.require_ours(challenge)
+        return await self.add(action)
+
+    async def add(self, action: TopUpAction) -> SessionRecord:
+        """The same without a challenge: the payer's signature on the transaction is all that it takes."""
         top_up = read_top_up(action, self._identity)
         if isinstance(top_up, Refusal):
             raise RefusedError(top_up)

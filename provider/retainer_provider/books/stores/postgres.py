@@ -24,6 +24,7 @@ from retainer_provider.books.outcomes import (
     ReserveResult,
     SignedOutcome,
 )
+from retainer_provider.books.people import PeopleBook
 from retainer_provider.books.records import (
     PAYER_ASKED,
     Adoption,
@@ -46,6 +47,7 @@ from retainer_provider.books.stores import (
     postgres_transfers,
 )
 from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
+from retainer_provider.books.stores.postgres_people import PostgresStatements
 from retainer_provider.books.stores.postgres_pool import Transactions
 from retainer_provider.books.stores.postgres_turn import Turn
 
@@ -211,6 +213,10 @@ class PostgresLedger:
 
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         return await self._books.write(postgres_requests.purge_answers, closed_before, limit)
+
+    @property
+    def people(self) -> PeopleBook:
+        return PeopleBook(PostgresStatements(self._books))
 
     @property
     def failure(self) -> str | None:

@@ -30,6 +30,7 @@ from retainer_provider.books.outcomes import (
     ReserveResult,
     SignedOutcome,
 )
+from retainer_provider.books.people import PeopleBook, Row, Statement
 from retainer_provider.books.records import (
     PAYER_ASKED,
     Adoption,
@@ -45,6 +46,7 @@ from retainer_provider.books.records import (
     Tally,
 )
 from retainer_provider.books.stores import (
+    sqlite_people,
     sqlite_requests,
     sqlite_sessions,
     sqlite_settlements,
@@ -204,6 +206,16 @@ class SqliteLedger:
             self._closed = True
             self._writer.stop()
             await asyncio.to_thread(self._close)
+
+    @property
+    def people(self) -> PeopleBook:
+        async def write(statements: Sequence[Statement]) -> list[list[Row]]:
+            return await self._write(sqlite_people.run, statements)
+
+        async def read(statements: Sequence[Statement]) -> list[list[Row]]:
+            return await self._read(sqlite_people.run, statements)
+
+        return PeopleBook(sqlite_people.SqliteStatements(write, read))
 
     @property
     def failure(self) -> str | None:
