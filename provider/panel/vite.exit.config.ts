@@ -54,7 +54,7 @@ function policy({ script, style }: { script: string; style: string }): string {
     `script-src${script}`,
     `style-src${style}`,
     'img-src data:',
-    'connect-src https: http://localhost:* http://127.0.0.1:* http://[::1]:*',
+    'connect-src https: http://localhost:* http://127.0.0.1:*',
     `base-uri 'none'`,
     `form-action 'none'`,
   ];
