@@ -6,7 +6,7 @@ import { defineConfig, type Plugin } from 'vite';
 export default defineConfig({
   plugins: [singleFile()],
   build: {
-    outDir: '../retainer_provider/static',
+    outDir: 'dist',
     emptyOutDir: false,
     target: 'es2022',
     modulePreload: false,

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -45,6 +46,7 @@ from retainer_provider.books.records import (
     SettlementPlan,
     Tally,
 )
+from retainer_provider.books.steps import Bell, Steps
 from retainer_provider.books.stores import (
     sqlite_people,
     sqlite_requests,
@@ -55,6 +57,7 @@ from retainer_provider.books.stores import (
 )
 from retainer_provider.books.stores.sqlite_file import DatabaseFile, open_database
 from retainer_provider.books.stores.sqlite_holds import Holds
+from retainer_provider.books.stores.sqlite_steps import run_steps
 from retainer_provider.books.stores.sqlite_writer import GroupWriter
 
 P = ParamSpec("P")
@@ -69,6 +72,7 @@ class SqliteLedger:
         self._limits = limits
         self._closed = False
         self._holds = Holds()
+        self._bell = Bell()
         self._drained: dict[str, asyncio.Event] = {}
         self._writer = GroupWriter(database.writer, asyncio.get_running_loop())
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="retainer-ledger-reader")
@@ -200,6 +204,23 @@ class SqliteLedger:
 
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         return await self._write(sqlite_requests.purge_answers, closed_before, limit)
+
+    @property
+    def shared(self) -> bool:
+        return False
+
+    async def transact(self, steps: Steps[T]) -> T:
+        value, rings = await self._write(run_steps, steps)
+        if rings:
+            self._bell.ring()
+        return value
+
+    async def look(self, steps: Steps[T]) -> T:
+        return (await self._read(run_steps, steps))[0]
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Bell]:
+        yield self._bell
 
     async def aclose(self) -> None:
         if not self._closed:
