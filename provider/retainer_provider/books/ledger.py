@@ -41,6 +41,7 @@ from retainer_provider.books.records import (
     SettlementPlan,
     Tally,
 )
+from retainer_provider.books.steps import Books
 
 CLOSED: Final = "the ledger is closed; open it again to go on"
 
@@ -57,7 +58,7 @@ class LedgerInterruptedError(LedgerUnavailableError):
     """The ledger did not answer this time: nothing is known about the call, and it may be made again."""
 
 
-class Ledger(Protocol):
+class Ledger(Books, Protocol):
     """Durable books of one service. Any method may raise LedgerUnavailableError.
 
     Several processes may share one ledger: every outcome is then about what all of them did.
