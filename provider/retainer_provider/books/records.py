@@ -151,6 +151,11 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     custody: Custody = Custody.ESCROW
 
     @property
+    def authorized(self) -> BaseUnits:
+        """What may be spent in all: what vouchers say where the agent signs them, else the whole deposit."""
+        return self.accepted if self.voucher_signer is VoucherSigner.CLIENT else self.deposit
+
+    @property
     def remaining(self) -> BaseUnits:
         """What is not spent, running requests not counted."""
         return BaseUnits(self.deposit - self.spent)

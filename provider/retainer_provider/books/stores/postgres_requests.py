@@ -104,6 +104,8 @@ async def reserve(connection: Connection, epoch: int, request: ReserveRequest) -
     refusal = barred(session, request.now)
     if refusal is None and request.voucher is not None:
         refusal = await _accept(connection, session, request.voucher, amount)
+        if refusal is None:
+            session = replace(session, accepted=request.voucher.voucher.cumulative, voucher=request.voucher)
     if refusal is not None:
         return ReserveResult(refusal, session=session)
     bindings = {
