@@ -1,13 +1,11 @@
 """A service in the manner of OpenAI's API to meter by its tokens: it answers with the words of the question, reversed.
 
-Plain ASGI, so it needs only a server: uvicorn --app-dir examples openai_upstream:app --port 9000. In front of it:
+Plain ASGI, so it needs only a server: uvicorn --app-dir examples openai_upstream:app --port 9000. In front of it, in
+the offer's settings, instead of their `routes`:
 
-    [[offers.standard.routes]]
-    path = "/v1/chat/completions"
-    max_units = 40
-    count = "/usage/total_tokens"
-    per_unit = 10
-    stream = true
+    routes = [
+      { path = "/v1/chat/completions", max_units = 40, count = "/usage/total_tokens", per_unit = 10, stream = true },
+    ]
 """
 
 import json

@@ -1,7 +1,7 @@
 """Local validators for tests, started by pytest-xprocess and gone with the test run.
 
 `localnet` is one for the whole run: tests use fresh keys and leave its clock alone. `own_localnet` is one for a single
-test that moves time. RETAINER_TEST_RPC names a validator of yours to use as `localnet` instead.
+test that moves time. RETAINER_TEST_RPC and RETAINER_TEST_WS name a validator of yours to use as `localnet` instead.
 """
 
 import json
@@ -36,6 +36,7 @@ class LocalValidator:
     """Where a validator with our program listens."""
 
     rpc_url: str
+    ws_url: str
 
     async def person(self, lamports: int = 10_000_000_000) -> Keypair:
         """A fresh key with lamports."""
@@ -62,7 +63,7 @@ def localnet(xprocess: XProcess) -> Iterator[LocalValidator]:
     external = os.environ.get("RETAINER_TEST_RPC")
     if external:
         assert is_healthy(external), f"RETAINER_TEST_RPC={external} does not answer getHealth"
-        yield LocalValidator(external)
+        yield LocalValidator(external, os.environ["RETAINER_TEST_WS"])
     else:
         with running(xprocess, SLOT_MS) as validator:
             yield validator
@@ -96,21 +97,20 @@ def running(xprocess: XProcess, slot_ms: int) -> Iterator[LocalValidator]:
         terminate_on_interrupt = True
 
         def startup_check(self) -> bool:
-            return is_healthy(announced(Path(info.logpath)))
+            return is_healthy(announced(Path(info.logpath)).rpc_url)
 
     try:
         xprocess.ensure(name, Starter)
-        yield LocalValidator(announced(Path(info.logpath)))
+        yield announced(Path(info.logpath))
     finally:
         info.terminate()
         shutil.rmtree(str(info.controldir))
 
 
-def announced(log: Path) -> str:
-    """The RPC URL that the validator printed."""
-    line = next(line for line in log.read_text().splitlines() if line.startswith("{"))
-    url: str = json.loads(line)["rpc"]
-    return url
+def announced(log: Path) -> LocalValidator:
+    """Where the validator printed that it listens."""
+    said = json.loads(next(line for line in log.read_text().splitlines() if line.startswith("{")))
+    return LocalValidator(said["rpc"], said["ws"])
 
 
 def is_healthy(rpc_url: str) -> bool:

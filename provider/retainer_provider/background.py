@@ -1,6 +1,11 @@
 """Making what goes on beside the requests: watcher, sweeper, settler."""
 
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
 from retainer.chain.base import Chain
+from retainer.chain.notices import Notice, program_notices
+from retainer.protocol.layouts import SESSION_OPERATOR_OFFSET
 from retainer_provider.blueprint import Blueprint
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.clock import Clock
@@ -8,6 +13,7 @@ from retainer_provider.exposure import Exposure
 from retainer_provider.keys import Keys
 from retainer_provider.monitoring.observer import Observer
 from retainer_provider.policy import settler_options
+from retainer_provider.sessions.cut_streams import CutStreams
 from retainer_provider.settling.archive import Archive
 from retainer_provider.settling.closing_transaction import CloseBuilder, CostPolicy
 from retainer_provider.settling.interim import InterimSettler
@@ -84,7 +90,16 @@ def workers_of(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watc
         timer=around.pace,
         options=options,
         interim=_interim(blueprint, chain, ledger),
+        cut_streams=CutStreams(ledger=ledger, operator=blueprint.keys.operator, clock=around.clock),
+        notices=_notices(blueprint),
     )
+
+
+def _notices(blueprint: Blueprint) -> Callable[[], AsyncIterator[Notice | None]] | None:
+    us, url = blueprint.identity, blueprint.settings.service.ws_url
+    if url is None:
+        return None
+    return partial(program_notices, url, program=us.program_id, offset=SESSION_OPERATOR_OFFSET, key=us.operator)
 
 
 def _archive(blueprint: Blueprint, ledger: Ledger) -> Archive | None:

@@ -85,6 +85,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     refund_keypair: Path | None = None
     sponsor_fee: Positive = 20_000
     rpc_quorum: Annotated[int, Meta(ge=1, le=5)] = 1
+    ws_url: str | None = None
     secret: str | None = None
     secret_file: Path | None = None
     program_id: Pubkey = PROGRAM_ID
@@ -114,6 +115,8 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             _require_cluster(self.network, url)
         if self.rpc_quorum > len(set(self.rpc_urls)):
             raise ValueError("`rpc_quorum` cannot be more than the different nodes that `rpc_url` names")
+        if self.ws_url is not None:
+            _require_url("ws_url", self.ws_url, schemes=("wss", "ws"))
         if self.upstream is not None:
             _require_url("upstream", self.upstream)
             if urlsplit(self.upstream).path not in {"", "/"}:
@@ -320,15 +323,15 @@ def _source(keypair: Path | None, source: KeySource | None) -> KeySource | None:
     return source if keypair is None else KeySource(file=keypair)
 
 
-def _require_url(name: str, url: str) -> None:
+def _require_url(name: str, url: str, *, schemes: tuple[str, str] = ("https", "http")) -> None:
     try:
         parts = urlsplit(url)
         port_fits = parts.port is None or parts.port > 0
     except ValueError:
         port_fits = False
         parts = urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_fits or parts.fragment:
-        raise ValueError(f"`{name}` must be a URL such as http://127.0.0.1:8899, not {url!r}")
+    if parts.scheme not in schemes or not parts.hostname or not port_fits or parts.fragment:
+        raise ValueError(f"`{name}` must be a URL such as {schemes[1]}://127.0.0.1:8899, not {url!r}")
 
 
 def _require_cluster(network: Network, url: str) -> None:

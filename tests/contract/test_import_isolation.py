@@ -7,6 +7,7 @@ import pytest
 
 NETWORK = ("httpx", "httpcore", "anyio", "asyncio", "solana", "ssl", "socket")
 SERVICE = ("retainer_provider", "uvicorn", "starlette", "apsw", "structlog")
+MCP = ("mcp", "mcp_types")
 ANCHOR = ("anchorpy", "anchorpy_core")
 
 
@@ -23,7 +24,7 @@ def loaded(statement: str, names: tuple[str, ...]) -> list[str]:
         ("import retainer", (*NETWORK, *SERVICE, *ANCHOR)),
         ("import retainer.protocol", (*NETWORK, *SERVICE, *ANCHOR)),
         ("from retainer import SessionClient", (*SERVICE, *ANCHOR)),
-        ("import retainer.cli", (*SERVICE, *ANCHOR)),
+        ("import retainer.cli", (*SERVICE, *ANCHOR, *MCP)),
         ("import retainer_provider", ANCHOR),
     ],
 )

@@ -260,6 +260,20 @@ async def test_check_says_in_sentences_what_is_wrong(town: Town) -> None:
     assert "deploy it" in found["program"]["sentence"]
 
 
+async def test_check_tries_to_listen_where_it_is_told_to(town: Town, localnet: LocalValidator) -> None:
+    text = town.config.read_text()
+    for url, ok, says in (
+        (localnet.ws_url, True, "as they happen"),
+        ("ws://127.0.0.1:1", False, "127.0.0.1 cannot be listened to: ConnectionRefusedError: mend `ws_url`"),
+    ):
+        town.config.write_text(text.replace("[service]", f'[service]\nws_url = "{url}"'))
+        checked = await run("check", "--config", str(town.config), "--json")
+        found = {finding["name"]: finding for finding in json.loads(checked.out)["findings"]}
+        told = found["announcements of 127.0.0.1"]
+        assert told["ok"] is ok
+        assert says in told["sentence"]
+
+
 async def test_a_service_that_cannot_be_served_says_why_and_exits(town: Town) -> None:
     async with serving(town.config) as service:
         same_ledger = await run("serve", "--config", str(town.config), "--port", "0")

@@ -25,6 +25,7 @@ CHECKS = {
         "wheel",
         "the built wheel works in clean environments, extra by extra; the sdist rebuilds the same wheel",
     ),
+    "mcp": ("mcp", "an MCP client calls paid tools through a session within its cap and is refused beyond it"),
     "verify-program": ("verify_program", "a program with one byte changed is told apart from the released one"),
     "depleted": ("depleted", "125 requests drain 1.0 at 0.008; the 126th is refused and costs nothing"),
     "sla": (
@@ -58,6 +59,10 @@ CHECKS = {
     "exit": (
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
+    ),
+    "panel-exit": (
+        "panel_exit",
+        "provider dead: a page from a file, in Chromium, requests the close, counts down and withdraws it all",
     ),
     "custodial": (
         "custodial",

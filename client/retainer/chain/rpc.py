@@ -1,7 +1,7 @@
 """A chain behind a node's JSON-RPC.
 
-Everything is polled over HTTP. Websocket notifications would be quicker, but they are lost without a trace when a
-connection breaks, and a local validator announces "finalized" 31 slots before it is so.
+Everything is asked over HTTP. Announcements over a websocket (`notices`) only say when to ask: they are lost without a
+trace when a connection breaks, and a local validator announces "finalized" 31 slots before it is so.
 """
 
 import base64

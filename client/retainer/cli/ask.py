@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -12,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from solders.pubkey import Pubkey
 
+from retainer.cli.budget import Budget, budgeted_client
+from retainer.cli.consent import consenting
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options
 from retainer.flows.answers import RECEIPT_EXTENSION, problem_of
@@ -19,9 +23,6 @@ from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
 from retainer.protocol.receipts import Receipt
 from retainer.protocol.views import SessionView
-from retainer.session_client import SessionClient
-from retainer.trust.caps import SpendingCaps, TopUpPolicy
-from retainer.wallet import load_keypair
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +33,15 @@ class Question:
     method: str | None
     data: str | None
     headers: tuple[str, ...]
-    deposit: str | None
-    top_up: str | None
-    max_deposit: str | None
-    max_per_day: str | None
-    max_price: str | None
-    mints: tuple[Pubkey, ...]
+    budget: Budget
     session: Pubkey | None
     idempotency_key: str | None
-    receipts: Path | None
     times: int
-    custodial: bool
+    yes: bool
 
     def __post_init__(self) -> None:
         if self.idempotency_key is not None and self.times > 1:
             raise click.UsageError("one --idempotency-key stands for one request: leave out --times")
-        if self.top_up is not None and self.max_deposit is None:
-            raise click.UsageError("say with --max-deposit up to where --top-up may add to a session")
-
-    @property
-    def caps(self) -> SpendingCaps:
-        """The user's bounds."""
-        mints = frozenset(self.mints) if self.mints else None
-        return SpendingCaps(
-            per_session=self.max_deposit or self.deposit,
-            per_request=self.max_price,
-            per_day=self.max_per_day,
-            mints=mints,
-        )
-
-    @property
-    def topping_up(self) -> TopUpPolicy | None:
-        """When sessions get more: when less than one request is left."""
-        return None if self.top_up is None else TopUpPolicy(below=0, amount=self.top_up)
 
     def parameters(self) -> dict[str, object]:
         """What httpx builds the request from."""
@@ -85,17 +62,6 @@ class Question:
 async def ask_times(options: Options, question: Question) -> ExitStatus:
     """Ask, print, and return the exit status that the last answer deserves."""
     method = question.method or ("GET" if question.data is None else "POST")
-    client = SessionClient(
-        load_keypair(options.keypair),
-        rpc_url=options.rpc_url,
-        pins=options.pins,
-        caps=question.caps,
-        deposit=question.deposit,
-        top_up=question.topping_up,
-        store=options.keeper(),
-        receipts=question.receipts,
-        allow_custodial=question.custodial,
-    )
     answers: list[Json] = []
     status = ExitStatus.OK
     last: Receipt | None = None
@@ -107,7 +73,16 @@ async def ask_times(options: Options, question: Question) -> ExitStatus:
         transient=True,
         disable=question.times == 1 or not sys.stderr.isatty(),
     )
-    async with client:
+
+    @contextmanager
+    def aside() -> Iterator[None]:
+        """The bar gives way to a question."""
+        progress.stop()
+        yield
+        progress.start()
+
+    consent = consenting(yes=question.yes, as_json=options.as_json, aside=nullcontext if progress.disable else aside)
+    async with budgeted_client(options, question.budget, consent) as client:
         with progress:
             task = progress.add_task("asking", total=question.times)
             for _ in range(question.times):

@@ -1,14 +1,18 @@
 """What the chain says of a service that is about to be served: node, clock, program, tokens, balances."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Final
+from urllib.parse import urlsplit
 
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain
+from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.findings import Finding, WrongError, clocks_agree, lamports_of, node_answers, program_is, sol, told
+from retainer.chain.notices import program_notices
 from retainer.protocol.errors import LayoutError
-from retainer.protocol.layouts import decode_mint, decode_token_account
+from retainer.protocol.layouts import SESSION_OPERATOR_OFFSET, decode_mint, decode_token_account
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.tokens import ALLOWED_MINT_EXTENSIONS
 from retainer.release import program_bytes, program_hash
@@ -29,6 +33,21 @@ async def check_node(identity: Identity, node: Chain, name: str, clock: Clock) -
     """Whether one node answers for the right cluster, and has the time that this machine has."""
     yield await told(f"node {name}", node_answers(node, identity.network, identity.commitment))
     yield await told(f"clock of {name}", clocks_agree(node, clock.now()))
+
+
+async def check_announcements(identity: Identity, url: str) -> Finding:
+    """Whether the node at `ws_url` announces what happens to this operator's sessions."""
+    return await told(f"announcements of {urlsplit(url).hostname}", _announces(identity, url))
+
+
+async def _announces(identity: Identity, url: str) -> str:
+    notices = program_notices(url, program=identity.program_id, offset=SESSION_OPERATOR_OFFSET, key=identity.operator)
+    try:
+        async with aclosing(notices):
+            await anext(notices)
+    except ChainUnavailableError as error:
+        raise WrongError(f"{error}: mend `ws_url`, or leave it out and exits are seen up to 5 seconds later") from None
+    return "exits and top-ups will be seen as they happen"
 
 
 async def check_service(identity: Identity, offers: Mapping[str, Offer], chain: Chain) -> AsyncIterator[Finding]:

@@ -13,7 +13,7 @@ from retainer.chain.several import connect
 from retainer_provider.blueprint import service_identity
 from retainer_provider.catalog import load_offers
 from retainer_provider.checks.machine import check_machine
-from retainer_provider.checks.onchain import check_node, check_service
+from retainer_provider.checks.onchain import check_announcements, check_node, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys, require_refund_key
@@ -61,6 +61,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         async with connect([url]) as node:
             async for finding in check_node(identity, node, urlsplit(url).hostname or "", SystemClock()):
                 yield finding
+    if settings.service.ws_url is not None:
+        yield await check_announcements(identity, settings.service.ws_url)
     async with connect(urls, quorum=settings.service.rpc_quorum) as chain:
         async for finding in check_service(identity, offers, chain):
             yield finding

@@ -110,6 +110,19 @@ class Watcher:
                 await self._compare(session, info)
         self._view.saw(slot, started)
 
+    async def look_at(self, address: Pubkey, *, min_slot: int) -> None:
+        """One account, no older than ``min_slot``, if it is an ACTIVE session's.
+
+        An absent one is left to the next pass: it may be the settlement that is just landing. ChainUnavailableError
+        while no node has come as far.
+        """
+        session = await self._ledger.session(str(address))
+        if session is None or session.state is not SessionState.ACTIVE or session.custody is not Custody.ESCROW:
+            return
+        info = await self._chain.account(address, min_slot=min_slot)
+        if info is not None:
+            await self._compare(session, info)
+
     async def _compare(self, session: SessionRecord, info: AccountInfo | None) -> None:
         if info is None:
             await self._missing(session)

@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import Timer
 from retainer.chain.errors import ChainUnavailableError, ForeignAccountError
+from retainer.chain.notices import Notice
 from retainer.chain.sessions import session_account
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
@@ -20,6 +21,8 @@ from retainer_provider.books.ledger import Ledger, LedgerInterruptedError, Ledge
 from retainer_provider.books.outcomes import AbandonOutcome, ActivateOutcome
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.sessions.cut_streams import CutStreams
+from retainer_provider.settling.announcements import Announcements
 from retainer_provider.settling.archive import Archive
 from retainer_provider.settling.incoming import Incoming
 from retainer_provider.settling.interim import InterimSettler
@@ -142,8 +145,12 @@ class Workers:
         timer: Timer,
         options: WorkerOptions,
         interim: InterimSettler | None = None,
+        cut_streams: CutStreams | None = None,
+        notices: Callable[[], AsyncIterator[Notice | None]] | None = None,
     ) -> None:
         self._interim = interim
+        self._notices = notices
+        self._cut_streams = cut_streams
         self._watcher = watcher
         self._sweeper = sweeper
         self._settler = settler
@@ -160,9 +167,16 @@ class Workers:
             (self._sweeper.sweep, self._options.sweep_seconds),
             (self.settle_open, self._options.settle_seconds),
         ]
+        if self._cut_streams is not None:
+            passes.append((self._cut_streams.book, self._options.settle_seconds))
         if self._interim is not None:
             passes.append((self._interim.look, self._options.sweep_seconds))
         tasks = [asyncio.create_task(self._repeat(work, seconds)) for work, seconds in passes]
+        if self._notices is not None:
+            listener = Announcements(
+                notices=self._notices, watcher=self._watcher, settle=self.settle_open, timer=self._timer
+            )
+            tasks.append(asyncio.create_task(self._repeat(listener.run, _FIRST_RETRY)))
         try:
             yield
         finally:

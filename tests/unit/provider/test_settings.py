@@ -38,6 +38,7 @@ def test_the_settings_of_the_shop_are_accepted() -> None:
         (lambda raw: raw["service"].update(rpc_url=[]), "names no node"),
         (lambda raw: raw["service"].update(rpc_url=["http://a", "b"]), "must be a URL"),
         (lambda raw: raw["service"].update(rpc_url=["http://a", "http://a"], rpc_quorum=2), "different nodes"),
+        (lambda raw: raw["service"].update(ws_url="http://127.0.0.1:8900"), "such as ws://"),
         (lambda raw: raw["service"].update(network="devnet", rpc_url="https://api.mainnet-beta.solana.com"), "agree"),
         (lambda raw: raw["service"].update(network="mainnet", rpc_url="http://rpc.example.org"), "must be https"),
         (lambda raw: raw["service"].update(commitment="processed"), "processed"),
