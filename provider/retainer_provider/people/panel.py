@@ -21,6 +21,9 @@ from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.problems import STATUS_NOT_MODIFIED, STATUS_OK
 
 _INDEX: Final = "index.html"
+# The way out, where a person names the node; saved to a file it has no policy at all.
+_EXIT: Final = "exit.html"
+_ANY_NODE: Final = ("https:", "http://127.0.0.1:*", "http://localhost:*")
 _HTML: Final = "text/html; charset=utf-8"
 # A build puts a hash of the content into these names: what they name never changes.
 _HASHED: Final = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+\Z")
@@ -99,20 +102,26 @@ def _read(item: Traversable, rpc_urls: Iterable[str]) -> _File:
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("cross-origin-opener-policy", "same-origin-allow-popups"),
-        ("content-security-policy", policy(body if kind == _HTML else b"", rpc_urls)),
+        (
+            "content-security-policy",
+            policy(body if kind == _HTML else b"", _ANY_NODE if item.name == _EXIT else _origins(rpc_urls)),
+        ),
     )
     packed = gzip.compress(body, 9, mtime=0) if kind.startswith(_TEXT) else None
     return _File(body, packed if packed is not None and len(packed) < len(body) else None, named, etag)
 
 
-def policy(page: bytes, rpc_urls: Iterable[str]) -> str:
-    """Nothing but this service, and the nodes that the settings name; a page's own inline parts by their hashes."""
+def _origins(urls: Iterable[str]) -> list[str]:
+    return [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, urls)]
+
+
+def policy(page: bytes, nodes: Iterable[str]) -> str:
+    """Nothing but this service and the origins of `nodes`; a page's own inline parts by their hashes."""
     allowed: dict[str, list[str]] = {"script": [], "style": []}
     for match in _INLINE.finditer(page):
         allowed[match[1].decode().lower()].append(
             f"'sha256-{base64.b64encode(hashlib.sha256(match[2]).digest()).decode()}'"
         )
-    nodes = [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, rpc_urls)]
     return "; ".join(
         (
             "default-src 'none'",
