@@ -7,7 +7,10 @@ import pytest
 
 from tools.postgres import postgres
 
-_TABLES = "transfer, process, session, reservation, usage, answer, settlement, invoice, access_token, free_ask"
+_TABLES = (
+    "activity, activity_count, node, responder, card_runtime, card_turn, card_line, card, "
+    "transfer, process, session, reservation, usage, answer, settlement, invoice, access_token, free_ask"
+)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Self, TypeVar
 
 from retainer.protocol.session import SessionAccount, SessionState
@@ -16,6 +17,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -30,8 +32,10 @@ from retainer_provider.books.records import (
     Adoption,
     AnswerLimits,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -39,10 +43,13 @@ from retainer_provider.books.records import (
     SettlementPlan,
     Tally,
 )
+from retainer_provider.books.steps import Bell, Steps
 from retainer_provider.books.stores import (
     postgres_requests,
     postgres_sessions,
     postgres_settlements,
+    postgres_steps,
+    postgres_streams,
     postgres_tally,
     postgres_transfers,
 )
@@ -59,7 +66,8 @@ _DRAIN_POLL_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25)
 class PostgresLedger:
     """``Ledger`` in one database. Made by ``open``; used from the event loop that opened it."""
 
-    def __init__(self, books: Transactions, turn: Turn, limits: AnswerLimits) -> None:
+    def __init__(self, url: str, books: Transactions, turn: Turn, limits: AnswerLimits) -> None:
+        self._url = url
         self._books = books
         self._turn = turn
         self._limits = limits
@@ -81,7 +89,7 @@ class PostgresLedger:
         turn = Turn(Transactions(pool_of(url, 1), lease_seconds), lease_seconds)
         await turn.begin()
         await books.open()
-        return cls(books, turn, limits or AnswerLimits())
+        return cls(url, books, turn, limits or AnswerLimits())
 
     async def admit(self, new: NewSession) -> AdmitResult:
         return await self._books.write(postgres_sessions.admit, new)
@@ -130,6 +138,12 @@ class PostgresLedger:
         except LedgerInterruptedError:
             self._turn.owe(reservation)
             raise
+
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        return await self._books.write(postgres_streams.deliver, reservation, progress)
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        return await self._books.write(postgres_streams.cut_streams, self._turn.epoch, limit)
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
         return await self._books.write(postgres_sessions.begin_close, session_id, reason, now)
@@ -213,6 +227,19 @@ class PostgresLedger:
 
     async def purge_answers(self, closed_before: int, limit: int = 1000) -> int:
         return await self._books.write(postgres_requests.purge_answers, closed_before, limit)
+
+    @property
+    def shared(self) -> bool:
+        return True
+
+    async def transact(self, steps: Steps[T]) -> T:
+        return await self._books.write(postgres_steps.run_steps, steps)
+
+    async def look(self, steps: Steps[T]) -> T:
+        return await self._books.read(postgres_steps.run_steps, steps)
+
+    def listening(self) -> AbstractAsyncContextManager[Bell]:
+        return postgres_steps.listening(self._url)
 
     @property
     def people(self) -> PeopleBook:
