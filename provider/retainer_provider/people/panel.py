@@ -21,13 +21,14 @@ from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.problems import STATUS_NOT_MODIFIED, STATUS_OK
 
 _INDEX: Final = "index.html"
-# The way out, where a person names the node; saved to a file it has no policy at all.
-_EXIT: Final = "exit.html"
-_ANY_NODE: Final = ("https:", "http://127.0.0.1:*", "http://localhost:*")
 _HTML: Final = "text/html; charset=utf-8"
 # A build puts a hash of the content into these names: what they name never changes.
 _HASHED: Final = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+\Z")
 _INLINE: Final = re.compile(rb"<(script|style)(?![^>]*\ssrc=)[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+# What a page's own policy, in its head, lets it ask. Both policies hold, so the header may repeat it.
+_OWN_CONNECT: Final = re.compile(
+    rb"<meta\s+http-equiv=\"Content-Security-Policy\"\s+content=\"[^\"]*connect-src ([^\";]+)"
+)
 _TEXT: Final = ("text/", "application/javascript", "application/json", "image/svg+xml", "application/manifest+json")
 _TYPES: Final[Mapping[str, str]] = {
     ".js": "text/javascript; charset=utf-8",
@@ -102,26 +103,25 @@ def _read(item: Traversable, rpc_urls: Iterable[str]) -> _File:
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("cross-origin-opener-policy", "same-origin-allow-popups"),
-        (
-            "content-security-policy",
-            policy(body if kind == _HTML else b"", _ANY_NODE if item.name == _EXIT else _origins(rpc_urls)),
-        ),
+        ("content-security-policy", policy(body if kind == _HTML else b"", rpc_urls)),
     )
     packed = gzip.compress(body, 9, mtime=0) if kind.startswith(_TEXT) else None
     return _File(body, packed if packed is not None and len(packed) < len(body) else None, named, etag)
 
 
-def _origins(urls: Iterable[str]) -> list[str]:
-    return [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, urls)]
+def policy(page: bytes, rpc_urls: Iterable[str]) -> str:
+    """Nothing but this service, and the nodes that the settings name; a page's own inline parts by their hashes.
 
-
-def policy(page: bytes, nodes: Iterable[str]) -> str:
-    """Nothing but this service and the origins of `nodes`; a page's own inline parts by their hashes."""
+    The way out, which asks whatever node a payer names, says so in its own policy.
+    """
     allowed: dict[str, list[str]] = {"script": [], "style": []}
     for match in _INLINE.finditer(page):
         allowed[match[1].decode().lower()].append(
             f"'sha256-{base64.b64encode(hashlib.sha256(match[2]).digest()).decode()}'"
         )
+    own = _OWN_CONNECT.search(page)
+    asked = own[1].decode() if own else "'self'"
+    nodes = [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, rpc_urls)]
     return "; ".join(
         (
             "default-src 'none'",
@@ -130,7 +130,7 @@ def policy(page: bytes, nodes: Iterable[str]) -> str:
             "img-src 'self' data:",
             "font-src 'self'",
             "manifest-src 'self'",
-            " ".join(("connect-src 'self'", *nodes)),
+            " ".join(("connect-src", asked, *nodes)),
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
