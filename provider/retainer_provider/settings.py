@@ -22,6 +22,7 @@ from retainer.protocol.constants import (
 )
 from retainer.protocol.errors import RetainerError
 from retainer_provider.offer_settings import OfferSettings, RouteSettings
+from retainer_provider.people_settings import FreeTierSettings, PanelSettings
 
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
@@ -227,6 +228,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settlement: SettlementSettings = field(default_factory=SettlementSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
+    panel: PanelSettings = field(default_factory=PanelSettings)
+    free_tier: FreeTierSettings = field(default_factory=FreeTierSettings)
 
     def __post_init__(self) -> None:
         if not self.offers:

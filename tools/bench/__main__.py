@@ -15,7 +15,8 @@ SECTIONS = {
     "gate": ("gate", "signed requests through FastAPI behind our gate, durable, and behind the peer's, in memory"),
     "fastapi": ("fastapi_kept", "how much of its unmetered rate a FastAPI app keeps behind the gate, durability on"),
     "flood": ("flood", "an honest client's latency while others send bad signatures"),
-    "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite, batches of 32, FULL sync"),
+    "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite and PostgreSQL"),
+    "session-length": ("session_length", "a request late in a long session, and among many open ones"),
 }
 
 EXAMPLES = """examples:

@@ -4,14 +4,12 @@ import asyncio
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import apsw
-
+from tools.bench.bare import debits_per_second
 from tools.bench.load.servers import Served, Side, served
 from tools.bench.load.wrk import Load
 from tools.bench.result import Result
@@ -20,8 +18,6 @@ CONNECTIONS: Final = 32
 # A pair between whose ends the bare writes moved by more says more about the machine than about either side.
 _STEADY: Final = 1.2
 _TRIES: Final = 2
-_BARE_WRITES: Final = 4_000
-_BATCH: Final = 32
 # Requests to have ready for a second of warming up: more than any server answers in one.
 _MOST_WARM: Final = 60_000
 
@@ -63,9 +59,9 @@ async def alternate(sides: Sequence[Side], plan: Plan) -> Rounds:
     rounds = Rounds({side.name: [] for side in sides})
     for number in range(plan.rounds):
         for attempt in range(_TRIES):
-            before = await asyncio.to_thread(bare_writes)
+            before = await asyncio.to_thread(_own_pace)
             loads = [await _measured(side, plan) for side in sides]
-            moved = before / await asyncio.to_thread(bare_writes)
+            moved = before / await asyncio.to_thread(_own_pace)
             if 1 / _STEADY <= moved <= _STEADY:
                 break
             print(f"  round {number + 1}: the machine's own pace moved by {moved:.2f}", file=sys.stderr, flush=True)
@@ -91,18 +87,6 @@ async def loaded(server: Served, plan: Plan) -> Load:
     return await server.load(seconds=plan.seconds, connections=plan.connections, most=most)
 
 
-def bare_writes() -> float:
-    """Guarded debits per second of bare SQLite, 32 to a transaction, each transaction synced."""
+def _own_pace() -> float:
     with tempfile.TemporaryDirectory(prefix="retainer-bench-") as folder:
-        db = apsw.Connection(str(Path(folder) / "bare.sqlite"))
-        db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-        db.execute("CREATE TABLE session (id INTEGER PRIMARY KEY, spent INTEGER NOT NULL) STRICT")
-        db.execute("INSERT INTO session VALUES (1, 0)")
-        started = time.perf_counter()
-        for _ in range(0, _BARE_WRITES, _BATCH):
-            with db:
-                for _ in range(_BATCH):
-                    db.execute("UPDATE session SET spent = spent + 1 WHERE id = 1 AND spent < 1000000")
-        elapsed = time.perf_counter() - started
-        db.close()
-    return _BARE_WRITES / elapsed
+        return debits_per_second(Path(folder) / "bare.sqlite")
