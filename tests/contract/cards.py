@@ -15,6 +15,7 @@ from retainer_provider.cards.records import (
     Line,
     Message,
     NewCard,
+    Seat,
     Turn,
     TurnKind,
     Written,
@@ -71,7 +72,7 @@ async def sent(ledger: Ledger, new: NewCard, body: str, **who: str) -> Written:
 
 async def held(ledger: Ledger, owner: str = "first", seconds: float = LEASE, responder: str = "ada") -> Hold:
     """The responder, held by a process."""
-    hold = await ledger.transact(hosting.hold(responder, "", owner, "", seconds))
+    hold = await ledger.transact(hosting.hold(responder, "", Seat(owner, "", seconds)))
     assert hold is not None
     return hold
 

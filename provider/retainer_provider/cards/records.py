@@ -121,6 +121,15 @@ class Fenced(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """A process among all that share the books: `owner` is its alone, `node` what it belongs to; leases in seconds."""
+
+    owner: str
+    node: str
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A responder held by a process, until its lease runs out; a higher `fence` bars all lower ones."""
 

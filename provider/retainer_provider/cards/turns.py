@@ -45,6 +45,7 @@ _TAKE: Final = """
     ORDER BY number LIMIT 1
   ) AND state = 'queued'
   RETURNING number, card, kind, line, attempt, request, answer"""
+_DUE: Final = "SELECT 1 FROM card_turn WHERE responder = :name AND state IN ('queued', 'running') LIMIT 1"
 _SESSION: Final = "SELECT session FROM card WHERE id = :card"
 _RESUME: Final = "SELECT resume FROM card_runtime WHERE card = :card"
 _COMPOSED: Final = "UPDATE card_turn SET request = :request WHERE number = :number"
@@ -68,6 +69,11 @@ _SPENT: Final = """
 _TROUBLE: Final = """
   INSERT INTO card_runtime (card, last_error) VALUES (:card, :error)
   ON CONFLICT (card) DO UPDATE SET last_error = :error"""
+
+
+def due(name: str) -> Steps[bool]:
+    """Whether something may be to do for a responder."""
+    return (yield from one(_DUE, name=name)) is not None
 
 
 def take(held: Hold, compose: Compose, now_ms: int) -> Steps[Turn | Fenced | None]:
