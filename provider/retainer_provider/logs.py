@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 import structlog
@@ -22,6 +23,9 @@ _SECRET_TEXTS: Final = re.compile(
 )
 
 EventDict = MutableMapping[str, Any]
+
+REQUEST: Final = ContextVar("retainer_request", default="")
+"""The id of the request that is being answered: each of its records names it."""
 
 
 def configure_logging(level: str, form: Literal["console", "json"]) -> None:
@@ -52,7 +56,8 @@ def redact_by_default() -> None:
 
 def _configure(last: Processor) -> None:
     structlog.configure(
-        processors=[*_chain(), last],
+        # By level first, so that what nobody reads costs nothing.
+        processors=[structlog.stdlib.filter_by_level, *_chain(), last],
         logger_factory=structlog.stdlib.LoggerFactory(),
         # The standard wrapper would hand the exception on beside its redacted text.
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
@@ -63,12 +68,19 @@ def _configure(last: Processor) -> None:
 def _chain() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        _name_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
     ]
+
+
+def _name_request(_logger: object, _method: str, event: EventDict) -> EventDict:
+    if number := REQUEST.get():
+        event.setdefault("request", number)
+    return event
 
 
 def _drop_colors(_logger: object, _method: str, event: EventDict) -> EventDict:

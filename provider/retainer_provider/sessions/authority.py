@@ -5,46 +5,86 @@ from solders.pubkey import Pubkey
 from retainer.protocol.authentication import SessionProof, verify_proof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
+from retainer.protocol.session import SessionState
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
+from retainer_provider.remembered import Remembered
 from retainer_provider.sessions.refusals import RefusedError, refuse
 from retainer_provider.sessions.vouchers import check_signature
 from retainer_provider.wire.challenger import Challenger
 
 
-async def authenticate(
-    challenger: Challenger, ledger: Ledger, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None
-) -> SessionRecord:
-    """The session that its payer's proof names; what is cheap is checked before the books are (F17)."""
-    challenger.require_ours(challenge)
-    if proof is None or proof.challenge_id != challenge.id or not verify_proof(proof, channel_id):
-        raise _unproven()
-    record = await _known(ledger, channel_id)
-    if (record.challenge_id, record.payer) != (challenge.id, proof.payer):
-        raise _unproven()
-    return record
+class Authority:
+    """Knows sessions by what their clients show. Every refusal is a RefusedError.
 
+    The same proof comes with each request of a metered session, and all of a session's requests are of one session: so
+    both are remembered. Neither goes stale: a signature over given bytes is good for ever, and what ``opened`` gives is
+    what a session was opened with. Whether it still has money, or is open at all, the ledger decides with each write.
+    """
 
-async def vouched(
-    challenger: Challenger, ledger: Ledger, challenge: Challenge, channel_id: Pubkey, signed: SignedVoucher
-) -> SessionRecord:
-    """The session that a correctly signed voucher names; whether its signer is the session's is still to be judged."""
-    challenger.require_ours(challenge)
-    refusal = check_signature(signed)
-    if refusal is not None:
-        raise RefusedError(refusal)
-    return await _known(ledger, channel_id)
+    def __init__(self, challenger: Challenger, ledger: Ledger) -> None:
+        self._challenger = challenger
+        self._ledger = ledger
+        self._proven: Remembered[tuple[SessionProof, Pubkey], bool] = Remembered()
+        self._opened: Remembered[Pubkey, SessionRecord] = Remembered()
 
+    def require_proven(self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None) -> SessionProof:
+        """The proof, when it was signed for a challenge of this service and this channel, by whomever it names."""
+        self._challenger.require_ours(challenge)
+        if proof is None or proof.challenge_id != challenge.id:
+            raise _unproven()
+        if not self._proven.get((proof, channel_id)) and not verify_proof(proof, channel_id):
+            raise _unproven()
+        return proof
 
-async def _known(ledger: Ledger, channel_id: Pubkey) -> SessionRecord:
-    record = await ledger.session(str(channel_id))
-    if record is None:
-        raise refuse(
-            ProblemType.SESSION_UNKNOWN,
-            f"This service knows no session {channel_id}: open one with the fresh challenge.",
-        )
-    return record
+    def require_signed(self, challenge: Challenge, signed: SignedVoucher) -> None:
+        """Whoever signed the voucher; whether that is the session's signer is still to be judged."""
+        self._challenger.require_ours(challenge)
+        refusal = check_signature(signed)
+        if refusal is not None:
+            raise RefusedError(refusal)
+
+    def require_payer(self, challenge: Challenge, proof: SessionProof, record: SessionRecord) -> None:
+        """Whether who has proven something is the payer of this session."""
+        if (record.challenge_id, record.payer) != (challenge.id, proof.payer):
+            raise _unproven()
+        # Only now: what is remembered are proofs of payers, not whatever strangers sign for themselves.
+        self._proven.keep((proof, Pubkey.from_string(record.session_id)), value=True)
+
+    async def authenticate(self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None) -> SessionRecord:
+        """The session that its payer's proof names, as it is now. The books are asked last (F17)."""
+        proven = self.require_proven(challenge, channel_id, proof)
+        record = await self.known(channel_id)
+        self.require_payer(challenge, proven, record)
+        return record
+
+    async def vouched(self, challenge: Challenge, channel_id: Pubkey, signed: SignedVoucher) -> SessionRecord:
+        """The session that a correctly signed voucher names, as it is now."""
+        self.require_signed(challenge, signed)
+        return await self.known(channel_id)
+
+    async def opened(self, channel_id: Pubkey) -> SessionRecord:
+        """A session as it was when it was first asked for: who pays whom, by what, for which offer, on which terms.
+
+        Nothing else of it may be relied on: what it has spent or whether it is closed changes.
+        """
+        record = self._opened.get(channel_id)
+        if record is None:
+            record = await self.known(channel_id)
+            if record.state is SessionState.ACTIVE:  # until then not all of it is written
+                self._opened.keep(channel_id, record)
+        return record
+
+    async def known(self, channel_id: Pubkey) -> SessionRecord:
+        """A session as it is now."""
+        record = await self._ledger.session(str(channel_id))
+        if record is None:
+            raise refuse(
+                ProblemType.SESSION_UNKNOWN,
+                f"This service knows no session {channel_id}: open one with the fresh challenge.",
+            )
+        return record
 
 
 def _unproven() -> Exception:

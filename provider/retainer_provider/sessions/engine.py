@@ -6,12 +6,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from solders.pubkey import Pubkey
-
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.authentication import SessionProof
 from retainer.protocol.challenges import Challenge
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
@@ -21,7 +18,7 @@ from retainer_provider.books.ledger import Ledger, LedgerError
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.offers import Offer
-from retainer_provider.sessions.authority import authenticate, vouched
+from retainer_provider.sessions.authority import Authority
 from retainer_provider.sessions.closing import Closer
 from retainer_provider.sessions.fairness import Fairness
 from retainer_provider.sessions.holding import Holding
@@ -92,6 +89,7 @@ class Engine:
         self._metering = metering
         self._closer = closer
         self._ledger = ledger
+        self._authority = Authority(challenger, ledger)
         self._watch = watch
         self._operator = operator
         self._clock = clock
@@ -116,10 +114,13 @@ class Engine:
     ) -> Delivery | MeteredStream:
         """Meter one request. Its body is read only after its sender is known."""
         if isinstance(action, VoucherAction):
-            record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
+            self._authority.require_signed(challenge, action.signed)
+            record = await self._authority.opened(action.channel_id)
             _require(check_voucher(action.signed, record, self._clock.now()))
         else:
-            record = await self._authenticate(challenge, action.channel_id, action.authentication)
+            proof = self._authority.require_proven(challenge, action.channel_id, action.authentication)
+            record = await self._authority.opened(action.channel_id)
+            self._authority.require_payer(challenge, proof, record)
             _require(check_metered(record))
         return await self.serve(record, offer, read, call)
 
@@ -148,17 +149,17 @@ class Engine:
 
     async def accept(self, challenge: Challenge, action: VoucherAction) -> Statement:
         """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""
-        record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
+        record = await self._authority.vouched(challenge, action.channel_id, action.signed)
         _require(check_voucher(action.signed, record, self._clock.now()))
         return await self._statement(await self._metering.accept(record, action.signed))
 
     async def close(self, challenge: Challenge, action: CloseAction) -> Statement:
         """Close a session on its payer's word; the statement has a receipt once the chain has settled it."""
         if action.voucher is not None:
-            record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.voucher)
+            record = await self._authority.vouched(challenge, action.channel_id, action.voucher)
             _require(check_closing_voucher(action.voucher, record, self._clock.now()))
         else:
-            record = await self._authenticate(challenge, action.channel_id, action.authentication)
+            record = await self._authority.authenticate(challenge, action.channel_id, action.authentication)
             _require(check_metered(record))
         return await self.end(record)
 
@@ -169,10 +170,10 @@ class Engine:
     async def show(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionView:
         """A session as whoever can pay from it may see it, at any time, for nothing: no voucher is taken for it."""
         if isinstance(action, VoucherAction):
-            record = await vouched(self._challenger, self._ledger, challenge, action.channel_id, action.signed)
+            record = await self._authority.vouched(challenge, action.channel_id, action.signed)
             _require(check_signer(action.signed, record))
         else:
-            record = await self._authenticate(challenge, action.channel_id, action.authentication)
+            record = await self._authority.authenticate(challenge, action.channel_id, action.authentication)
         return await self.view(record)
 
     async def view(self, record: SessionRecord) -> SessionView:
@@ -211,11 +212,6 @@ class Engine:
     async def aclose(self) -> None:
         """Stop waiting for top-ups."""
         await self._holding.aclose()
-
-    async def _authenticate(
-        self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None
-    ) -> SessionRecord:
-        return await authenticate(self._challenger, self._ledger, challenge, channel_id, proof)
 
     async def _statement(self, record: SessionRecord) -> Statement:
         now, back = self._clock.now(), await self._credited(record)

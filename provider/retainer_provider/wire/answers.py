@@ -1,7 +1,7 @@
 """A complete HTTP answer, and putting it on the wire of any ASGI server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.types import Send
@@ -28,7 +28,8 @@ class Answer:
     def with_headers(self, *added: tuple[str, str]) -> "Answer":
         """The same answer with these headers in the place of any of their names."""
         names = {name for name, _ in added}
-        return replace(self, headers=(*(entry for entry in self.headers if entry[0] not in names), *added))
+        kept = [entry for entry in self.headers if entry[0] not in names]
+        return Answer(self.status, (*kept, *added), self.body, self.outcome)
 
 
 def json_answer(status: int, value: Mapping[str, Json], media_type: str = "application/json") -> Answer:

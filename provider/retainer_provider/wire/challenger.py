@@ -23,6 +23,7 @@ from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
+from retainer_provider.remembered import Remembered
 from retainer_provider.sessions.refusals import refuse
 
 _NONCE_BYTES: Final = 12
@@ -40,6 +41,7 @@ class Challenger:
         self._chain = chain
         self._clock = clock
         self._ttl = ttl
+        self._ours: Remembered[Challenge, SessionRequest] = Remembered()
         self._lock = asyncio.Lock()
         self._asked_at: float | None = None
         self._latest: tuple[float, LatestBlockhash] | None = None
@@ -125,11 +127,20 @@ class Challenger:
         )
 
     def require_ours(self, challenge: Challenge) -> SessionRequest:
-        """What an echoed challenge asked for, when this service issued it exactly so, however long ago."""
+        """What an echoed challenge asked for, when this service issued it exactly so, however long ago.
+
+        Each request of a session echoes the same one: what its id was once found to bind, letter by letter, it binds
+        for as long as the keys are those of this object.
+        """
+        known = self._ours.get(challenge)
+        if known is not None:
+            return known
         ours = challenge.realm == self._identity.realm and verify_challenge_id(challenge, self._keys)
         if ours:
             try:
-                return challenge.session_request()
+                request = challenge.session_request()
+                self._ours.keep(challenge, request)
+                return request
             except MessageError:  # issued by an older version of this service
                 pass
         raise refuse(

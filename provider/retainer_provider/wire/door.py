@@ -3,6 +3,7 @@
 Cheapest first, and before any credential is read (F21).
 """
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -54,11 +55,15 @@ class Door:
 
 def caller_of(scope: Scope) -> str:
     """Whom an unpaid request is counted for: an IPv4 address or an IPv6 network; "" where the server names none."""
-    host = (scope.get("client") or ("",))[0]
+    return _neighbourhood((scope.get("client") or ("",))[0])
+
+
+@lru_cache(maxsize=4_096)
+def _neighbourhood(host: str) -> str:
     try:
         address = ip_address(host)
     except ValueError:
-        return str(host)
+        return host
     if isinstance(address, IPv6Address):
         return str(ip_network((address, _IPV6_NEIGHBOURHOOD), strict=False))
     return str(address)

@@ -3,11 +3,11 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Final, TypeVar
 
-import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.chain.errors import ChainUnavailableError
@@ -19,14 +19,12 @@ from retainer.protocol.constants import (
     HEADER_MAX_UNITS,
     HEADER_RECEIPT,
     HEADER_SESSION,
-    MAX_CREDENTIAL_BYTES,
-    SCHEME,
 )
-from retainer.protocol.credentials import Credential, parse_authorization
-from retainer.protocol.errors import MessageError
+from retainer.protocol.credentials import Credential
 from retainer.protocol.problems import ProblemType
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.clock import Clock
+from retainer_provider.logs import REQUEST
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE, Engine, Statement
 from retainer_provider.sessions.metering import Delivery, DeliveryKind, MeteredRequest
@@ -37,6 +35,7 @@ from retainer_provider.signers import SigningError
 from retainer_provider.tariffs import said_units
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.credentials import CredentialReader
 from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.failures import UpstreamFailure, UpstreamUnreachableError
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
@@ -56,6 +55,7 @@ _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
 _PRIVATE: Final = ("cache-control", "private, no-store")
 _VARY: Final = ("vary", HEADER_CREDENTIAL)
+_OURS: Final = frozenset({_PRIVATE[0], HEADER_RECEIPT.lower()})
 _WEBSOCKET_POLICY_VIOLATION: Final = 1008
 
 LEDGER_UNAVAILABLE: Final = Refusal(
@@ -88,6 +88,8 @@ class RetainerGate:
         self._request_seconds = request_seconds
         self._clock = clock
         self._observer = observer
+        self._credentials = CredentialReader()
+        self._numbers = _request_ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection. Websockets cannot be metered and are refused."""
@@ -95,9 +97,12 @@ class RetainerGate:
             await send({"type": "websocket.close", "code": _WEBSOCKET_POLICY_VIOLATION})
             return
         # Ours, never the client's, whose text has no business in our logs.
-        number = secrets.token_hex(_REQUEST_ID_BYTES)
-        with structlog.contextvars.bound_contextvars(request=number):
+        number = next(self._numbers)
+        told = REQUEST.set(number)
+        try:
             await self._http(scope, receive, send, number)
+        finally:
+            REQUEST.reset(told)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send, number: str) -> None:
         started, target = self._clock.monotonic(), self._find(scope)
@@ -123,7 +128,7 @@ class RetainerGate:
         return await answer_or_refusal(
             self._engine,
             target,
-            lambda: self._paid(target, read_credential(scope), scope, receive),
+            lambda: self._paid(target, self._credentials.of(scope), scope, receive),
             caller=caller_of(scope),
             hint=next(iter(headers.values(scope["headers"], HEADER_SESSION)), None),
         )
@@ -180,6 +185,8 @@ class RetainerGate:
             return await self._upstream.call(told, request.body, stream=tariff.stream)
 
         delivery = await self._engine.use(credential.challenge, action, offer, read, call)
+        if voucher is None:  # no voucher comes twice
+            self._credentials.keep(scope, credential)
         return delivery if isinstance(delivery, MeteredStream) else delivery_answer(delivery)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -208,21 +215,6 @@ async def answer_or_refusal(
     return await engine.refusal(refusal, target, caller, hint)
 
 
-def read_credential(scope: Scope) -> Credential | None:
-    """The Payment credential of a request, None when there is none; RefusedError when it cannot be read."""
-    found = headers.values(scope["headers"], HEADER_CREDENTIAL)
-    if len(found) > 1:
-        raise refuse(ProblemType.REQUEST_MALFORMED, "There is more than one Authorization header: send one.")
-    if not found or found[0].partition(" ")[0].lower() != SCHEME.lower():
-        return None
-    try:
-        return parse_authorization(found[0], max_bytes=MAX_CREDENTIAL_BYTES)
-    except MessageError as error:
-        raise refuse(
-            ProblemType.MALFORMED_CREDENTIAL, f"The credential cannot be read: {error}. Correct it and send it again."
-        ) from None
-
-
 def statement_answer(statement: Statement, outcome: str) -> Answer:
     """The answer to a lifecycle call: the session, never the resource. Without a receipt it is still closing."""
     if statement.receipt is None:
@@ -236,18 +228,24 @@ def statement_answer(statement: Statement, outcome: str) -> Answer:
 def delivery_answer(delivery: Delivery) -> Answer:
     """The answer to a metered request, with its receipt; a replay whose body was not kept is its receipt alone."""
     stored = delivery.answer
+    # Neither of these may come from the service that is sold; its own Vary may stand beside ours.
+    ours = (_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
     if stored.body is None:
-        answer, replayed = Answer(STATUS_RECEIPT_ONLY, (_VARY,), b""), "receipt-only"
+        answer, replayed = Answer(STATUS_RECEIPT_ONLY, (_VARY, *ours), b"", str(delivery.kind)), "receipt-only"
     else:
-        # Its own Vary may stand beside ours.
-        answer, replayed = Answer(stored.status, (*stored.headers, _VARY), stored.body), "true"
-    answer = answer.with_headers(_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
-    answer = replace(answer, outcome=str(delivery.kind))
+        kept = (entry for entry in stored.headers if entry[0] not in _OURS)
+        answer, replayed = Answer(stored.status, (*kept, _VARY, *ours), stored.body, str(delivery.kind)), "true"
     return answer.with_headers((_REPLAYED, replayed)) if delivery.kind is DeliveryKind.REPLAYED else answer
 
 
 class _ClientLeftError(Exception):
     """The client went away before its request was complete: nothing was reserved, and nobody is left to answer."""
+
+
+def _request_ids() -> Iterator[str]:
+    """Ids that no other process gives: no secrets, so the operating system is asked for randomness only once."""
+    process = secrets.token_hex(_REQUEST_ID_BYTES)
+    return (f"{process}{number:08x}" for number in count())
 
 
 async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:

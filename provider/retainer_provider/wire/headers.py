@@ -1,6 +1,7 @@
 """Header hygiene between client, gate and upstream: what is forwarded, what is dropped, what is added."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Final
 
 from retainer.protocol.constants import HEADER_RECEIPT, HEADER_UNITS, SCHEME
@@ -45,8 +46,13 @@ def encode(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 def values(headers: RawHeaders, name: str) -> list[str]:
     """All values of one header, in order."""
-    wanted = name.lower().encode("latin-1")
-    return [value.decode("latin-1") for header, value in headers if header.lower() == wanted]
+    wanted = _wanted(name)
+    return [value.decode("latin-1") for header, value in headers if header == wanted or header.lower() == wanted]
+
+
+@cache
+def _wanted(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 def end_to_end(headers: Headers) -> list[tuple[str, str]]:

@@ -17,8 +17,9 @@ from retainer_provider.offers import Offer
 from retainer_provider.sessions.engine import Engine
 from retainer_provider.sessions.refusals import refuse
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
+from retainer_provider.wire.credentials import read_credential
 from retainer_provider.wire.door import caller_of
-from retainer_provider.wire.gate import answer_or_refusal, read_credential
+from retainer_provider.wire.gate import answer_or_refusal
 from retainer_provider.wire.openapi import DISCOVERY_PATH, openapi_document
 from retainer_provider.wire.problems import STATUS_OK, STATUS_UNHEALTHY
 from retainer_provider.wire.routing import Priced

@@ -14,11 +14,13 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import Scope
 
 from retainer_provider.offers import Offer
+from retainer_provider.remembered import Remembered
 from retainer_provider.settings import SettingsError
 from retainer_provider.tariffs import ONE_UNIT, Tariff
 
 _DECODINGS: Final = 3
 """How often a chain of servers may percent-decode: as it came, once, and once more by mistake."""
+_SHORT: Final = 256
 
 
 class Unpriced(StrEnum):
@@ -68,10 +70,18 @@ class RouteTable:
             if lenient.setdefault(_lenient(pattern), target) != target:
                 raise SettingsError(f"route {pattern!r} differs from another only in spelling: give both one price")
         self._lenient = _compile(lenient)
+        self._known: Remembered[bytes, Target] = Remembered()
 
     def of(self, scope: Scope) -> Target:
         """What an ASGI request costs."""
-        return self.find(raw_path(scope))
+        path = raw_path(scope)
+        target = self._known.get(path)
+        if target is None:
+            target = self.find(path)
+            # Paths of any length would let strangers fill the memory.
+            if len(path) <= _SHORT:
+                self._known.keep(path, target)
+        return target
 
     def find(self, raw_path: bytes) -> Target:
         """What a path costs as it came on the request line, without its query."""

@@ -63,8 +63,11 @@ class Upstream:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
+            await asyncio.sleep(0)  # in which most apps of this process have answered
             # The app may go on after its last byte (background tasks): that is not the client's to wait for.
-            failure = await asyncio.wait_for(asyncio.shield(collector.finished), self._timeout)
+            if not collector.finished.done():
+                await asyncio.wait_for(asyncio.shield(collector.finished), self._timeout)
+            failure = collector.finished.result()
         except TimeoutError:
             failure = UpstreamFailure.TIMEOUT
         except asyncio.CancelledError:

@@ -101,6 +101,7 @@ async def test_an_app_that_takes_too_long_is_stopped() -> None:
 
 async def test_the_app_gets_the_body_once_and_no_way_around_the_collector() -> None:
     seen: list[Message] = []
+    ended = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["extensions"] == {}
@@ -108,11 +109,12 @@ async def test_the_app_gets_the_body_once_and_no_way_around_the_collector() -> N
         await send(start())
         await send(body(b"x"))
         seen.append(await receive())
+        ended.set()
 
     upstream = Upstream(app, clock=SystemClock(), limit=10, timeout=5)
     result = await upstream.call(SCOPE, b"question")
     assert isinstance(result.outcome, Answer)
-    await asyncio.sleep(0)
+    await asyncio.wait_for(ended.wait(), 5)
     assert seen == [{"type": "http.request", "body": b"question", "more_body": False}, {"type": "http.disconnect"}]
 
 
