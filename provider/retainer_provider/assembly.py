@@ -16,6 +16,9 @@ from retainer_provider.blueprint import Blueprint
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
+from retainer_provider.cards.access import PaymentAccess
+from retainer_provider.cards.opening import open_cards
+from retainer_provider.cards.routes import CardsApi
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
@@ -50,9 +53,10 @@ _OPEN_STATES = (SessionState.PENDING, SessionState.ACTIVE, SessionState.CLOSING)
 
 @dataclass(frozen=True)
 class Assembled:
-    """The two adapters of a running service, and whether it sells."""
+    """The adapters of a running service, and whether it sells."""
 
     api: Api
+    cards: CardsApi | None
     gate: ASGIApp
     readiness: Readiness
 
@@ -104,6 +108,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
         engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
         stack.push_async_callback(engine.aclose)
+        cards = await stack.enter_async_context(open_cards(blueprint, ledger, engine, upstream, PaymentAccess(engine)))
         gate = RetainerGate(
             target,
             engine,
@@ -115,6 +120,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             observer=observer,
         )
         yield Assembled(
+            cards=cards,
             api=Api(
                 engine=engine,
                 identity=identity,

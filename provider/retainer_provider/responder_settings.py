@@ -1,6 +1,7 @@
 """Who answers on quick session cards, in the settings file: [responders.NAME]."""
 
 import re
+from collections.abc import Container, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -39,7 +40,7 @@ class ResponderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return f"{parts.scheme}://{parts.netloc}" if parts.scheme else None
 
 
-def require_responders(responders: dict[str, ResponderSettings], offers: dict[str, object]) -> None:
+def require_responders(responders: Mapping[str, ResponderSettings], offers: Container[str]) -> None:
     """ValueError for a name that no text can hold, or an offer that is not there."""
     for name, responder in responders.items():
         if not _NAME.match(name):

@@ -77,9 +77,9 @@ async def held(ledger: Ledger, owner: str = "first", seconds: float = LEASE, res
     return hold
 
 
-def compose(card: Card, kind: TurnKind, lines: Sequence[Line], resume: str | None) -> str:
+def compose(card: Card, kind: TurnKind, line: int, lines: Sequence[Line], resume: str | None) -> str:
     """What is sent: all that it depends on."""
-    return f"{kind}:{len(lines)}:{lines[-1].body}:{resume}"
+    return f"{kind}:{len(lines)}:{lines[line - 1].body}:{resume}"
 
 
 async def taken(ledger: Ledger, hold: Hold) -> Turn:

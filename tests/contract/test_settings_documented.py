@@ -16,6 +16,7 @@ from retainer_provider.offer_settings import (
     RouteSettings,
     SlaSettings,
 )
+from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.settings import (
     KeySource,
     LedgerSettings,
@@ -39,6 +40,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[[offers.NAME.routes]]": PricedRoute,
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
+    "[responders.NAME]": ResponderSettings,
     "[limits]": LimitSettings,
     "[settlement]": SettlementSettings,
 }

@@ -13,6 +13,7 @@ from retainer_provider.cards.messages import storable
 from retainer_provider.cards.records import (
     Card,
     CardScope,
+    Line,
     Message,
     NewCard,
     Responder,
@@ -20,6 +21,7 @@ from retainer_provider.cards.records import (
     TitleSource,
     Written,
 )
+from retainer_provider.cards.references import references
 from retainer_provider.cards.titles import fits, one_line, shortened
 from retainer_provider.clock import Clock
 from retainer_provider.sessions.refusals import RefusedError
@@ -31,6 +33,7 @@ MAX_BODY_BYTES: Final = 65_536
 PAGE: Final = 100
 LINES: Final = 500
 
+_PREVIEWS: Final = 100
 _TRIES: Final = 3
 _AFTER_ALL: Final = 2**62
 
@@ -55,27 +58,41 @@ class CardDesk:
         self._chance = chance
 
     async def create(
-        self, session: SessionRecord, *, responder: str, creator: str, title: str | None, key: str | None
+        self,
+        session: SessionRecord,
+        *,
+        responder: str,
+        creator: str,
+        title: str | None = None,
+        message: str | None = None,
+        key: str | None = None,
     ) -> Card:
-        """A new card, or the one that an earlier request with this key made."""
+        """A new card with its first message, if there is one; or the card that an earlier request of this key made."""
         self._require_payer(session, responder)
         author = _author(creator)
         named = None if title is None else _title(title)
+        first = None if message is None else _body(message)
+        card = await self._created(session.session_id, responder, author, named, key)
+        if first is None:
+            return card
+        return await self.send(session.session_id, card.id, author=author, body=first, key=key)
+
+    async def _created(self, session_id: str, responder: str, creator: str, title: str | None, key: str | None) -> Card:
         for _ in range(_TRIES):
             now = self._clock.now_ms()
             new = NewCard(
                 id=card_id(now, self._chance(CHANCE_BYTES)),
-                session_id=session.session_id,
+                session_id=session_id,
                 scope=CardScope.CARD,
                 responder=responder,
-                creator=author,
-                title=named,
+                creator=creator,
+                title=title,
                 request_key=key,
                 now_ms=now,
             )
             if await self._ledger.transact(shelf.make(new)) is Written.DONE:
-                found = None if key is None else await self._ledger.look(shelf.card_of_key(session.session_id, key))
-                return found or await self.card(session.session_id, new.id)
+                found = None if key is None else await self._ledger.look(shelf.card_of_key(session_id, key))
+                return found or await self.card(session_id, new.id)
         raise problems.refused(Written.COLLISION)
 
     async def main(self, session: SessionRecord, responder: str) -> Card:
@@ -125,6 +142,21 @@ class CardDesk:
         found = await self._ledger.look(shelf.thread(session_id, _id(card), after, LINES))
         if found is None:
             raise problems.unknown_card()
+        return found
+
+    async def previews(self, session_id: str, lines: Sequence[Line]) -> Mapping[tuple[str, int | None], str]:
+        """What the lines' references show, as far as the session may see it; of a card its title."""
+        found: dict[tuple[str, int | None], str] = {}
+        for card, number in dict.fromkeys((one.card, one.line) for line in lines for one in references(line.body)):
+            if len(found) >= _PREVIEWS:
+                break
+            thread = await self._ledger.look(shelf.thread(session_id, card, (number or 1) - 1, 1))
+            if thread is None:
+                continue
+            if number is None:
+                found[card, None] = thread.card.title or thread.card.preview
+            elif thread.lines and thread.lines[0].number == number:
+                found[card, number] = shortened(thread.lines[0].body)
         return found
 
     async def send(self, session_id: str, card: str, *, author: str, body: str, key: str | None) -> Card:

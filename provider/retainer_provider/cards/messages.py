@@ -31,16 +31,20 @@ class Reply:
 
 
 def request_body(
-    card: Card, kind: TurnKind, lines: Sequence[Line], resume: str | None, *, model: str | None, stream: bool
+    card: Card, kind: TurnKind, line: int, lines: Sequence[Line], resume: str | None, *, model: str | None, stream: bool
 ) -> str:
-    """The body of a turn's request: the thread, the latest lines first to stay, and what names card and turn."""
+    """The body of a turn's request: the thread up to its line, the latest of it where it is long; and what names both.
+
+    Each answer stands behind its question, and what was written after this line is for another turn.
+    """
     told: list[Json] = []
     room = _CONTEXT_CHARACTERS
-    for line in reversed(lines):
-        room -= len(line.body)
+    asked = sorted(lines, key=lambda one: (one.answers or one.number, one.number))
+    for one in reversed([one for one in asked if (one.answers or one.number) <= line]):
+        room -= len(one.body)
         if told and room < 0:
             break
-        told.insert(0, {"role": _ROLES[line.role], "content": line.body})
+        told.insert(0, {"role": _ROLES[one.role], "content": one.body})
     if kind is TurnKind.TITLE:
         told.append({"role": "user", "content": _NAME_IT})
     about: dict[str, Json] = {
@@ -48,7 +52,7 @@ def request_body(
         "scope": str(card.scope),
         "kind": str(kind),
         "responder": card.responder,
-        "line": lines[-1].number if lines else 0,
+        "line": line,
         "resume": resume,
     }
     body: dict[str, Json] = {"messages": told, "stream": stream, "retainer": about}

@@ -10,7 +10,7 @@ from retainer_provider.sessions.refusals import RefusedError, refuse
 _SENTENCES: Final = {
     ProblemType.QUICK_SESSION_UNKNOWN: "This session has no such card: list its cards to see which there are.",
     ProblemType.QUICK_SESSION_ID_COLLISION: "No free id was found for the card in three tries: send it again.",
-    ProblemType.QUICK_SESSION_ARCHIVED: "This card is archived and takes nothing more: make a new one that refers to it.",
+    ProblemType.QUICK_SESSION_ARCHIVED: "This card is archived and takes nothing more: make one that refers to it.",
     ProblemType.QUICK_SESSION_TITLE_REQUIRED: (
         "This card needs a title before anybody but its creator writes on it: set one, or wait for its responder's."
     ),
@@ -47,7 +47,8 @@ def bad_id(text: str) -> RefusedError:
 def bad_title() -> RefusedError:
     """A title that is empty or too long."""
     return _error(
-        ProblemType.QUICK_SESSION_TITLE_INVALID, f"A title is one line of 1 to {MAX_GRAPHEMES} characters: send another."
+        ProblemType.QUICK_SESSION_TITLE_INVALID,
+        f"A title is one line of 1 to {MAX_GRAPHEMES} characters: send another.",
     )
 
 

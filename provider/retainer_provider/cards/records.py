@@ -68,13 +68,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a thread, from 1; `at` in unix milliseconds."""
+    """One line of a thread, from 1; `at` in unix milliseconds, `answers` the line that it answers."""
 
     number: int
     role: Role
     author: str
     at: int
     body: str
+    answers: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,7 @@ class Message:
     preview: str
     request_key: str | None
     now_ms: int
+    answers: int | None = None
 
 
 class Written(StrEnum):

@@ -57,7 +57,7 @@ _LOST: Final = Refusal(
 
 @dataclass(frozen=True, slots=True)
 class Staffed:
-    """A responder as this process can ask it: where it is at home, what a turn costs, what is sent where, and by whom."""
+    """A responder as this process can ask it: where it is at home, what a turn costs, what is sent where, by whom."""
 
     home: str
     priced: Priced
@@ -120,7 +120,7 @@ class _Attempt:
         self._held = held
         self._turn = turn
         self._answered = None if turn.answer is None else Answered.from_text(turn.answer)
-        self._told_at = clock.monotonic()
+        self._told_at = -_TELL_SECONDS  # what comes first is told at once
         self.lost = False
 
     async def deliver(self, engine: Engine, record: SessionRecord) -> Delivery:

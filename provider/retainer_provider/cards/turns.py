@@ -26,8 +26,8 @@ from retainer_provider.cards.records import (
     TurnKind,
 )
 
-Compose = Callable[[Card, TurnKind, Sequence[Line], str | None], str]
-"""What is sent for a turn of a card: its kind, the thread as it is, and what the responder gave to go on with."""
+Compose = Callable[[Card, TurnKind, int, Sequence[Line], str | None], str]
+"""What is sent for a turn of a card: its kind and line, the thread, and what the responder gave to go on with."""
 
 CONTEXT_LINES: Final = 200
 """The latest lines of a thread that a responder is told."""
@@ -92,7 +92,7 @@ def take(held: Hold, compose: Compose, now_ms: int) -> Steps[Turn | Fenced | Non
     if request is None:
         resume = yield from one(_RESUME, card=card_id)
         lines = yield from shelf.lines(card_id, card.lines - CONTEXT_LINES, CONTEXT_LINES)
-        request = compose(card, TurnKind(kind), lines, None if resume is None else resume[0])
+        request = compose(card, TurnKind(kind), line, lines, None if resume is None else resume[0])
         yield Statement(_COMPOSED, {"number": number, "request": request})
     turn = Turn(
         number=number,
@@ -145,6 +145,7 @@ def end(held: Hold, turn: Turn, charged: Charged, now_ms: int) -> Steps[Fenced]:
             preview=charged.preview,
             request_key=None,
             now_ms=now_ms,
+            answers=turn.line,
         )
         if not (yield from shelf.answer_line(turn.card, message)):
             raise LookupError(f"turn {turn.number} would write on card {turn.card}, which has no title yet")
