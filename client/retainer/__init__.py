@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from retainer.flows.leaving import Leaving
     from retainer.flows.offers import Offer
     from retainer.flows.opener import Submit
+    from retainer.flows.preview import Preview
     from retainer.protocol.amounts import BaseUnits
     from retainer.protocol.constants import Network
     from retainer.protocol.errors import RetainerError
@@ -49,6 +50,7 @@ __all__ = [
     "Network",
     "Offer",
     "Pins",
+    "Preview",
     "RetainerError",
     "SessionAuth",
     "SessionClient",
@@ -81,6 +83,7 @@ _HOMES: Final = {
     "Network": "protocol.constants",
     "Offer": "flows.offers",
     "Pins": "trust.pins",
+    "Preview": "flows.preview",
     "RetainerError": "protocol.errors",
     "SessionAuth": "auth",
     "SessionClient": "session_client",

@@ -6,7 +6,8 @@ RetainerError
     ├── StoreError               a session record that cannot be kept or read
     ├── RefusedError             the caller's own rules forbid it; nothing was signed
     │   ├── PinError             another network, program, host or token than the caller trusts
-    │   └── CapError             more money, or for longer, than the caller allows
+    │   ├── CapError             more money, or for longer, than the caller allows
+    │   └── DeclinedError        whoever was shown what would be signed said no
     ├── OfferError               the service asks for something that no session of ours can pay
     ├── SessionError             a session that cannot do what was asked of it
     │   ├── UnknownSessionError
@@ -50,6 +51,10 @@ class PinError(RefusedError):
 
 class CapError(RefusedError):
     """More money, or money for longer, than the caller allows."""
+
+
+class DeclinedError(RefusedError):
+    """Whoever was shown what would be signed said no."""
 
 
 class OfferError(ClientError):

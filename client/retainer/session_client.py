@@ -18,15 +18,16 @@ from retainer.channels.accounting import check_body
 from retainer.channels.book import BookError
 from retainer.channels.channel import Channel
 from retainer.channels.views import view_of
-from retainer.errors import ClientError, OfferError, SessionError
+from retainer.errors import ClientError, SessionError
 from retainer.flows.answers import RECEIPT_EXTENSION
 from retainer.flows.closer import Closer, CloseResult
 from retainer.flows.exposure import learn_end
 from retainer.flows.holding import holding_of
 from retainer.flows.leaving import Exit, Leaving
-from retainer.flows.offers import Offer, read_offers
+from retainer.flows.offers import Offer, ask_again, ask_offers
 from retainer.flows.opener import Opener, Submit
 from retainer.flows.payments import Payments
+from retainer.flows.preview import Consent
 from retainer.flows.setup import Setup, VoucherSigners
 from retainer.flows.streams import MeteredBody
 from retainer.flows.topper import Topper
@@ -62,7 +63,8 @@ class SessionClient:
     session gets that opens by itself, otherwise what the service suggests within ``caps.per_session``; with neither,
     only ``create_session`` opens one. ``top_up``: when
     sessions get more by themselves. ``allow_custodial``: whether to pay services that hold the money themselves,
-    where nothing on chain brings back what is not used. ``http``: for another transport, proxy or timeout; it stays
+    where nothing on chain brings back what is not used. ``consent``: is shown what is about to be deposited, before
+    anything is signed, and may refuse. ``http``: for another transport, proxy or timeout; it stays
     the caller's to close, as does ``chain``. ``store``: where sessions are kept, in memory by default. ``receipts``: a
     folder to keep every receipt in, beside what this client saw of the answer; ``retainer audit settlement`` reads it.
     """
@@ -79,6 +81,7 @@ class SessionClient:
         deposit: Amount | None = None,
         top_up: TopUpPolicy | None = None,
         allow_custodial: bool = False,
+        consent: Consent | None = None,
         http: httpx.AsyncClient | None = None,
         store: SessionStore | None = None,
         receipts: str | os.PathLike[str] | None = None,
@@ -99,6 +102,7 @@ class SessionClient:
             deposit=deposit,
             topping_up=top_up,
             allow_custodial=allow_custodial,
+            consent=consent,
             store=store or create_channel_store(),
             now=now,
             timer=timer or SystemTimer(),
@@ -133,11 +137,7 @@ class SessionClient:
 
     async def offers(self, url: str, *, method: str = "GET") -> list[Offer]:
         """What the service asks for at ``url``; nothing is signed. OfferError when it asks for no session."""
-        response = await self._setup.http.request(method, url, auth=None, follow_redirects=False)
-        offers = read_offers(response) if response.status_code == httpx.codes.PAYMENT_REQUIRED else []
-        if not offers:
-            raise OfferError(f"{url} answered {response.status_code} and offers no session")
-        return offers
+        return await ask_offers(self._setup.http, url, method)
 
     async def create_session(
         self, offer: Offer | str, deposit_amount: Amount, *, submit: Submit = Submit.PROVIDER
@@ -150,7 +150,7 @@ class SessionClient:
         if isinstance(offer, str):
             chosen = self._payments.acceptable(await self.offers(offer))
         else:
-            chosen = _same(offer, await self.offers(offer.url, method=offer.method))
+            chosen = await ask_again(self._setup.http, offer)
         channel = await self._opener.open(chosen, deposit_amount, submit)
         return await self.get_session(self._payments.remember(channel).session_id)
 
@@ -278,19 +278,3 @@ class SessionClient:
         except BookError as error:
             channel: Channel = await self._setup.channel(str(receipt.reference))
             raise await self._payments.dispute(channel, str(error), response) from None
-
-
-def _same(seen: Offer, offers: list[Offer]) -> Offer:
-    """The fresh challenge for an offer that the caller has looked at; OfferError when it is gone or got worse."""
-    for offer in offers:
-        if offer.scope == seen.scope:
-            before, after = seen.request, offer.request
-            if before.anchor_on_chain and not after.anchor_on_chain:
-                raise OfferError("since you looked the service has given up its escrow; look again with offers()")
-            if after.amount > before.amount or offer.operator != seen.operator or after.decimals != before.decimals:
-                raise OfferError(
-                    f"the service has changed its offer since you looked: the price was {before.amount} "
-                    f"base units and is {after.amount}; look again with offers()"
-                )
-            return offer
-    raise OfferError(f"{seen.url} no longer makes this offer; look again with offers()")

@@ -16,7 +16,7 @@ from retainer_provider.blueprint import Blueprint
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
-from retainer_provider.cards.access import PaymentAccess
+from retainer_provider.cards.access import CardAccess
 from retainer_provider.cards.opening import open_cards
 from retainer_provider.cards.routes import CardsApi
 from retainer_provider.identity import Identity
@@ -24,6 +24,10 @@ from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.monitoring.readiness import Readiness
+from retainer_provider.people.access import Access
+from retainer_provider.people.api import PeopleApi
+from retainer_provider.people.assembling import people_of
+from retainer_provider.people.streams import EventStreams
 from retainer_provider.rates import Slots, Throttle
 from retainer_provider.sessions.claims import Claims
 from retainer_provider.sessions.closing import Closer
@@ -57,6 +61,8 @@ class Assembled:
 
     api: Api
     cards: CardsApi | None
+    people: PeopleApi
+    streams: EventStreams
     gate: ASGIApp
     readiness: Readiness
 
@@ -106,9 +112,28 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             observer=observer,
         )
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
-        engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
+        challenger = _challenger(blueprint, chain)
+        holding = _holding(blueprint, chain, ledger, challenger)
+        engine = Engine(
+            challenger=challenger,
+            holding=holding,
+            metering=metering,
+            closer=closer,
+            ledger=ledger,
+            watch=view,
+            operator=blueprint.keys.operator,
+            clock=around.clock,
+            fairness=_fairness(blueprint),
+        )
         stack.push_async_callback(engine.aclose)
-        cards = await stack.enter_async_context(open_cards(blueprint, ledger, engine, upstream, PaymentAccess(engine)))
+        people, watch, streams = people_of(
+            blueprint, chain, ledger, engine=engine, challenger=challenger, holding=holding, upstream=upstream
+        )
+        await stack.enter_async_context(watch.running())
+        access = CardAccess(engine, Access(ledger))
+        cards = await stack.enter_async_context(
+            open_cards(blueprint, ledger, engine, upstream=upstream, authorize=access, streams=streams)
+        )
         gate = RetainerGate(
             target,
             engine,
@@ -133,6 +158,8 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             # The API is outside: it asks nobody else, and tells how the service is also when that is busy.
             gate=Door(gate, head_limit=limits.request_head_bytes, most=limits.concurrent_requests),
             readiness=readiness,
+            people=people,
+            streams=streams,
         )
 
 
@@ -184,17 +211,27 @@ async def _require_own_sessions(ledger: Ledger, identity: Identity, keys: Keys) 
         after = page[-1].number
 
 
-def _engine(
-    blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView, *, metering: Metering, closer: Closer
-) -> Engine:
-    settings, clock = blueprint.settings, blueprint.around.clock
-    challenger = Challenger(
+def _challenger(blueprint: Blueprint, chain: Chain) -> Challenger:
+    return Challenger(
         identity=blueprint.identity,
         keys=blueprint.keys.secrets,
         chain=chain,
-        clock=clock,
-        ttl=settings.service.challenge_ttl,
+        clock=blueprint.around.clock,
+        ttl=blueprint.settings.service.challenge_ttl,
     )
+
+
+def _fairness(blueprint: Blueprint) -> Fairness:
+    limits, clock = blueprint.settings.limits, blueprint.around.clock
+    return Fairness(
+        payers=Throttle(clock, limits.payer_requests_per_second),
+        running=Slots(limits.payer_concurrent_requests),
+        strangers=Throttle(clock, limits.unpaid_requests_per_second),
+    )
+
+
+def _holding(blueprint: Blueprint, chain: Chain, ledger: Ledger, challenger: Challenger) -> ByChallenge:
+    settings, clock = blueprint.settings, blueprint.around.clock
 
     def landing(commitment: Commitment) -> Landing:
         wait = settings.limits.deposit_wait_seconds
@@ -234,18 +271,4 @@ def _engine(
         clock=clock,
         landing=landing(Commitment.FINALIZED),
     )
-    return Engine(
-        challenger=challenger,
-        holding=ByChallenge(challenger, opener, topper, custodial),
-        metering=metering,
-        closer=closer,
-        ledger=ledger,
-        watch=view,
-        operator=blueprint.keys.operator,
-        clock=clock,
-        fairness=Fairness(
-            payers=Throttle(clock, settings.limits.payer_requests_per_second),
-            running=Slots(settings.limits.payer_concurrent_requests),
-            strangers=Throttle(clock, settings.limits.unpaid_requests_per_second),
-        ),
-    )
+    return ByChallenge(challenger, opener, topper, custodial)

@@ -121,6 +121,13 @@ ensure_panel() {
   when_changed "$root/provider/panel/node_modules/.locked" provider/panel/package-lock.json install_panel
 }
 
+has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+
+ensure_chromium() {
+  has_chromium >/dev/null 2>&1 || apt_install "Tests of the web panel need Chromium" chromium
+  has_chromium >/dev/null 2>&1 || die "Chromium was installed, but is not on PATH"
+}
+
 has_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
 
 ensure_postgres() {
@@ -142,5 +149,6 @@ setup_python() { locked ensure_venv "$root/.venv" requirements/dev.txt; }
 setup_anchorpy() { locked ensure_venv "$root/.venv-anchorpy" requirements/anchorpy.txt requirements/stock.txt; }
 setup_localnet() { locked ensure_localnet; }
 setup_panel() { locked ensure_panel; }
+setup_chromium() { locked ensure_chromium; }
 setup_postgres() { locked ensure_postgres; }
 setup_rust_tools() { locked ensure_rust_tools; }

@@ -31,7 +31,9 @@ async def test_an_agent_in_order_is_told_what_it_would_pay(town: Town, tmp_path:
     write_private(key, keypair_text(town.agent.keypair))
     async with serving(town.config) as service:
         status, found = await doctor(town, f"{service.url}/work", "--keypair", str(key))
-    assert (status, list(found)) == (0, ["node", "clock", "program", "offer", "SOL", "tokens"]), found
+    assert (status, list(found)) == (0, ["node", "clock", "program", "keypair", "store", "offer", "SOL", "tokens"]), (
+        found
+    )
     assert f"0.008 {town.mint} a request, 1.0 suggested" in found["offer"][1]
     assert found["tokens"][1].startswith(f"{town.agent.key} has 10.0 of")
 

@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.integration.conftest import Shop
 from tests.shop import Opening
@@ -21,6 +22,39 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
         while not await holds():  # noqa: ASYNC110 - what is asked has no event to wait for
             await asyncio.sleep(0.02)
+
+
+Arrived = Callable[[bytes], Awaitable[bytes]]
+"""Waits until a stream has brought these bytes; all of it so far."""
+
+
+@asynccontextmanager
+async def streamed(app: ASGIApp, path: str, headers: Mapping[str, str]) -> AsyncIterator[Arrived]:
+    """A GET whose answer is read as it comes, which httpx does not do in one process."""
+    seen = bytearray()
+    left: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+    async def receive() -> Message:
+        return await left
+
+    async def send(message: Message) -> None:
+        seen.extend(message.get("body", b""))
+
+    async def arrived(wanted: bytes) -> bytes:
+        async def there() -> bool:
+            return wanted in seen
+
+        await until(there)
+        return bytes(seen)
+
+    named = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": named}
+    serving = asyncio.ensure_future(app(scope, receive, send))
+    try:
+        yield arrived
+    finally:
+        left.set_result({"type": "http.disconnect"})
+        await asyncio.wait_for(serving, 10)
 
 
 @dataclass

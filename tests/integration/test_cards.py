@@ -11,10 +11,12 @@ import pytest_asyncio
 from solders.pubkey import Pubkey
 
 from retainer.chain.fake import FakeChain
+from retainer.protocol.encoding import canonical_json, encode_base64url
 from retainer_provider.settings import SettingsError, settings_from
-from tests.integration.conftest import Upstream, opened_shop, problem
-from tests.integration.conversing import Person, Responder, until
-from tests.shop import PRICE, table
+from tests.integration.conftest import AGENT, Upstream, opened_shop, problem
+from tests.integration.conversing import Person, Responder, streamed, until
+from tests.people import Page
+from tests.shop import DEPOSIT, PRICE, table
 
 
 @pytest.fixture
@@ -134,31 +136,11 @@ async def test_an_answer_is_seen_as_it_comes(me: Person, responder: Responder) -
 
 async def test_events_flow_and_resume(me: Person) -> None:
     card = await me.card(title="t")
-    sent: list[bytes] = []
-    arrived = asyncio.Event()
-
-    async def send(message: Any) -> None:  # noqa: ANN401 - ASGI
-        sent.append(message.get("body", b""))
-        if b"event: done" in b"".join(sent):
-            arrived.set()
-
-    left: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
-    headers = [
-        (b"accept", b"text/event-stream"),
-        (b"last-event-id", b"1"),
-        (b"authorization", me.opening.use().encode()),
-    ]
-    scope = {"type": "http", "method": "GET", "path": "/api/cards/events", "query_string": b"", "headers": headers}
-
-    async def receive() -> dict[str, str]:
-        return await left
-
-    serving = asyncio.create_task(me.shop.app(scope, receive, send))
-    await me.good("POST", f"cards/{card['id']}/messages", {"author": "me", "body": "hello"})
-    await asyncio.wait_for(arrived.wait(), 10)
-    left.set_result({"type": "http.disconnect"})
-    await asyncio.wait_for(serving, 10)
-    ids = [int(line[4:]) for line in b"".join(sent).splitlines() if line.startswith(b"id: ")]
+    headers = {"authorization": me.opening.use(), "accept": "text/event-stream", "last-event-id": "1"}
+    async with streamed(me.shop.app, "/api/cards/events", headers) as arrived:
+        await me.good("POST", f"cards/{card['id']}/messages", {"author": "me", "body": "hello"})
+        seen = await arrived(b"event: done")
+    ids = [int(line[4:]) for line in seen.splitlines() if line.startswith(b"id: ")]
     assert ids == list(range(2, ids[-1] + 1))
 
 
@@ -235,8 +217,7 @@ async def test_cards_are_their_sessions_own(me: Person) -> None:
     answer = await stranger.call("GET", f"cards/{card['id']}")
     assert problem(answer).extra["code"] == "QUICK_SESSION_UNKNOWN"
     nobody = await me.shop.http.get("/api/cards")
-    assert nobody.status_code == 402
-    assert problem(nobody).detail
+    assert problem(nobody).status == 401
 
 
 async def test_who_answers_is_told_with_whether_they_are_there(me: Person) -> None:
@@ -295,3 +276,24 @@ async def test_a_responder_whose_path_is_not_priced_is_refused_at_start(
     with pytest.raises(SettingsError, match="does not price it"):
         async with opened_shop(chain, mint, raw, tmp_path):
             raise AssertionError("it started")
+
+
+async def test_a_page_with_a_session_token_has_cards_and_their_events(me: Person) -> None:
+    page = Page(me.shop.http, AGENT)
+    await page.funded(DEPOSIT)
+    body = {"responder": "ada", "creator": "me", "title": "Tides", "message": "why?"}
+    card = await page.ok("POST", "/cards", body)
+
+    async def answered() -> bool:
+        return bool((await page.ok("GET", f"/cards/{card['id']}"))["turns"])
+
+    await until(answered)
+    [listed] = (await page.ok("GET", "/cards"))["cards"]
+    assert listed["amount"] == str(PRICE)
+    assert (await me.good("GET", "cards"))["cards"] == []
+    place = encode_base64url(canonical_json({"n": 0, "a": 0, "s": "", "i": {}}))
+    headers = {"authorization": f"Bearer {page.token}", "last-event-id": place}
+    async with streamed(me.shop.app, "/api/events", headers) as arrived:
+        seen = await arrived(b"event: session")
+    assert b"event: done" in seen
+    assert b"event: request" in seen

@@ -11,7 +11,8 @@ from tools.bench.result import Result
 # name -> (module under tools.bench, what it measures)
 SECTIONS = {
     "chain": ("chain", "compute units, bytes, fees and rent of every instruction, with and without a priority fee"),
-    "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite, batches of 32, FULL sync"),
+    "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite and PostgreSQL"),
+    "session-length": ("session_length", "a request late in a long session, and among many open ones"),
 }
 
 EXAMPLES = """examples:

@@ -1,206 +1,139 @@
 """ledger: durable debits with receipts, hash chain and replay storage, beside the bare writes of the same database."""
 
 import asyncio
-import hashlib
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-import apsw
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 
-from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.constants import TOKEN_PROGRAM_ID
-from retainer.protocol.digests import body_digest, request_digest
-from retainer.protocol.pda import SessionSeeds, derive_session, derive_vault
-from retainer.protocol.session import ChainStatus, EscrowKind, SessionAccount, VoucherSigner
 from retainer.protocol.signing import Signer
 from retainer_provider.books.ledger import Ledger
-from retainer_provider.books.meter import Charge
-from retainer_provider.books.records import (
-    Commit,
-    CommitFacts,
-    NewSession,
-    Reservation,
-    ReserveRequest,
-    StoredAnswer,
-    UsageDraft,
-)
+from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.local_key import LocalKey
-from retainer_provider.wire.views import request_receipt
+from tools.bench import bare, pgbench
+from tools.bench.books import WORKERS, debit, debits, open_session
 from tools.bench.result import Result
+from tools.postgres import postgres
 
-SESSIONS, WORKERS, DEBITS = 64, 32, 4_000
-BATCH: Final = 32
-RAW_DEBITS: Final = 20_000
+DEBITS: Final = 6_000
+ALONE: Final = 500
 ROUNDS: Final = 3
-PRICE, DEPOSIT = 1, 10**12
-NOW = 1_800_000_000
-_BODY: Final = b'{"answer": 42}'
 # Rounds whose bare writes moved by more than this say more about the machine than about the ledger.
 _STEADY: Final = 1.2
 _TRIES: Final = 3
+_SIGNATURES: Final = 2_000
+
+Rate = Callable[[], Awaitable[float]]
 
 
 async def run(result: Result, _seed: int) -> None:
-    """Rounds of bare writes, debits, bare writes again; a round whose bare writes moved by over 20 % is run again."""
-    ratios, debits, bare = [], [], []
-    with tempfile.TemporaryDirectory(prefix="retainer-bench-") as folder:
-        for number in range(ROUNDS):
-            rate, raw = await _steady_round(Path(folder), number)
-            debits.append(rate)
-            bare.append(raw)
-            ratios.append(rate / raw)
-    result.spread("bare SQLite, batches of 32, synchronous=FULL", bare, "debits/s")
-    result.spread("ledger, 32 requests at once: reserve and commit", debits, "debits/s")
-    result.at_least("ledger over bare SQLite, median", statistics.median(ratios), 0.5, "ratio")
-    result.note("Each debit of the ledger is two guarded writes (reserve, commit) with usage entry, hash chain, signed")
-    result.note("receipt and stored answer, durable before it returns; a bare one is one guarded UPDATE.")
-
-
-async def _steady_round(folder: Path, number: int) -> tuple[float, float]:
-    for again in range(_TRIES):
-        before = await asyncio.to_thread(_bare, folder / f"bare-{number}-{again}-before.sqlite")
-        rate = await _debits(folder / f"ledger-{number}-{again}.sqlite")
-        after = await asyncio.to_thread(_bare, folder / f"bare-{number}-{again}-after.sqlite")
-        if max(before, after) <= _STEADY * min(before, after):
-            break
-    return rate, (before + after) / 2
-
-
-def _bare(path: Path) -> float:
-    """Guarded debits per second, 32 to a transaction, each transaction synced."""
-    db = apsw.Connection(str(path))
-    db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-    db.execute(
-        "CREATE TABLE sessions (id INTEGER PRIMARY KEY, spent INTEGER NOT NULL, deposit INTEGER NOT NULL) STRICT"
+    """Rounds of bare writes, debits, bare writes again, for each of the two databases."""
+    operator = LocalKey(Keypair())
+    with tempfile.TemporaryDirectory(prefix="retainer-bench-") as name:
+        folder = Path(name)
+        await _sqlite(result, folder, operator)
+        await _alone(result, folder, operator)
+        await _postgres(result, folder, operator)
+    result.spread("one Ed25519 signature of a receipt's length", _signing(operator), "us")
+    result.note(
+        "Each debit of the ledger is a reservation and a commit with usage entry, hash chain, signed receipt and"
     )
-    db.executemany("INSERT INTO sessions VALUES (?, 0, ?)", [(number, DEPOSIT) for number in range(SESSIONS)])
-    started = time.perf_counter()
-    for first in range(0, RAW_DEBITS, BATCH):
-        with db:
-            for debit in range(first, first + BATCH):
-                db.execute(
-                    "UPDATE sessions SET spent = spent + ?1 WHERE id = ?2 AND spent + ?1 <= deposit",
-                    (PRICE, debit % SESSIONS),
-                )
-    elapsed = time.perf_counter() - started
-    db.close()
-    return RAW_DEBITS / elapsed
+    result.note("stored answer, durable before it returns; a bare one is one guarded UPDATE of a row of three numbers.")
 
 
-async def _debits(path: Path) -> float:
-    """Durable debits per second of the ledger."""
-    ledger, operator = await SqliteLedger.open(path), LocalKey(Keypair())
+async def _sqlite(result: Result, folder: Path, operator: Signer) -> None:
+    files = iter(range(1000))
+
+    async def ours() -> float:
+        ledger = await SqliteLedger.open(folder / f"ledger-{next(files)}")
+        try:
+            return await _rate(ledger, operator)
+        finally:
+            await ledger.aclose()
+
+    async def theirs() -> float:
+        return await asyncio.to_thread(bare.debits_per_second, folder / f"bare-{next(files)}")
+
+    rates, beside = await _rounds("SQLite", ours, theirs)
+    result.spread("bare SQLite, batches of 32, synchronous=FULL", beside, "debits/s")
+    result.spread("SQLite ledger, 32 requests at once", rates, "debits/s")
+    result.at_least("SQLite ledger over bare SQLite", _ratio(rates, beside), 0.5, "ratio")
+
+
+async def _alone(result: Result, folder: Path, operator: Signer) -> None:
+    """One request at a time: what the books add to it, beside one sync of the same disk."""
+    ledger = await SqliteLedger.open(folder / "alone")
     try:
-        sessions = [await open_session(ledger, operator, salt) for salt in range(SESSIONS)]
-        numbers = iter(range(DEBITS))
-
-        async def work() -> None:
-            for number in numbers:
-                await debit(ledger, operator, sessions[number % SESSIONS], number)
-
-        started = time.perf_counter()
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(WORKERS):
-                workers.create_task(work())
-        return DEBITS / (time.perf_counter() - started)
+        session, taken = await open_session(ledger, operator, 0), []
+        sync = await asyncio.to_thread(bare.sync_seconds, folder)
+        for number in range(ALONE):
+            started = time.perf_counter()
+            await debit(ledger, operator, session, number)
+            taken.append((time.perf_counter() - started) * 1000)
     finally:
         await ledger.aclose()
+    sync = (sync + await asyncio.to_thread(bare.sync_seconds, folder)) / 2 * 1000
+    result.told("one fdatasync, median", sync, "ms")
+    result.at_most("SQLite ledger, one request alone: median", statistics.median(taken), sync + 0.3, "ms")
 
 
-async def debit(ledger: Ledger, operator: Signer, session_id: str, number: int) -> None:
-    """One request's way through the books, as the gate takes it."""
-    target = f"/v1/report?q={number}"
-    fingerprint = request_digest("GET", target, b"")
-    wanted = ReserveRequest(session_id, f"key-{number}", fingerprint, PRICE, units=1, now=NOW)
-    reserved = await ledger.reserve(wanted)
-    if reserved.reservation is None:
-        raise RuntimeError(f"debit {number} was refused: {reserved.outcome}")
-    committed = await ledger.commit(_commit(reserved.reservation, operator, target))
-    if committed.answer is None:
-        raise RuntimeError(f"debit {number} was not booked: {committed.outcome}")
+async def _postgres(result: Result, folder: Path, operator: Signer) -> None:
+    with postgres() as url:
+        await asyncio.to_thread(pgbench.prepare, url)
+        ledger = await PostgresLedger.open(url, connections=pgbench.CLIENTS)
+        try:
+            sessions = [await open_session(ledger, operator, salt) for salt in range(bare.SESSIONS)]
+            numbers = iter(range(0, 1_000_000_000, DEBITS))
+
+            async def ours() -> float:
+                first = next(numbers)
+                wanted = range(first, first + DEBITS)
+                return DEBITS / await debits(ledger, operator, lambda number: sessions[number % len(sessions)], wanted)
+
+            async def theirs() -> float:
+                return await asyncio.to_thread(pgbench.debits_per_second, url, folder)
+
+            rates, beside = await _rounds("PostgreSQL", ours, theirs)
+        finally:
+            await ledger.aclose()
+    result.spread("pgbench, one-statement debits of 32 clients", beside, "debits/s")
+    result.spread("PostgreSQL ledger, 32 requests at once", rates, "debits/s")
+    result.at_least("PostgreSQL ledger over pgbench", _ratio(rates, beside), 0.25, "ratio")
 
 
-def _commit(reservation: Reservation, operator: Signer, target: str) -> Commit:
-    def finish(facts: CommitFacts) -> StoredAnswer:
-        receipt = request_receipt(facts.session, facts.entry, facts.usage_hash, operator, NOW)
-        return StoredAnswer(200, (("content-type", "application/json"),), _BODY, receipt)
-
-    draft = UsageDraft(
-        timestamp_ms=NOW * 1000,
-        method="GET",
-        target=target,
-        request_digest=reservation.fingerprint.hex(),
-        response_digest=body_digest(_BODY).hex(),
-        status=200,
-        latency_ms=12,
-        body_bytes=len(_BODY),
-    )
-    return Commit(reservation, Charge(charged=True, units=1, amount=reservation.amount), draft, finish, NOW)
+async def _rate(ledger: Ledger, operator: Signer) -> float:
+    sessions = [await open_session(ledger, operator, salt) for salt in range(bare.SESSIONS)]
+    return DEBITS / await debits(ledger, operator, lambda number: sessions[number % len(sessions)], range(DEBITS))
 
 
-async def open_session(ledger: Ledger, operator: Signer, salt: int) -> str:
-    """An active session with a deposit that no run spends."""
-    payer, payee, mint = (Pubkey(hashlib.sha256(name).digest()) for name in (b"payer", b"payee", b"mint"))
-    seeds = SessionSeeds(payer, payee, mint, operator.pubkey(), salt, open_slot=1000)
-    address, bump = derive_session(seeds)
-    new = NewSession(
-        session_id=str(address),
-        offer_id="bench",
-        challenge_id=f"challenge-{salt}",
-        payer=payer,
-        payee=payee,
-        operator=operator.pubkey(),
-        authorized_signer=operator.pubkey(),
-        rent_payer=payer,
-        mint=mint,
-        decimals=6,
-        token_program=TOKEN_PROGRAM_ID,
-        escrow=derive_vault(address)[0],
-        salt=salt,
-        open_slot=seeds.open_slot,
-        voucher_signer=VoucherSigner.OPERATOR,
-        deposit=DEPOSIT,
-        price=PRICE,
-        expires_at=0,
-        grace_period=900,
-        sla_hash=bytes(32),
-        sla_json="",
-        idle_timeout=0,
-        max_free_answers=None,
-        creation_signature=None,
-        created_at=NOW,
-    )
-    account = SessionAccount(
-        version=1,
-        bump=bump,
-        status=ChainStatus.OPEN,
-        escrow_kind=EscrowKind.VAULT,
-        decimals=6,
-        payer=payer,
-        payee=payee,
-        operator=operator.pubkey(),
-        authorized_signer=operator.pubkey(),
-        rent_payer=payer,
-        mint=mint,
-        escrow=new.escrow,
-        salt=salt,
-        open_slot=seeds.open_slot,
-        deposit=BaseUnits(DEPOSIT),
-        settled=BaseUnits(0),
-        charged_units=0,
-        grace_period=900,
-        opened_at=NOW,
-        closure_started_at=0,
-        price_per_unit=BaseUnits(PRICE),
-        expires_at=0,
-        sla_hash=bytes(32),
-    )
-    await ledger.admit(new)
-    await ledger.activate(new.session_id, account, "5" * 88, NOW)
-    return new.session_id
+async def _rounds(name: str, ours: Rate, theirs: Rate) -> tuple[list[float], list[float]]:
+    """Our rates, and the means of theirs before and after; a round around which theirs moved is run again."""
+    rates, beside = [], []
+    for number in range(ROUNDS):
+        for _ in range(_TRIES):
+            print(f"  {name}, {WORKERS} at once: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+            before, rate, after = await theirs(), await ours(), await theirs()
+            if max(before, after) <= _STEADY * min(before, after):
+                break
+        rates.append(rate)
+        beside.append((before + after) / 2)
+    return rates, beside
+
+
+def _ratio(rates: list[float], beside: list[float]) -> float:
+    return statistics.median(rate / other for rate, other in zip(rates, beside, strict=True))
+
+
+def _signing(operator: Signer) -> list[float]:
+    message, taken = bytes(900), []
+    for _ in range(_SIGNATURES):
+        started = time.perf_counter()
+        operator.sign_message(message)
+        taken.append((time.perf_counter() - started) * 1e6)
+    return taken

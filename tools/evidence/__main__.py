@@ -60,6 +60,10 @@ CHECKS = {
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
     ),
+    "panel-exit": (
+        "panel_exit",
+        "provider dead: a page from a file, in Chromium, requests the close, counts down and withdraws it all",
+    ),
     "custodial": (
         "custodial",
         "the provider holds the money: 0.24 kept, 0.76 back, no deposit twice, and killed in a refund it pays once",

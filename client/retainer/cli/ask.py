@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from solders.pubkey import Pubkey
 
 from retainer.cli.budget import Budget, budgeted_client
+from retainer.cli.consent import consenting
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options
 from retainer.flows.answers import RECEIPT_EXTENSION, problem_of
@@ -34,6 +37,7 @@ class Question:
     session: Pubkey | None
     idempotency_key: str | None
     times: int
+    yes: bool
 
     def __post_init__(self) -> None:
         if self.idempotency_key is not None and self.times > 1:
@@ -58,7 +62,6 @@ class Question:
 async def ask_times(options: Options, question: Question) -> ExitStatus:
     """Ask, print, and return the exit status that the last answer deserves."""
     method = question.method or ("GET" if question.data is None else "POST")
-    client = budgeted_client(options, question.budget)
     answers: list[Json] = []
     status = ExitStatus.OK
     last: Receipt | None = None
@@ -70,7 +73,16 @@ async def ask_times(options: Options, question: Question) -> ExitStatus:
         transient=True,
         disable=question.times == 1 or not sys.stderr.isatty(),
     )
-    async with client:
+
+    @contextmanager
+    def aside() -> Iterator[None]:
+        """The bar gives way to a question."""
+        progress.stop()
+        yield
+        progress.start()
+
+    consent = consenting(yes=question.yes, as_json=options.as_json, aside=nullcontext if progress.disable else aside)
+    async with budgeted_client(options, question.budget, consent) as client:
         with progress:
             task = progress.add_task("asking", total=question.times)
             for _ in range(question.times):

@@ -10,6 +10,7 @@ import click
 from solders.pubkey import Pubkey
 
 from retainer.cli.options import Options, address
+from retainer.flows.preview import Consent
 from retainer.session_client import SessionClient
 from retainer.trust.caps import SpendingCaps, TopUpPolicy
 from retainer.wallet import load_keypair
@@ -96,7 +97,7 @@ def budgeted(command: Callable[..., None]) -> Callable[..., None]:
     return with_budget
 
 
-def budgeted_client(options: Options, budget: Budget) -> SessionClient:
+def budgeted_client(options: Options, budget: Budget, consent: Consent | None = None) -> SessionClient:
     """A client that spends within the budget and keeps its sessions where the options say."""
     return SessionClient(
         load_keypair(options.keypair),
@@ -108,4 +109,5 @@ def budgeted_client(options: Options, budget: Budget) -> SessionClient:
         store=options.keeper(),
         receipts=budget.receipts,
         allow_custodial=budget.custodial,
+        consent=consent,
     )

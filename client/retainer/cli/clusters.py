@@ -12,14 +12,15 @@ from retainer.protocol.constants import Network
 
 SOLANA_CONFIG: Final = Path("~/.config/solana/cli/config.yml")
 _FROM_CONFIG: Final = "config"
-# The file is flat YAML that Solana's CLI writes; a parser of all of YAML would be a dependency for one line.
-_RPC_LINE: Final = re.compile(r"""^json_rpc_url:\s*["']?([^"'\s#]+)["']?\s*$""", re.MULTILINE)
+# The file is flat YAML that Solana's CLI writes; a parser of all of YAML would be a dependency for two lines.
+_LINE: Final = re.compile(r"""^(json_rpc_url|keypair_path):\s*["']?([^"'#\n]+?)["']?\s*$""", re.MULTILINE)
+DEFAULT_KEYPAIR: Final = "~/.config/solana/id.json"
 
 
 def chosen_cluster(cluster: str | None, rpc_url: str | None, network: str | None) -> dict[str, object]:
     """`rpc_url` and `network`, where not given outright, as `cluster` says; BadParameter where they contradict."""
     if cluster == _FROM_CONFIG:
-        rpc_url = rpc_url or _configured_url()
+        rpc_url = rpc_url or _configured("json_rpc_url")
         cluster = str(_network_of(rpc_url))
     named = Network.LOCALNET if cluster is None else CLUSTER_NAMES[cluster]
     if cluster is not None and network is not None and network != str(named):
@@ -27,17 +28,22 @@ def chosen_cluster(cluster: str | None, rpc_url: str | None, network: str | None
     return {"rpc_url": rpc_url or RPC_URLS[Network(network or named)], "network": network or str(named)}
 
 
-def _configured_url() -> str:
+def chosen_keypair(cluster: str | None, keypair: str | None) -> str:
+    """The keypair file as given, or that of Solana's configuration where `cluster` takes it, or its usual one."""
+    return keypair or (_configured("keypair_path") if cluster == _FROM_CONFIG else DEFAULT_KEYPAIR)
+
+
+def _configured(name: str) -> str:
     path = SOLANA_CONFIG.expanduser()
     try:
-        found = _RPC_LINE.search(path.read_text(encoding="utf-8"))
+        found: dict[str, str] = dict(_LINE.findall(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise click.BadParameter(
             f"cannot read {path}: {error.strerror}. `solana config set --url devnet` writes it"
         ) from None
-    if found is None:
-        raise click.BadParameter(f"{path} names no json_rpc_url: `solana config set --url devnet` writes one")
-    return found.group(1)
+    if name not in found:
+        raise click.BadParameter(f"{path} names no {name}: `solana config set --url devnet` writes one")
+    return found[name]
 
 
 def _network_of(url: str) -> Network:

@@ -13,6 +13,7 @@ from retainer.chain.sessions import read_session
 from retainer.cli.ask import Question, ask_times
 from retainer.cli.audit import audit
 from retainer.cli.budget import budgeted
+from retainer.cli.consent import consenting, yes_option
 from retainer.cli.doctor import doctor, verify_program
 from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.mcp import mcp
@@ -20,6 +21,7 @@ from retainer.cli.options import Options, address, examples, reads_chain, spends
 from retainer.cli.words import account_json, account_words, ended_json, ended_words, moment, session_words
 from retainer.errors import UnknownSessionError, WalletError
 from retainer.flows.leaving import Leaving
+from retainer.flows.preview import Consent
 from retainer.flows.settlements import find_opening, find_settlement
 from retainer.protocol.encoding import Json
 from retainer.protocol.layouts import decode_mint
@@ -66,13 +68,15 @@ def main() -> None:
 @click.option("--session", type=address, help="Pay from this session only.")
 @click.option("--idempotency-key", help="Repeat a request under its key: it is charged once.")
 @click.option("-n", "--times", type=click.IntRange(min=1), default=1, show_default=True, help="Ask so many times.")
+@yes_option
 @budgeted
 @spends
 async def ask(options: Options, **question: object) -> ExitStatus:
     """Send a request to URL, and pay for it.
 
-    A kept session pays; where there is none, --deposit opens one, and the next `ask` uses it again. The answer goes
-    to stdout as it came, what it cost to stderr.
+    A kept session pays; where there is none, --deposit opens one, and the next `ask` uses it again. Before a deposit is
+    signed, what it means is said, and you are asked if you sit at a terminal. The answer goes to stdout as it came,
+    what it cost to stderr.
     """
     return await ask_times(options, Question(**question))  # type: ignore[arg-type]  # click has checked them
 
@@ -128,13 +132,15 @@ async def close(options: Options, session_id: Pubkey) -> None:
 @main.command(epilog=examples(f"retainer top-up {_SESSION} 1.0"))
 @click.argument("session_id", type=address)
 @click.argument("amount")
+@yes_option
 @spends
-async def top_up(options: Options, session_id: Pubkey, amount: str) -> None:
+async def top_up(options: Options, session_id: Pubkey, amount: str, *, yes: bool) -> None:
     """Add AMOUNT, in the token's units, to a session's deposit.
 
+    Says what that means, and asks where you sit at a terminal, before anything is signed.
     Interrupted, the same command goes on waiting; it adds once.
     """
-    async with _client(options) as client:
+    async with _client(options, consenting(yes=yes, as_json=options.as_json)) as client:
         view = await client.top_up(str(session_id), amount)
     if options.as_json:
         _print_json(view.to_json())
@@ -247,9 +253,13 @@ def _tell_leaving(options: Options, leaving: Leaving) -> None:
         click.echo(f"gone, and what was not settled has come back · transaction {leaving.signature}")
 
 
-def _client(options: Options) -> SessionClient:
+def _client(options: Options, consent: Consent | None = None) -> SessionClient:
     return SessionClient(
-        load_keypair(options.keypair), rpc_url=options.rpc_url, pins=options.pins, store=options.keeper()
+        load_keypair(options.keypair),
+        rpc_url=options.rpc_url,
+        pins=options.pins,
+        store=options.keeper(),
+        consent=consent,
     )
 
 

@@ -3,9 +3,13 @@
 import asyncio
 import hashlib
 import json
+import os
+import stat
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import click
 import httpx
@@ -16,19 +20,31 @@ from retainer.chain.findings import Finding, WrongError, clocks_agree, lamports_
 from retainer.chain.programs import deployed_program
 from retainer.cli.failures import ExitStatus
 from retainer.cli.options import Options, address, examples, reads_chain, spends
-from retainer.errors import OfferError, PinError
+from retainer.errors import OfferError, PinError, StoreError, WalletError
 from retainer.flows.offers import Offer, read_offers
 from retainer.protocol.amounts import format_amount
-from retainer.protocol.constants import PROGRAM_ID, TOKEN_PROGRAM_ID, Network
-from retainer.protocol.layouts import decode_token_account
-from retainer.protocol.pda import derive_ata
+from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.protocol.tokens import token_symbol
 from retainer.release import program_bytes, program_hash
+from retainer.trust.facts import read_facts
+from retainer.trust.look_alikes import imitated
 from retainer.wallet import load_keypair
 
 # An opening pays a signature and the rent of a session and its vault, which come back at its end.
 _FEW_LAMPORTS = 10_000_000
 _ASK_SECONDS = 15.0
+# Agent and provider share what is checked, and name the same things differently.
+_OPTIONS: Final = {
+    "`rpc_url`": "--rpc-url",
+    "`network`": "--network",
+    "set `program_id`": "name another with --trust-program",
+}
+_LOCALNET_HINTS: Final = {
+    "node": "`scripts/localnet` starts one, with the program and a test token",
+    "program": "`scripts/localnet` starts a node that has it",
+    "SOL": "`scripts/localnet faucet ADDRESS` gives SOL and test tokens",
+    "tokens": "`scripts/localnet faucet ADDRESS` gives SOL and test tokens",
+}
 
 
 @click.command(
@@ -39,13 +55,14 @@ _ASK_SECONDS = 15.0
 @click.argument("url", required=False)
 @spends
 async def doctor(options: Options, url: str | None) -> ExitStatus:
-    """Check node, clock, program, your balance and, with URL, what that service asks for.
+    """Check node, clock, program, keypair, store, your balance and, with URL, what that service asks for.
 
     Nothing is signed and nothing is paid. Each line that is not right says how to mend it; exit status 1 then.
     """
     findings = []
     async with options.chain() as chain:
-        async for finding in _findings(options, chain, url):
+        async for found in _findings(options, chain, url):
+            finding = _for_agents(found, options)
             findings.append(finding)
             if not options.as_json:
                 mark = click.style("ok   ", fg="green") if finding.ok else click.style("WRONG", fg="red")
@@ -88,6 +105,16 @@ async def verify_program(options: Options, program_id: Pubkey, so: Path | None) 
     return ExitStatus.OK if finding.ok else ExitStatus.FAILED
 
 
+def _for_agents(finding: Finding, options: Options) -> Finding:
+    """The finding in an agent's words: options for settings, and on localnet this project's own commands."""
+    sentence = finding.sentence
+    for setting, option in _OPTIONS.items():
+        sentence = sentence.replace(setting, option)
+    if not finding.ok and options.network == Network.LOCALNET and finding.name in _LOCALNET_HINTS:
+        sentence = f"{sentence}. On localnet: {_LOCALNET_HINTS[finding.name]}"
+    return replace(finding, sentence=sentence)
+
+
 async def _findings(options: Options, chain: Chain, url: str | None) -> AsyncIterator[Finding]:
     network = Network(options.network)
     yield await told("node", node_answers(chain, network))
@@ -98,14 +125,46 @@ async def _findings(options: Options, chain: Chain, url: str | None) -> AsyncIte
         # Other people's programs, which this release cannot know byte by byte: that they are programs.
         for program in sorted(options.pins.programs, key=str):
             yield await told("program", _is_there(chain, program))
-    payer = load_keypair(options.keypair).pubkey()
+    keypair, payer = _keypair(options)
+    yield keypair
+    yield await told("store", _store(options))
     offer = None
     if url is not None:
         finding, offer = await _ask(options, url)
         yield finding
-    yield await told("SOL", _lamports(chain, payer, sponsored=offer is not None and offer.sponsor is not None))
-    if offer is not None:
+    if payer is not None:
+        yield await told("SOL", _lamports(chain, payer, sponsored=offer is not None and offer.sponsor is not None))
+    if payer is not None and offer is not None:
         yield await told("tokens", _tokens(chain, payer, offer))
+
+
+def _keypair(options: Options) -> tuple[Finding, Pubkey | None]:
+    try:
+        payer = load_keypair(options.keypair).pubkey()
+    except WalletError as error:
+        return Finding("keypair", ok=False, sentence=str(error)), None
+    return Finding(
+        "keypair", ok=True, sentence=f"{options.keypair} is readable by you alone, and pays as {payer}"
+    ), payer
+
+
+async def _store(options: Options) -> str:
+    """Whether the session file can be used; one that is not there yet is made by the first `ask`."""
+    path = options.store
+    if not path.exists():
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise WrongError(f"{path} cannot be made, for {folder} is not yours to write: name another with --store")
+        return f"{path} is not there yet; the first `retainer ask` makes it"
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise WrongError(f"{path} spends your sessions and can be read by others; run: chmod 600 {path}")
+    try:
+        kept = await options.keeper().channels(load_keypair(options.keypair).pubkey())
+    except WalletError:
+        return f"{path} is there; whose sessions to look for, no keypair says"
+    except StoreError as error:
+        raise WrongError(f"{error}; name another with --store, or bring back a copy") from None
+    return f"{path} has {len(kept)} session{'' if len(kept) == 1 else 's'} of this keypair"
 
 
 async def _is_there(chain: Chain, program: Pubkey) -> str:
@@ -157,16 +216,25 @@ async def _lamports(chain: Chain, payer: Pubkey, *, sponsored: bool) -> str:
 
 
 async def _tokens(chain: Chain, payer: Pubkey, offer: Offer) -> str:
-    request, decimals = offer.request, offer.request.decimals or 0
-    account = derive_ata(payer, request.currency, request.token_program or TOKEN_PROGRAM_ID)
-    info = await chain.account(account)
-    held = 0 if info is None else decode_token_account(info.data).amount
-    least = request.minimum_deposit or request.amount
-    if held < least:
+    request = offer.request
+    try:
+        facts = await read_facts(chain, request.currency, payer)
+    except OfferError as error:
+        raise WrongError(str(error)) from None
+    imitates = imitated(request.currency, facts.names)
+    if imitates is not None:
         raise WrongError(
-            f"{payer} has {_shown(held, decimals)} of {request.currency}: "
-            f"send it {_shown(least - held, decimals)} more, for the smallest deposit"
+            f"{request.currency} calls itself {' / '.join(facts.names)}, which looks like {imitates}, and is another "
+            "token: pay only if you know who issues it"
+        )
+    least = request.minimum_deposit or request.amount
+    named = token_symbol(request.currency) or str(request.currency)
+    if facts.balance < least:
+        raise WrongError(
+            f"{payer} has {_shown(facts.balance, facts.decimals)} of {named}: "
+            f"send it {_shown(least - facts.balance, facts.decimals)} more, for the smallest deposit"
         )
     return (
-        f"{payer} has {_shown(held, decimals)} of {request.currency}; the smallest deposit is {_shown(least, decimals)}"
+        f"{payer} has {_shown(facts.balance, facts.decimals)} of {named}; "
+        f"the smallest deposit is {_shown(least, facts.decimals)}"
     )

@@ -45,7 +45,7 @@ MEANINGS: Final = {
     ExitStatus.OK: "done",
     ExitStatus.FAILED: "failed for another reason, which stands on stderr",
     ExitStatus.USAGE: "wrong usage, amount or file",
-    ExitStatus.FORBIDDEN: "your own caps and pins forbid it; nothing was signed",
+    ExitStatus.FORBIDDEN: "your own caps, pins or answer forbid it; nothing was signed",
     ExitStatus.REFUSED: "the service refused the payment, the opening, the top-up or the close",
     ExitStatus.ANSWERED_ERROR: "the service answered, with an error status",
     ExitStatus.UNREACHABLE: "the service or the RPC could not be reached",

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.clusters import CLUSTER_NAMES
 from retainer.chain.rpc import RpcChain
-from retainer.cli.clusters import chosen_cluster
+from retainer.cli.clusters import DEFAULT_KEYPAIR, chosen_cluster, chosen_keypair
 from retainer.cli.failures import FAILURES, ExitStatus, report
 from retainer.protocol.constants import Network
 from retainer.stores import SessionStore, create_sqlite_channel_store
@@ -85,7 +85,7 @@ def reads_chain(body: Body) -> Callable[..., None]:
     @click.option(
         "--cluster",
         type=click.Choice([*CLUSTER_NAMES, "config"]),
-        help="Node and network by the names of Solana's own tools; `config` takes those of `solana config`.",
+        help="Node and network by the names of Solana's tools; `config` takes what `solana config` has, keypair too.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, and failures as JSON to stderr.")
     @click.option(
@@ -105,9 +105,10 @@ def reads_chain(body: Body) -> Callable[..., None]:
     )
     @wraps(body)
     def command(**parameters: object) -> None:
-        parameters |= chosen_cluster(
-            _text(parameters.pop("cluster")), _text(parameters["rpc_url"]), _text(parameters["network"])
-        )
+        cluster = _text(parameters.pop("cluster"))
+        parameters |= chosen_cluster(cluster, _text(parameters["rpc_url"]), _text(parameters["network"]))
+        if "keypair" in parameters:
+            parameters["keypair"] = chosen_keypair(cluster, _text(parameters["keypair"]))
         shared = {name: parameters.pop(name) for name in Options.__slots__ if name in parameters}
         options = Options(**shared)  # type: ignore[arg-type]  # click has checked them
         try:
@@ -126,8 +127,7 @@ def spends(body: Body) -> Callable[..., None]:
     keypair = click.option(
         "--keypair",
         envvar="RETAINER_KEYPAIR",
-        default="~/.config/solana/id.json",
-        show_default=True,
+        show_default=f"{DEFAULT_KEYPAIR}, or that of --cluster config",
         show_envvar=True,
         help="The keypair file that pays (Solana CLI format).",
     )

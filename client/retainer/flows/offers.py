@@ -96,3 +96,28 @@ def read_offers(response: httpx.Response) -> list[Offer]:
         ]
     except MessageError as error:
         raise OfferError(f"{response.request.url} asks for payment in a way that cannot be read: {error}") from None
+
+
+async def ask_offers(http: httpx.AsyncClient, url: str, method: str = "GET") -> list[Offer]:
+    """What the service asks for at ``url``; nothing is signed. OfferError when it asks for no session."""
+    response = await http.request(method, url, auth=None, follow_redirects=False)
+    offers = read_offers(response) if response.status_code == httpx.codes.PAYMENT_REQUIRED else []
+    if not offers:
+        raise OfferError(f"{url} answered {response.status_code} and offers no session")
+    return offers
+
+
+async def ask_again(http: httpx.AsyncClient, seen: Offer) -> Offer:
+    """The fresh challenge for an offer that was looked at; OfferError when it is gone or got worse."""
+    for offer in await ask_offers(http, seen.url, seen.method):
+        if offer.scope == seen.scope:
+            before, after = seen.request, offer.request
+            if before.anchor_on_chain and not after.anchor_on_chain:
+                raise OfferError("since you looked the service has given up its escrow; look again with offers()")
+            if after.amount > before.amount or offer.operator != seen.operator or after.decimals != before.decimals:
+                raise OfferError(
+                    f"the service has changed its offer since you looked: the price was {before.amount} "
+                    f"base units and is {after.amount}; look again with offers()"
+                )
+            return offer
+    raise OfferError(f"{seen.url} no longer makes this offer; look again with offers()")

@@ -2,6 +2,7 @@
 
 import contextlib
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -17,8 +18,9 @@ from retainer.flows.answers import problem_of, receipt_of, words_of
 from retainer.flows.exposure import exposures, require_room
 from retainer.flows.holding import holding_of
 from retainer.flows.lifecycle import ask_until
-from retainer.flows.offers import Offer
+from retainer.flows.offers import Offer, ask_again
 from retainer.flows.opening import build_opening
+from retainer.flows.preview import Preview, preview_of
 from retainer.flows.setup import Setup
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import MessageError
@@ -29,6 +31,7 @@ from retainer.trust.facts import read_facts
 from retainer.trust.policy import ChainFacts, require_custody, require_deposit, require_on_chain, require_trusted
 
 _CONFIRMATION_SECONDS: Final = 90.0
+_STALE_SECONDS: Final = 20.0
 # The outcome is still open: asking again is what these ask for.
 _OPEN: Final = frozenset(
     {
@@ -68,18 +71,27 @@ class Opener:
         OpeningUnconfirmedError: the deposit is on its way, and ``confirm`` takes it up again.
         """
         setup = self._setup
-        now = setup.now()
-        voucher_signer = setup.signer_for(setup.scope(offer))
-        require_trusted(
-            offer, payer=setup.payer, voucher_key=voucher_signer.pubkey(), pins=setup.pins, caps=setup.caps, now=now
-        )
-        require_custody(offer, allowed=setup.allow_custodial)
-        facts = await read_facts(setup.chain, offer.request.currency, setup.payer)
-        require_on_chain(offer, facts, setup.caps)
-        deposit = self._deposit(offer, amount, facts)
-        require_deposit(offer, deposit, facts)
-        signing = Deposited(now, offer.request.currency, deposit, offer.scope.origin)
-        await require_room(setup, lambda others: setup.caps.require_deposit(signing, facts.decimals, others))
+        agreed: Preview | None = None
+        while True:
+            now = setup.now()
+            voucher_signer = setup.signer_for(setup.scope(offer))
+            require_trusted(
+                offer, payer=setup.payer, voucher_key=voucher_signer.pubkey(), pins=setup.pins, caps=setup.caps, now=now
+            )
+            require_custody(offer, allowed=setup.allow_custodial)
+            facts = await read_facts(setup.chain, offer.request.currency, setup.payer)
+            require_on_chain(offer, facts, setup.caps)
+            deposit = self._deposit(offer, amount, facts)
+            require_deposit(offer, deposit, facts)
+            signing = Deposited(now, offer.request.currency, deposit, offer.scope.origin)
+            await require_room(setup, partial(setup.caps.require_deposit, signing, facts.decimals))
+            shown = preview_of(offer, facts, added=deposit)
+            if agreed is not None and shown.says_what(agreed):
+                break
+            if await setup.agree(shown) < _STALE_SECONDS:
+                break
+            # A challenge's blockhash lives for a minute. What was agreed to is checked against a fresh one.
+            agreed, offer = shown, await ask_again(setup.http, offer)
         channel = build_opening(
             offer,
             setup.signer,

@@ -11,8 +11,9 @@ from retainer.chain.base import Chain
 from retainer.chain.confirm import Timer
 from retainer.channels.channel import Channel
 from retainer.channels.scope import ChannelScope
-from retainer.errors import SessionError
+from retainer.errors import DeclinedError, SessionError
 from retainer.flows.offers import Offer
+from retainer.flows.preview import Consent, Preview
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.signing import Signer
 from retainer.protocol.vouchers import SignedVoucher
@@ -31,7 +32,7 @@ class Setup:
 
     ``voucher_signer`` signs vouchers, ``signer`` where it is None. ``deposit`` is what a session gets that opens by
     itself, ``topping_up`` when it gets more. ``allow_custodial``: whether a
-    provider may hold deposits itself.
+    provider may hold deposits itself. ``consent`` is asked before each deposit.
     """
 
     signer: Signer
@@ -46,6 +47,7 @@ class Setup:
     deposit: Amount | None = None
     topping_up: TopUpPolicy | None = None
     allow_custodial: bool = False
+    consent: Consent | None = None
 
     @property
     def payer(self) -> Pubkey:
@@ -78,6 +80,18 @@ class Setup:
             return signed
 
         return channel.authorized(sign)
+
+    async def agree(self, preview: Preview) -> float:
+        """Have consent asked, where there is one to ask, before a deposit is signed; DeclinedError where it refuses.
+
+        Returns the seconds that it took: what was read before may be old by then.
+        """
+        if self.consent is None:
+            return 0.0
+        asked = self.timer.monotonic()
+        if not await self.consent(preview):
+            raise DeclinedError("you said no; nothing was signed")
+        return self.timer.monotonic() - asked
 
     async def channel(self, session_id: str) -> Channel:
         """A session of this client; UnknownSessionError when it has none of this id."""

@@ -18,6 +18,7 @@ from retainer.flows.exposure import exposures, require_room
 from retainer.flows.holding import holding_of
 from retainer.flows.lifecycle import ask_until
 from retainer.flows.opener import is_undecided
+from retainer.flows.preview import preview_of
 from retainer.flows.setup import Setup
 from retainer.protocol.actions import TopUpAction
 from retainer.protocol.amounts import BaseUnits, base_units, format_amount
@@ -82,6 +83,10 @@ class Topper:
                 f"your token account holds {format_amount(facts.balance, facts.decimals)}, and the top-up is "
                 f"{format_amount(added, facts.decimals)}; nothing was signed"
             )
+        shown = preview_of(
+            channel.offer, facts, added=added, deposit=total, expires_at=standing.expires_at, session_id=session_id
+        )
+        await setup.agree(shown)
         instruction = holding.addition(standing, payer, added, facts.token_program)
         sponsor = channel.offer.sponsor
         latest = await setup.chain.latest_blockhash()

@@ -93,11 +93,21 @@ class UsageEntry:
         return read
 
 
-def chain_hash(previous: bytes, entry: UsageEntry) -> bytes:
-    """The head after ``entry``: SHA-256 of a domain, the 32 bytes of the head before it, and its canonical JSON."""
+def entry_json(entry: UsageEntry) -> bytes:
+    """The entry's canonical JSON, which the chain covers."""
+    return canonical_json(entry.to_json())
+
+
+def hash_after(previous: bytes, entry: bytes) -> bytes:
+    """The head after an ``entry_json``: SHA-256 of a domain, the 32 bytes of the head before it, and the entry."""
     if len(previous) != len(EMPTY_ROOT):
         raise MessageError(f"the head of a usage chain has {len(EMPTY_ROOT)} bytes, not {len(previous)}")
-    return hashlib.sha256(_DOMAIN + previous + canonical_json(entry.to_json())).digest()
+    return hashlib.sha256(_DOMAIN + previous + entry).digest()
+
+
+def chain_hash(previous: bytes, entry: UsageEntry) -> bytes:
+    """The head after ``entry``, by the head before it."""
+    return hash_after(previous, entry_json(entry))
 
 
 def usage_root(entries: Iterable[UsageEntry]) -> bytes:

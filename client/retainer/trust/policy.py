@@ -18,7 +18,7 @@ from retainer.protocol.constants import (
     TOKEN_PROGRAM_ID,
     Network,
 )
-from retainer.protocol.tokens import token_symbol
+from retainer.protocol.tokens import known_decimals, token_symbol
 from retainer.trust.caps import SpendingCaps
 from retainer.trust.pins import Pins
 
@@ -29,12 +29,16 @@ _STABLECOINS: Final = frozenset({"USDC"})
 
 @dataclass(frozen=True, slots=True)
 class ChainFacts:
-    """What the caller's own RPC says about an offer: the slot, the token, and how much of it the payer has."""
+    """What the caller's own RPC says about an offer: the slot, the token, and how much of it the payer has.
+
+    ``names``: what the token calls itself, which is anybody's to write.
+    """
 
     slot: int
     token_program: Pubkey
     decimals: int
     balance: BaseUnits
+    names: tuple[str, ...] = ()
 
 
 def require_trusted(
@@ -83,6 +87,12 @@ def require_on_chain(offer: Offer, facts: ChainFacts, caps: SpendingCaps) -> Non
         raise OfferError(
             f"the service gives {request.currency} {request.decimals} decimals, and its mint has {facts.decimals}; "
             "nothing was signed"
+        )
+    known = known_decimals(request.currency)
+    if known not in (None, facts.decimals):
+        raise PinError(
+            f"your RPC says that {token_symbol(request.currency)} has {facts.decimals} decimals, and it has {known}: "
+            "it does not see the chain that it is taken for; nothing was signed. Check --rpc-url"
         )
     caps.require_price(request.amount * offer.max_units, facts.decimals)
 

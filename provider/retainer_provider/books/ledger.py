@@ -20,6 +20,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -32,8 +33,10 @@ from retainer_provider.books.people import PeopleBook
 from retainer_provider.books.records import (
     Adoption,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -119,7 +122,21 @@ class Ledger(Books, Protocol):
         ...
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
-        """Give a reservation back uncharged; twice is harmless."""
+        """Give a reservation back uncharged; twice is harmless.
+
+        A stream of which something has left is CUT instead.
+        """
+        ...
+
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        """Write down what of a stream is about to leave, durably: from here on no crash releases its reservation.
+
+        It is charged by ``commit`` when the stream ends, or by whoever finds it among the ``cut_streams``.
+        """
+        ...
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        """Streams that nobody sends any more, not booked yet: for the caller to ``commit`` as far as they came."""
         ...
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:

@@ -151,6 +151,11 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     custody: Custody = Custody.ESCROW
 
     @property
+    def authorized(self) -> BaseUnits:
+        """What may be spent in all: what vouchers say where the agent signs them, else the whole deposit."""
+        return self.accepted if self.voucher_signer is VoucherSigner.CLIENT else self.deposit
+
+    @property
     def remaining(self) -> BaseUnits:
         """What is not spent, running requests not counted."""
         return BaseUnits(self.deposit - self.spent)
@@ -237,7 +242,7 @@ class ReserveRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A price held for one running request. It lives as long as the process: a crash releases it.
+    """A price held for one running request. It lives as long as the process: a crash releases it, but for streams'.
 
     Where several processes share the books, ``epoch`` is the turn of the one that holds it, and fences off the others.
     """
@@ -284,6 +289,23 @@ class Commit:
     usage: UsageDraft
     finish: Callable[[CommitFacts], StoredAnswer]
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A stream as it would be booked if nothing more of it left. ``headers`` are those it began with."""
+
+    charge: Charge
+    usage: UsageDraft
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CutStream:
+    """A stream that ended with its process, or without being booked: what it holds, and how far it had come."""
+
+    reservation: Reservation
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from retainer_provider.cards.messages import request_body
 from retainer_provider.cards.records import Card, Line, Seat, TurnKind
 from retainer_provider.cards.routes import Authorize, CardsApi
 from retainer_provider.cards.runner import Runner, Staffed
+from retainer_provider.people.streams import EventStreams
 from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.sessions.engine import Engine
 from retainer_provider.settings import SettingsError
@@ -29,7 +30,13 @@ _OWNER_BYTES: Final = 8
 
 @asynccontextmanager
 async def open_cards(
-    blueprint: Blueprint, ledger: Ledger, engine: Engine, upstream: Upstream, authorize: Authorize
+    blueprint: Blueprint,
+    ledger: Ledger,
+    engine: Engine,
+    *,
+    upstream: Upstream,
+    authorize: Authorize,
+    streams: EventStreams,
 ) -> AsyncIterator[CardsApi | None]:
     """Host the settings' responders and serve their cards while the block runs; None where there are none."""
     settings, clock = blueprint.settings, blueprint.around.clock
@@ -60,6 +67,7 @@ async def open_cards(
             bell=bell,
             prefix=settings.service.api_prefix,
             authorize=authorize,
+            streams=streams,
             refusal=lambda refusal, caller: engine.refusal(refusal, target, caller),
         )
 

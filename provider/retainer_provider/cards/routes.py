@@ -5,15 +5,14 @@ Every path is about the cards of the session that the request's own credential n
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.encoding import Json
 from retainer.protocol.problems import ProblemType
+from retainer_provider.activity.following import follow
 from retainer_provider.activity.log import events_after, latest
-from retainer_provider.activity.streaming import send_events
 from retainer_provider.books.ledger import Ledger, LedgerError
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.books.steps import Bell
@@ -32,7 +31,7 @@ from retainer_provider.cards.desk import CardDesk
 from retainer_provider.cards.records import Card
 from retainer_provider.cards.views import card_view, line_view, responder_view
 from retainer_provider.event_stream import MEDIA_TYPE
-from retainer_provider.rates import Slots
+from retainer_provider.people.streams import EventStreams
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.wire import headers
@@ -46,9 +45,6 @@ Authorize = Callable[[Scope], Awaitable[SessionRecord]]
 
 Refuse = Callable[[Refusal, str], Awaitable[Answer]]
 """A refusal as an answer to a caller."""
-
-_STREAMS: Final = 8
-"""Event streams of one session at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +68,7 @@ class CardsApi:
         bell: Bell,
         prefix: str,
         authorize: Authorize,
+        streams: EventStreams,
         refusal: Refuse,
     ) -> None:
         self._desk = desk
@@ -81,7 +78,7 @@ class CardsApi:
         self._prefix = prefix
         self._authorize = authorize
         self._refusal = refusal
-        self._streams = Slots(_STREAMS)
+        self._streams = streams
         self._handlers: dict[str, Callable[[Asking], Awaitable[Answer]]] = {
             "GET cards": self._list,
             "POST cards": self._create,
@@ -193,14 +190,8 @@ class CardsApi:
         after = number_of(said, "Last-Event-ID")
         if after is None:
             after = await latest(self._ledger, session_id)
-        with self._streams.hold(session_id) as room:
-            if not room:
-                raise refuse(
-                    ProblemType.TOO_MANY_REQUESTS,
-                    f"This session has {_STREAMS} event streams open: close one of them.",
-                    retry_after=5,
-                )
-            await send_events(send, receive, ledger=self._ledger, bell=self._bell, session_id=session_id, after=after)
+        events = follow(self._ledger, self._bell, session_id, after, self._streams.ended)
+        await self._streams.send(session_id, events, receive, send)
 
 
 def _written(card: Card) -> Answer:

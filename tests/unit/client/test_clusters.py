@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from retainer.chain.clusters import CLUSTER_NAMES, RPC_URLS
 from retainer.cli import main
-from retainer.cli.clusters import chosen_cluster
+from retainer.cli.clusters import chosen_cluster, chosen_keypair
 from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.release import program_hash
 from retainer_provider.cli import main as provider
@@ -45,7 +45,12 @@ def test_solanas_own_configuration_is_taken(
     file.parent.mkdir(parents=True)
     file.write_text(f"---\n{line}\nwebsocket_url: ''\nkeypair_path: id.json\ncommitment: confirmed\n")
     assert chosen_cluster("config", None, None)["network"] == network
+    assert chosen_keypair("config", None) == "id.json"
+    assert chosen_keypair("config", "own.json") == "own.json"
+    assert chosen_keypair("devnet", None) == "~/.config/solana/id.json"
     file.write_text("json_rpc_url: https://node.example\n")
+    with pytest.raises(click.BadParameter, match="names no keypair_path"):
+        chosen_keypair("config", None)
     with pytest.raises(click.BadParameter, match="does not say which cluster"):
         chosen_cluster("config", None, None)
 

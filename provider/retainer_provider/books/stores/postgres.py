@@ -17,6 +17,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -31,8 +32,10 @@ from retainer_provider.books.records import (
     Adoption,
     AnswerLimits,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -46,6 +49,7 @@ from retainer_provider.books.stores import (
     postgres_sessions,
     postgres_settlements,
     postgres_steps,
+    postgres_streams,
     postgres_tally,
     postgres_transfers,
 )
@@ -134,6 +138,12 @@ class PostgresLedger:
         except LedgerInterruptedError:
             self._turn.owe(reservation)
             raise
+
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        return await self._books.write(postgres_streams.deliver, reservation, progress)
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        return await self._books.write(postgres_streams.cut_streams, self._turn.epoch, limit)
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
         return await self._books.write(postgres_sessions.begin_close, session_id, reason, now)

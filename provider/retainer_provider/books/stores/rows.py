@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
+from msgspec import structs
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits
@@ -13,15 +15,19 @@ from retainer.protocol.vouchers import SignedVoucher, voucher_from_json
 from retainer_provider.books.records import Custody, NewSession, SessionRecord
 
 
+# Requests of one session, and sessions of one service, name the same ones again and again.
+@lru_cache(maxsize=1024)
 def _voucher(text: str | None) -> SignedVoucher | None:
     return None if text is None else voucher_from_json(Fields(json.loads(text), "voucher"))
 
+
+_key: Final = lru_cache(maxsize=4096)(Pubkey.from_string)
 
 # What is not written as it is: how to read it back. Written by ``str``, which base58 and decimal text are.
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(
         ("payer", "payee", "operator", "authorized_signer", "rent_payer", "mint", "token_program", "escrow"),
-        Pubkey.from_string,
+        _key,
     ),
     "salt": int,
     "open_slot": int,
@@ -33,9 +39,28 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
 _FIELDS: Final = tuple(name for name in SessionRecord.__struct_fields__ if name != "reserved")
 NEW_FIELDS: Final = tuple(NewSession.__dataclass_fields__)
 _READERS: Final = tuple((_FIELDS.index(name), read) for name, read in _READ.items())
+# What may change while a request runs that ends in a charge.
+_MOVING: Final = (
+    "deposit",
+    "state",
+    "closure_started_at",
+    "spent",
+    "units_charged",
+    "sequence",
+    "free_answers",
+    "usage_root",
+    "last_activity_at",
+    "closing_reason",
+    "accepted",
+    "voucher",
+)
+_MOVING_READERS: Final = tuple((_MOVING.index(name), _READ[name]) for name in ("state", "voucher"))
 
 SESSION_COLUMNS: Final = ", ".join(_FIELDS)
 """Select list for ``session_record``."""
+
+MOVING_COLUMNS: Final = ", ".join(_MOVING)
+"""Select list for ``moved``."""
 
 
 def session_record(row: Sequence[Any], reserved: BaseUnits, **newer: object) -> SessionRecord:
@@ -44,6 +69,14 @@ def session_record(row: Sequence[Any], reserved: BaseUnits, **newer: object) -> 
     for index, read in _READERS:
         values[index] = read(values[index])
     return SessionRecord(**(dict(zip(_FIELDS, values, strict=True)) | newer), reserved=reserved)
+
+
+def moved(record: SessionRecord, row: Sequence[Any], reserved: BaseUnits) -> SessionRecord:
+    """The record as a row selected by MOVING_COLUMNS has it since a charge, and with what running requests hold now."""
+    values = list(row)
+    for index, read in _MOVING_READERS:
+        values[index] = read(values[index])
+    return structs.replace(record, **dict(zip(_MOVING, values, strict=True)), reserved=reserved)
 
 
 def session_bindings(new: NewSession) -> dict[str, Any]:

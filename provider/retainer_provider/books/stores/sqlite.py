@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import apsw
 
@@ -23,6 +23,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -37,8 +38,10 @@ from retainer_provider.books.records import (
     Adoption,
     AnswerLimits,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -52,6 +55,7 @@ from retainer_provider.books.stores import (
     sqlite_requests,
     sqlite_sessions,
     sqlite_settlements,
+    sqlite_streams,
     sqlite_tally,
     sqlite_transfers,
 )
@@ -72,6 +76,7 @@ class SqliteLedger:
         self._limits = limits
         self._closed = False
         self._holds = Holds()
+        sqlite_streams.restore(database.writer, self._holds)
         self._bell = Bell()
         self._drained: dict[str, asyncio.Event] = {}
         self._writer = GroupWriter(database.writer, asyncio.get_running_loop())
@@ -116,21 +121,21 @@ class SqliteLedger:
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
         operation = partial(sqlite_requests.reserve, self._database.writer, self._holds, request)
-        pending = self._writer.submit(operation, durable=request.voucher is not None)
-        try:
-            return await asyncio.shield(pending)
-        except asyncio.CancelledError:
-            # Nobody is left to commit or release what the writer may still hand out.
-            pending.add_done_callback(self._release_unclaimed)
-            raise
+        return await self._writer.submit(operation, durable=request.voucher is not None, ended=self._unclaimed)
 
     async def commit(self, commit: Commit) -> CommitResult:
         operation = partial(sqlite_requests.commit, self._database.writer, self._holds, self._limits, commit)
         return await self._end(commit.reservation, operation, durable=True)
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
-        operation = partial(sqlite_requests.release, self._database.writer, self._holds, reservation)
-        return await self._end(reservation, operation, durable=False)
+        return await self._end(reservation, partial(sqlite_requests.release, self._holds, reservation), durable=False)
+
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        return await self._write(sqlite_streams.deliver, self._holds, reservation, progress)
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        operation = partial(sqlite_streams.cut_streams, self._database.writer, self._holds, limit)
+        return await self._writer.submit(operation, durable=False)
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
         return await self._write(sqlite_sessions.begin_close, session_id, reason, now)
@@ -167,7 +172,7 @@ class SqliteLedger:
         return ClaimOutcome.CLAIMED  # a file has one process
 
     async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
-        return await self._write(sqlite_settlements.plan_settlement, session_id, plan, now)
+        return await self._write(sqlite_settlements.plan_settlement, self._holds, session_id, plan, now)
 
     async def store_signed(
         self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int
@@ -258,27 +263,20 @@ class SqliteLedger:
         except apsw.Error as error:
             raise LedgerUnavailableError(f"the ledger could not be read ({error}); look at its disk") from error
 
-    async def _end(self, reservation: Reservation, operation: Callable[[], T], *, durable: bool) -> T:
-        pending = self._writer.submit(operation, durable=durable)
-        # Through a callback, since the caller may be cancelled while the writer still does its work.
-        pending.add_done_callback(partial(self._wake, reservation.session_id))
-        return await asyncio.shield(pending)
+    def _end(self, reservation: Reservation, operation: Callable[[], T], *, durable: bool) -> "asyncio.Future[T]":
+        return self._writer.submit(operation, durable=durable, ended=partial(self._wake, reservation.session_id))
 
-    def _wake(self, session_id: str, ended: "asyncio.Future[Any]") -> None:
-        ended.exception()  # seen here, should nobody wait any more
-        if self._writer.failure is not None or not self._holds.of(session_id).requests:
+    def _wake(self, session_id: str, *_: object) -> None:
+        if self._drained and (self._writer.failure is not None or not self._holds.of(session_id).requests):
             waiting = self._drained.pop(session_id, None)
             if waiting is not None:
                 waiting.set()
 
-    def _release_unclaimed(self, reserved: "asyncio.Future[ReserveResult]") -> None:
-        if reserved.exception() is None:
-            reservation = reserved.result().reservation
-            if reservation is not None:
-                release = partial(sqlite_requests.release, self._database.writer, self._holds, reservation)
-                self._writer.submit(release, durable=False).add_done_callback(
-                    partial(self._wake, reservation.session_id)
-                )
+    def _unclaimed(self, reserved: ReserveResult | None, claimed: bool) -> None:  # noqa: FBT001 - as it is called
+        if not claimed and reserved is not None and reserved.reservation is not None:
+            # Nobody is left to commit or release it.
+            release = partial(sqlite_requests.release, self._holds, reserved.reservation)
+            self._end(reserved.reservation, release, durable=False)
 
     def _close(self) -> None:
         self._writer.join()

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import secrets
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -44,9 +43,6 @@ def open_database(path: Path) -> DatabaseFile:
             _configure_writer(writer)
             _migrate(writer, path)
             check_file(writer, path)
-            writer.execute(_script("reservations.sql"))
-            # A reservation of an earlier opening must never name one of this.
-            writer.execute("INSERT INTO temp.sqlite_sequence VALUES ('reservation', ?)", (secrets.randbits(48) << 14,))
             reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             reader.set_busy_timeout(_READER_WAIT_MS)
         except BaseException:

@@ -4,10 +4,12 @@ import json
 from typing import Final
 
 import apsw
+import msgspec
 from msgspec.structs import replace
 
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
-from retainer.protocol.usage import UsageEntry, chain_hash
+from retainer.protocol.usage import UsageEntry, entry_json, hash_after
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
 from retainer_provider.books.admission import barred, uncharged, voucher_refusal
 from retainer_provider.books.outcomes import (
@@ -27,41 +29,28 @@ from retainer_provider.books.records import (
     StoredAnswer,
     ledger_amount,
 )
-from retainer_provider.books.stores import archive_sql
-from retainer_provider.books.stores.rows import SESSION_COLUMNS, session_record
-from retainer_provider.books.stores.sqlite_holds import Hold, Holds
+from retainer_provider.books.stores import archive_sql, sqlite_streams
+from retainer_provider.books.stores.rows import MOVING_COLUMNS, moved
+from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
 from retainer_provider.books.stores.sqlite_sessions import load
 from retainer_provider.books.usage import usage_entry
 
 _ANSWER: Final = "SELECT fingerprint, status, headers, body, receipt FROM answer WHERE session = ? AND key = ?"
-_RUNNING: Final = "SELECT fingerprint FROM temp.reservation WHERE session = ? AND key = ?"
-# The guard: balance and everything else that bars a request are read by the statement that takes the money.
 _AUTHORIZED: Final = "CASE voucher_signer WHEN 'client' THEN accepted ELSE deposit END"
-_HOLD: Final = f"""
-  INSERT INTO temp.held (session, amount, requests)
-  SELECT number, :amount, 1 FROM main.session
-  WHERE number = :number AND state = 'active' AND {_AUTHORIZED} - spent >= :amount
-  ON CONFLICT (session) DO UPDATE SET amount = amount + excluded.amount, requests = requests + 1
-  WHERE (SELECT {_AUTHORIZED} - spent FROM main.session WHERE number = excluded.session) - amount >= excluded.amount
-  RETURNING amount, requests"""
 _ACCEPT: Final = """
   UPDATE session SET accepted = :cumulative, voucher = :voucher
   WHERE number = :number AND state = 'active' AND voucher_signer = 'client'
     AND accepted < :cumulative AND :cumulative <= deposit AND :cumulative - spent >= :amount
   RETURNING number"""
-_RESERVE: Final = "INSERT INTO temp.reservation (session, key, fingerprint, amount) VALUES (?, ?, ?, ?)"
-_DROP: Final = "DELETE FROM temp.reservation WHERE id = ? RETURNING session, amount"
-_UNHOLD: Final = """
-  UPDATE temp.held SET amount = amount - ?2, requests = requests - 1 WHERE session = ?1 RETURNING amount, requests"""
-_FORGET: Final = "DELETE FROM temp.held WHERE session = ? AND requests = 0"
+# The guard: balance and everything else that bars a charge are read by the statement that takes the money.
 _CHARGE: Final = f"""
   UPDATE session SET
     spent = spent + :amount, units_charged = units_charged + :units, sequence = sequence + 1,
     free_answers = free_answers + :free, last_activity_at = :now
   WHERE number = :number AND state IN ('active', 'closing') AND {_AUTHORIZED} - spent >= :amount
     AND (:free = 0 OR max_free_answers IS NULL OR free_answers < max_free_answers)
-  RETURNING {SESSION_COLUMNS}, sequence, spent, usage_root, answer_bytes"""
+  RETURNING answer_bytes, {MOVING_COLUMNS}"""
 _CHAIN: Final = "UPDATE session SET usage_root = ?, answer_bytes = answer_bytes + ? WHERE number = ?"
 _USAGE: Final = "INSERT INTO usage (session, sequence, entry, hash) VALUES (?, ?, ?, ?)"
 _USAGE_PAGE: Final = """
@@ -81,32 +70,22 @@ def reserve(connection: apsw.Connection, holds: Holds, request: ReserveRequest) 
     session = load(connection, holds, request.session_id)
     if session is None:
         return ReserveResult(ReserveOutcome.UNKNOWN)
-    if request.key is not None:
-        repeated = _repeated(connection, session, request.key, request.fingerprint)
-        if repeated is not None:
-            return repeated
+    repeated = _repeated(connection, holds, session, request)
+    if repeated is not None:
+        return repeated
     amount = ledger_amount(request.amount)
     refusal = barred(session, request.now)
     if refusal is None and request.voucher is not None:
         refusal = _accept(connection, session, request.voucher, amount)
+        if refusal is None:
+            session = replace(session, accepted=request.voucher.voucher.cumulative, voucher=request.voucher)
     if refusal is not None:
         return ReserveResult(refusal, session=session)
-    held = first_row(connection, _HOLD, {"number": session.number, "amount": amount})
-    if held is None:
+    reservation = holds.take(session, request, amount)
+    if reservation is None:
         return ReserveResult(ReserveOutcome.DEPLETED, session=session)
-    hold = Hold(*held)
-    values = (session.number, request.key, request.fingerprint, amount)
-    connection.execute(_RESERVE, values)
-    reservation = Reservation(
-        id=connection.last_insert_rowid(),
-        session_id=session.session_id,
-        key=request.key,
-        fingerprint=request.fingerprint,
-        amount=amount,
-        units=request.units,
-    )
-    holds.put(session.session_id, hold)
-    return ReserveResult(ReserveOutcome.RESERVED, reservation, session=replace(session, reserved=hold.amount))
+    held = replace(session, reserved=holds.of(session.session_id).amount)
+    return ReserveResult(ReserveOutcome.RESERVED, reservation, session=held)
 
 
 def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end: Commit) -> CommitResult:
@@ -114,12 +93,13 @@ def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end:
     reservation, charge = end.reservation, end.charge
     if not 0 <= charge.amount <= reservation.amount:
         raise AmountError(f"a charge of {charge.amount} base units was not reserved: {reservation.amount} were")
-    taken = _take_back(connection, reservation)
-    if taken is None:
+    before = holds.session_of(reservation)
+    if before is None:
         return CommitResult(CommitOutcome.LOST)
-    number, hold = taken
+    if holds.is_stream(reservation):
+        sqlite_streams.forget(connection, reservation)
     bindings = {
-        "number": number,
+        "number": before.number,
         "amount": charge.amount,
         "units": charge.units,
         "free": int(not charge.charged),
@@ -127,26 +107,30 @@ def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end:
     }
     row = first_row(connection, _CHARGE, bindings)
     if row is None:
-        holds.put(reservation.session_id, hold)
+        holds.give_back(reservation)
         return uncharged(load(connection, holds, reservation.session_id), charge)
-    *columns, sequence, spent, previous_root, answer_bytes = row
-    entry = usage_entry(end, sequence, spent)
-    root = chain_hash(previous_root, entry)
-    session = session_record(columns, hold.amount, usage_root=root)
+    left = BaseUnits(holds.of(reservation.session_id).amount - reservation.amount)
+    charged = moved(before, row[1:], left)
+    entry = usage_entry(end, charged.sequence, charged.spent)
+    text = entry_json(entry)
+    root = hash_after(charged.usage_root, text)
+    session = replace(charged, usage_root=root)
     answer = end.finish(CommitFacts(session, entry, root))
-    kept = 0 if reservation.key is None else _keep(connection, number, reservation, answer, limits.room(answer_bytes))
-    connection.execute(_USAGE, (number, entry.sequence, json.dumps(entry.to_json()), root))
+    number, key, room = session.number, reservation.key, limits.room(row[0])
+    kept = 0 if key is None else _keep(connection, number, reservation, answer, room)
+    connection.execute(_USAGE, (number, entry.sequence, text.decode(), root))
     connection.execute(_CHAIN, (root, kept, number))
-    holds.put(reservation.session_id, hold)
+    holds.give_back(reservation)
     return CommitResult(CommitOutcome.COMMITTED, session, entry.sequence, root, answer)
 
 
-def release(connection: apsw.Connection, holds: Holds, reservation: Reservation) -> ReleaseOutcome:
+def release(holds: Holds, reservation: Reservation) -> ReleaseOutcome:
     """See ``Ledger.release``."""
-    taken = _take_back(connection, reservation)
-    if taken is None:
+    if holds.session_of(reservation) is None:
         return ReleaseOutcome.GONE
-    holds.put(reservation.session_id, taken[1])
+    if holds.cut(reservation):
+        return ReleaseOutcome.CUT
+    holds.give_back(reservation)
     return ReleaseOutcome.RELEASED
 
 
@@ -191,38 +175,28 @@ def _accept(
 
 
 def _repeated(
-    connection: apsw.Connection, session: SessionRecord, key: str, fingerprint: bytes
+    connection: apsw.Connection, holds: Holds, session: SessionRecord, request: ReserveRequest
 ) -> ReserveResult | None:
-    where = (session.number, key)
-    stored = first_row(connection, _ANSWER, where)
-    if stored is not None:
-        first, status, headers, body, receipt = stored
-        if first != fingerprint:
-            return ReserveResult(ReserveOutcome.CONFLICT, session=session)
-        pairs = tuple((name, value) for name, value in json.loads(headers))
-        return ReserveResult(ReserveOutcome.REPLAY, answer=StoredAnswer(status, pairs, body, receipt), session=session)
-    running = first_row(connection, _RUNNING, where)
-    if running is None:
+    if request.key is None:
         return None
-    same = running[0] == fingerprint
-    return ReserveResult(ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT, session=session)
-
-
-def _take_back(connection: apsw.Connection, reservation: Reservation) -> tuple[int, Hold] | None:
-    dropped = first_row(connection, _DROP, (reservation.id,))
-    left = dropped and first_row(connection, _UNHOLD, dropped)
-    if dropped is None or left is None:
+    running = holds.running(session.session_id, request.key)
+    if running is not None:
+        same = running == request.fingerprint
+        return ReserveResult(ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT, session=session)
+    stored = first_row(connection, _ANSWER, (session.number, request.key))
+    if stored is None:
         return None
-    hold = Hold(*left)
-    if not hold.requests:
-        connection.execute(_FORGET, dropped[:1])
-    return dropped[0], hold
+    first, status, headers, body, receipt = stored
+    if first != request.fingerprint:
+        return ReserveResult(ReserveOutcome.CONFLICT, session=session)
+    pairs = tuple((name, value) for name, value in json.loads(headers))
+    return ReserveResult(ReserveOutcome.REPLAY, answer=StoredAnswer(status, pairs, body, receipt), session=session)
 
 
 def _keep(connection: apsw.Connection, number: int, reservation: Reservation, answer: StoredAnswer, room: int) -> int:
     """Store the answer for replay, without its body where that is over ``room``; returns the bytes stored."""
     body = answer.body if answer.body is not None and len(answer.body) <= room else None
-    headers = json.dumps(answer.headers)
+    headers = msgspec.json.encode(answer.headers).decode()
     values = (number, reservation.key, reservation.fingerprint, answer.status, headers, body, answer.receipt)
     connection.execute(_KEEP, values)
     return len(body or b"")

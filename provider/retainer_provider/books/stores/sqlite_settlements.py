@@ -7,6 +7,7 @@ import apsw
 from retainer.protocol.amounts import BaseUnits
 from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
 from retainer_provider.books.records import Settlement, SettlementPlan, SettlementStage, ledger_amount
+from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
 
 # The plan must be of the books as they are at this moment, with nothing in flight that could change them. It may give
@@ -18,14 +19,14 @@ _PLAN: Final = """
     AND usage_root = :usage_root AND :charged_units BETWEEN 0 AND units_charged
     AND spent - :amount = (units_charged - :charged_units) * price
     AND deposit = :amount + :refund
-    AND NOT EXISTS (SELECT 1 FROM temp.held WHERE held.session = session.number)
+    AND NOT :in_flight
     AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.session = session.number AND transfer.stage = 'expected')
   ON CONFLICT (session) DO UPDATE SET
     amount = excluded.amount, charged_units = excluded.charged_units, refund = excluded.refund,
     usage_root = excluded.usage_root
   WHERE stage = 'planned' RETURNING session"""
 _WHY_NOT: Final = """
-  SELECT state, coalesce(stage, ''), EXISTS (SELECT 1 FROM temp.held WHERE held.session = session.number)
+  SELECT state, coalesce(stage, '')
   FROM session LEFT JOIN settlement ON settlement.session = session.number WHERE session_id = ?"""
 _SIGNED: Final = """
   UPDATE settlement SET
@@ -46,8 +47,11 @@ _DONE: Final = "UPDATE settlement SET stage = 'done', raw = NULL WHERE session =
 _STATE: Final = "SELECT state FROM session WHERE session_id = ?"
 
 
-def plan_settlement(connection: apsw.Connection, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
+def plan_settlement(
+    connection: apsw.Connection, holds: Holds, session_id: str, plan: SettlementPlan, now: int
+) -> PlanOutcome:
     """See ``Ledger.plan_settlement``."""
+    in_flight = holds.of(session_id).requests > 0
     bindings = {
         "session_id": session_id,
         "amount": ledger_amount(plan.amount),
@@ -55,6 +59,7 @@ def plan_settlement(connection: apsw.Connection, session_id: str, plan: Settleme
         "refund": ledger_amount(plan.refund),
         "usage_root": plan.usage_root,
         "opened_at": plan.opened_at,
+        "in_flight": in_flight,
         "now": now,
     }
     if first_row(connection, _PLAN, bindings):
@@ -62,8 +67,7 @@ def plan_settlement(connection: apsw.Connection, session_id: str, plan: Settleme
     found = first_row(connection, _WHY_NOT, (session_id,))
     if found is None or found[0] != "closing":
         return PlanOutcome.NOT_CLOSING
-    _, stage, in_flight = found
-    if stage == "signed":
+    if found[1] == "signed":
         return PlanOutcome.SIGNED
     return PlanOutcome.IN_FLIGHT if in_flight else PlanOutcome.STALE
 

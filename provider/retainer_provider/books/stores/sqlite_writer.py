@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
 
@@ -18,21 +18,21 @@ from retainer_provider.books.ledger import CLOSED, LedgerUnavailableError
 
 T = TypeVar("T")
 
+Ended: TypeAlias = Callable[[Any, bool], None]
+"""Told on the loop what an operation gave (None where it failed), and whether its caller still waited for it."""
+
 # Bounds how long the first of a batch waits for the last.
 _MAX_BATCH: Final = 512
 # Errors of a statement, not of the disk: they undo their own operation and no other.
 _OWN_FAULTS: Final = (apsw.ConstraintError, apsw.TooBigError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     operation: Callable[[], Any]
     durable: bool
     answer: "asyncio.Future[Any]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
+    ended: Ended | None
     value: Any = None
     error: Exception | None = None
 
@@ -40,9 +40,9 @@ class _Result:
 class GroupWriter:
     """Runs operations one at a time on its connection, each whole or not at all.
 
-    A *volatile* operation writes nothing but what a crash may forget; it sees everything that was acknowledged
-    and is answered before the batch's sync. A *durable* one is answered after it. All operations of a batch are
-    unacknowledged, hence concurrent, so taking the volatile ones first changes no caller's view.
+    A *volatile* operation only reads the file, and changes what a crash may forget; it sees everything that was
+    acknowledged and is answered before the batch's sync. A *durable* one is answered after it. All operations of a
+    batch are unacknowledged, hence concurrent, so taking the volatile ones first changes no caller's view.
     """
 
     def __init__(self, connection: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
@@ -59,14 +59,18 @@ class GroupWriter:
         """Why the writer turned itself off, or None."""
         return self._failure
 
-    def submit(self, operation: Callable[[], T], *, durable: bool) -> "asyncio.Future[T]":
-        """Queue an operation. Its exceptions, and LedgerUnavailableError, arrive through the future."""
-        answer: asyncio.Future[T] = self._loop.create_future()
+    def submit(self, operation: Callable[[], T], *, durable: bool, ended: Ended | None = None) -> "asyncio.Future[T]":
+        """Queue an operation. Its exceptions, and LedgerUnavailableError, arrive through the future.
+
+        Cancelling the future does not stop the operation: ``ended`` is told of its end in any case.
+        """
+        job = _Job(operation, durable, self._loop.create_future(), ended)
         if self._failure is not None:
-            answer.set_exception(LedgerUnavailableError(self._failure))
+            job.error = self._unavailable()
+            self._loop.call_soon(_tell, [job])
         else:
-            self._jobs.put(_Job(operation, durable, answer))
-        return answer
+            self._jobs.put(job)
+        return job.answer
 
     def stop(self) -> None:
         """Take nothing more; what is queued is still done."""
@@ -81,10 +85,11 @@ class GroupWriter:
         stopping = False
         while not stopping:
             batch, stopping = self._next_batch()
-            for durable in (False, True):
-                lane = [job for job in batch if job.durable is durable]
-                if lane:
-                    self._deliver(lane, self._perform(lane, durable=durable))
+            volatile, durable = [job for job in batch if not job.durable], [job for job in batch if job.durable]
+            if volatile:
+                self._perform(volatile, self._look)
+            if durable:
+                self._perform(durable, self._write)
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
         batch = [self._jobs.get()]
@@ -95,29 +100,31 @@ class GroupWriter:
                 break
         return [job for job in batch if job is not None], batch[-1] is None
 
-    def _perform(self, lane: Sequence[_Job], *, durable: bool) -> list[_Result]:
+    def _perform(self, lane: Sequence[_Job], work: Callable[[Sequence[_Job]], None]) -> None:
+        if not self._broken:
+            try:
+                work(lane)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the books' state on disk is unknown now
+                self._break(error)
         if self._broken:
-            return [_Result(error=self._unavailable())] * len(lane)
-        try:
-            self._connection.execute("BEGIN IMMEDIATE" if durable else "BEGIN")
-            results = [self._attempt(job) for job in lane]
-            self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it was, the books' state on disk is unknown now
-            self._break(error)
-            return [_Result(error=self._unavailable())] * len(lane)
-        return results
+            for job in lane:
+                job.error = self._unavailable()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_tell, lane)
 
-    def _attempt(self, job: _Job) -> _Result:
-        self._connection.execute("SAVEPOINT operation")
-        try:
-            result = _Result(job.operation())
-        except Exception as error:
-            if isinstance(error, apsw.Error) and not isinstance(error, _OWN_FAULTS):
-                raise
-            self._connection.execute("ROLLBACK TO operation")
-            result = _Result(error=error)
-        self._connection.execute("RELEASE operation")
-        return result
+    def _look(self, lane: Sequence[_Job]) -> None:
+        for job in lane:
+            _attempt(job)
+
+    def _write(self, lane: Sequence[_Job]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        for job in lane:
+            self._connection.execute("SAVEPOINT operation")
+            _attempt(job)
+            if job.error is not None:
+                self._connection.execute("ROLLBACK TO operation")
+            self._connection.execute("RELEASE operation")
+        self._connection.execute("COMMIT")
 
     def _break(self, error: Exception) -> None:
         self._broken = True
@@ -133,15 +140,23 @@ class GroupWriter:
     def _unavailable(self) -> LedgerUnavailableError:
         return LedgerUnavailableError(str(self._failure))
 
-    def _deliver(self, lane: Sequence[_Job], results: Sequence[_Result]) -> None:
-        def deliver() -> None:
-            for job, result in zip(lane, results, strict=True):
-                if job.answer.done():  # its caller was cancelled
-                    continue
-                if result.error is not None:
-                    job.answer.set_exception(result.error)
-                else:
-                    job.answer.set_result(result.value)
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(deliver)
+def _attempt(job: _Job) -> None:
+    """Run the operation, and keep what it gave or its own fault; any other error is the disk's and goes on."""
+    try:
+        job.value = job.operation()
+    except Exception as error:
+        if isinstance(error, apsw.Error) and not isinstance(error, _OWN_FAULTS):
+            raise
+        job.error = error
+
+
+def _tell(lane: Sequence[_Job]) -> None:
+    for job in lane:
+        waiting = not job.answer.done()  # else its caller was cancelled
+        if waiting and job.error is not None:
+            job.answer.set_exception(job.error)
+        elif waiting:
+            job.answer.set_result(job.value)
+        if job.ended is not None:
+            job.ended(job.value if job.error is None else None, waiting)
