@@ -51,8 +51,8 @@ _DEPOSIT_UNSEEN: Final = Refusal(
 class ChainWatch(Protocol):
     """How old the service's view of the chain may be (F32)."""
 
-    def fresh(self, now: int, grace_period: int) -> bool:
-        """Whether a payer's exit would have been seen early enough for a session of this grace period."""
+    async def seen(self, record: SessionRecord) -> bool:
+        """Whether the payer's exit from this session would have been seen early enough."""
         ...
 
     def frozen(self, session_id: str) -> bool:
@@ -134,7 +134,7 @@ class Engine:
                 f"Session {record.session_id} was opened for offer {record.offer_id!r}, and this is sold as "
                 f"{offer.id!r}: open a session for it.",
             )
-        if not self._watch.fresh(self._clock.now(), record.grace_period):
+        if not await self._watch.seen(record):
             raise RefusedError(CHAIN_UNAVAILABLE)
         if self._watch.frozen(record.session_id):
             raise RefusedError(_DEPOSIT_UNSEEN)
