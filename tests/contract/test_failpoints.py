@@ -13,7 +13,7 @@ from tools.failpoints.seams import TrappedLedger
 from tools.failpoints.trap import Trap
 
 READS = {"session", "sessions", "due", "drained", "closing", "settlement", "left_behind", "usage"}
-READS |= {"tally", "expected_transfers", "old_logs", "cut_streams", "look", "aclose"}
+READS |= {"tally", "parties", "expected_transfers", "old_logs", "cut_streams", "look", "aclose"}
 # A crash undoes the first by itself; the second is the agent's own exit, which `scripts/evidence exit` shows; the
 # others come with no money: a deposit or transfer that never was, a claim that dies with its process, a body that is
 # not kept; and a log leaves the books once it is archived; no service adopts: `recover` does, and is run again.

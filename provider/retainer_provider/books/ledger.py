@@ -37,6 +37,7 @@ from retainer_provider.books.records import (
     CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
     Progress,
     Reservation,
     ReserveRequest,
@@ -219,6 +220,10 @@ class Ledger(Books, Protocol):
 
     async def account_gone(self, session_id: str) -> None:
         """The account of a session that was left behind is removed."""
+        ...
+
+    async def parties(self) -> Sequence[Parties]:
+        """Whose the sessions are that are not at their end: each combination once, however many there are."""
         ...
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:

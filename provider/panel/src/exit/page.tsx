@@ -94,7 +94,7 @@ function WalletStep({ exit, state }: StepProps) {
         ))}
       </div>
       {connected && <p role="status">{shortened(connected.account.address)}</p>}
-      {isLocal && <LocalKey />}
+      {isLocal && !connected && <LocalKey />}
     </Section>
   );
 }
@@ -110,7 +110,7 @@ function SessionsStep({ exit, state }: StepProps) {
       {state.rows?.length === 0 && <p role="status">{TEXTS.sessionsNone}</p>}
       {now && state.rows?.map((row) => <SessionCard key={row.session.address} exit={exit} row={row} now={now} />)}
       <details open={state.rowsProblem !== null}>
-        <summary>{TEXTS.add}</summary>
+        <summary>{TEXTS.addSummary}</summary>
         <Ask
           label={TEXTS.addLabel}
           hint={TEXTS.addHint}

@@ -38,7 +38,7 @@ export function SessionCard({ exit, row, now }: CardProps) {
               </div>
             ))}
           </dl>
-          <StageText stage={stage} />
+          <StageText stage={stage} grace={countdown(BigInt(session.gracePeriod))} />
           <Action exit={exit} row={row} stage={stage} />
         </>
       )}
@@ -52,10 +52,10 @@ export function SessionCard({ exit, row, now }: CardProps) {
   );
 }
 
-function StageText({ stage }: { readonly stage: Stage }) {
+function StageText({ stage, grace }: { readonly stage: Stage; readonly grace: string }) {
   switch (stage.kind) {
     case 'open':
-      return <p>{TEXTS.open}</p>;
+      return <p>{TEXTS.open(grace)}</p>;
     case 'waiting':
       return (
         <p>

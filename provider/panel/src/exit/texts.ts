@@ -25,7 +25,9 @@ export const TEXTS = {
   addLabel: 'Address of a session',
   addHint: 'For nodes that cannot search: the address that the provider’s page or a receipt showed.',
   add: 'Add it',
-  open: 'Open. Requesting the close starts the grace period: until it ends, the provider may still claim what you used.',
+  addSummary: 'Add a session by its address',
+  open: (grace: string) =>
+    `Open. Requesting the close starts a grace period of ${grace}: until it ends, the provider may still claim what you used.`,
   waiting: 'Close requested. You can withdraw in',
   due: 'The grace period is over: nothing more can be claimed.',
   settled: 'Paid out by the provider. Its account’s rent can be taken back',
@@ -42,7 +44,7 @@ export const TEXTS = {
   save: 'Save this page',
   saveHint: 'It is one file and works without this site: keep it beside your wallet’s backup.',
   labels: {
-    left: 'Left to take back',
+    left: 'Left in the session',
     deposit: 'Deposited',
     settled: 'Paid to the provider',
     payee: 'Provider',
@@ -91,7 +93,7 @@ export function problemText(problem: Problem): string {
 export function endingText(ending: Ending, session: Session): string {
   switch (ending.kind) {
     case 'requested':
-      return 'The close is requested.';
+      return 'Requested by this transaction:';
     case 'returned':
       return `${amountText(ending.amount, session)} came back to your wallet.${ending.proven ? '' : ' (The node does not show the transaction yet.)'}`;
     case 'gone':

@@ -108,8 +108,13 @@ export async function localWallet(
   };
 }
 
-/** Registers the local wallet of this browser, whose key is made once and kept in `storage`. For local networks only. */
-export async function offerLocalWallet(storage: Storage): Promise<LocalWallet> {
+/**
+ * Registers the local wallet of this browser, whose key is made once and kept in `storage`. For local networks only.
+ *
+ * `given` is a seed in hex that takes its place, such as that of a wallet with test money in it.
+ */
+export async function offerLocalWallet(storage: Storage, given: string | null = null): Promise<LocalWallet> {
+  if (given !== null) storage.setItem(STORED_AS, given);
   const wallet = await localWallet(storedSeed(storage));
   registerWallet(wallet);
   return wallet;

@@ -36,6 +36,7 @@ from retainer_provider.books.records import (
     CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
     Progress,
     Reservation,
     ReserveRequest,
@@ -216,6 +217,9 @@ class PostgresLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._books.write(postgres_sessions.account_gone, session_id)
+
+    async def parties(self) -> Sequence[Parties]:
+        return await self._books.read(postgres_tally.parties)
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
         return await self._books.read(postgres_tally.tally, now, alarm_before)

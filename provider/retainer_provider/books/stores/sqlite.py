@@ -42,6 +42,7 @@ from retainer_provider.books.records import (
     CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
     Progress,
     Reservation,
     ReserveRequest,
@@ -198,6 +199,9 @@ class SqliteLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._write(sqlite_sessions.account_gone, session_id)
+
+    async def parties(self) -> Sequence[Parties]:
+        return await self._read(sqlite_tally.parties)
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
         return await self._read(sqlite_tally.tally, self._holds, now, alarm_before)
