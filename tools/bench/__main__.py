@@ -12,6 +12,7 @@ from tools.bench.result import Result
 SECTIONS = {
     "chain": ("chain", "compute units, bytes, fees and rent of every instruction, with and without a priority fee"),
     "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite and PostgreSQL"),
+    "cold-start": ("cold_start", "how late a service sells that finds 100,000 open sessions in its books"),
     "session-length": ("session_length", "a request late in a long session, and among many open ones"),
 }
 
