@@ -66,7 +66,7 @@ export class Follow {
     }
     const kept = this.keeping.read();
     if (!kept || this.asking || now % POLL_SECONDS !== 0) return;
-    const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'CLOSING';
+    const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'closing';
     // Events say it first; asking makes sure of it where none arrive.
     if (!waits) return;
     this.asking = true;
