@@ -60,6 +60,10 @@ CHECKS = {
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
     ),
+    "panel": (
+        "panel",
+        "in Chromium: fund 1.0, ask 30 times, reload, top up, close; exact balance on chain; a second tab sees it all",
+    ),
     "panel-exit": (
         "panel_exit",
         "provider dead: a page from a file, in Chromium, requests the close, counts down and withdraws it all",

@@ -6,6 +6,14 @@ import type { Standing, Way } from '../app/state';
 import type { Refusal } from '../chain/check';
 import type { Outcome } from '../wallet/outcomes';
 
+// The names of SLA terms, as receipts have them.
+const BROKEN: Readonly<Record<string, string>> = {
+  max_latency_ms: 'it came later than promised',
+  accepted_statuses: 'it did not work as promised',
+  min_body_bytes: 'it was shorter than promised',
+  response_schema: 'it had not the promised form',
+};
+
 export const TEXTS = {
   title: 'Fund once, ask many',
   skip: 'Skip to the question',
@@ -30,7 +38,7 @@ export const TEXTS = {
   unknown: 'The connection broke. Ask again: it is charged once at most.',
   again: 'Ask again',
   free: 'free',
-  freeBroke: (term: string) => `not charged: it broke the promise “${term}”`,
+  freeBroke: (term: string) => `not charged: ${BROKEN[term] ?? `it broke the promise “${term}”`}`,
 
   session: 'Session',
   state: 'State',
@@ -51,7 +59,7 @@ export const TEXTS = {
   aboutAsks: (asks: bigint) => (asks === 1n ? 'about 1 request' : `about ${grouped(asks)} requests`),
   anyAsks: 'any number of requests',
   worst: (amount: string) =>
-    `At worst you lose all of it, ${amount}: the provider says what each request costs, up to the price above. Receipts prove it.`,
+    `At worst you lose all of it, ${amount}: the provider says what each request costs, up to the agreed price. Receipts prove it.`,
   toFund: (amount: string) => `Fund with ${amount}`,
   funding: 'Preparing…',
   lost: 'Funded before in another browser?',
@@ -61,6 +69,8 @@ export const TEXTS = {
   payTopUp: 'Pay the top-up',
   to: 'To',
   payBefore: 'Pay within',
+  runsFor: 'Session runs for',
+  grace: 'Grace period',
   withWallet: (name: string) => `Pay with ${name}`,
   chooseWallet: 'With a wallet in this browser',
   noWallets:
@@ -99,7 +109,7 @@ export const TEXTS = {
   toTopUp: (amount: string) => `Top up with ${amount}`,
   close: 'Close and get the rest back',
   closing: 'Close the session?',
-  toProvider: 'To the provider, for what you used',
+  toProvider: 'To the provider',
   toPayer: 'Back to your wallet',
   closeFee: 'One transaction does both. The provider pays the network fee.',
   closeNow: 'Close it now',
