@@ -1,5 +1,6 @@
 """A person's page for tests: what the panel does, without a browser; and the wallet that signs what it is shown."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 from solders.keypair import Keypair
 from solders.transaction import Transaction
+from starlette.types import ASGIApp, Message
 
 Json = dict[str, Any]
 
@@ -111,11 +113,35 @@ async def events_of(lines: AsyncIterator[str]) -> AsyncIterator[Event]:
 
 
 @asynccontextmanager
-async def listening(
-    http: httpx.AsyncClient, token: str, last: str | None = None
-) -> AsyncIterator[AsyncIterator[Event]]:
-    """The events of a token while the block runs, from a real connection."""
-    headers = {"authorization": f"Bearer {token}", **({} if last is None else {"last-event-id": last})}
-    async with http.stream("GET", "/api/events", headers=headers) as answer:
-        assert answer.status_code == 200, await answer.aread()
-        yield events_of(answer.aiter_lines())
+async def listening(app: ASGIApp, token: str, last: str | None = None) -> AsyncIterator[AsyncIterator[Event]]:
+    """A token's events while the block runs; HTTP clients for ASGI apps wait for a whole answer, which never comes."""
+    sent: asyncio.Queue[bytes | None] = asyncio.Queue()
+    left = asyncio.Event()
+    status: list[int] = []
+
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            status.append(message["status"])
+        else:
+            sent.put_nowait(message["body"] or None)
+
+    async def lines() -> AsyncIterator[str]:
+        while chunk := await sent.get():
+            for line in chunk.decode().split("\n")[:-1]:
+                yield line
+
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    if last is not None:
+        headers.append((b"last-event-id", last.encode()))
+    scope = {"type": "http", "method": "GET", "path": "/api/events", "query_string": b"", "headers": headers}
+    serving = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+    try:
+        yield events_of(lines())
+    finally:
+        left.set()
+        await serving
+    assert status == [200]

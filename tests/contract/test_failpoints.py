@@ -13,12 +13,14 @@ from tools.failpoints.seams import TrappedLedger
 from tools.failpoints.trap import Trap
 
 READS = {"session", "sessions", "due", "drained", "closing", "settlement", "left_behind", "usage"}
-READS |= {"tally", "expected_transfers", "old_logs", "cut_streams", "look", "aclose"}
+READS |= {"tally", "parties", "expected_transfers", "old_logs", "cut_streams", "look", "aclose"}
 # A crash undoes the first by itself; the second is the agent's own exit, which `scripts/evidence exit` shows; the
 # others come with no money: a deposit or transfer that never was, a claim that dies with its process, a body that is
 # not kept; and a log leaves the books once it is archived; no service adopts: `recover` does, and is run again.
 NO_POINT = {"release", "mark_closing_on_chain", "abandon", "drop_transfer", "claim_settlement", "purge_answers"}
 NO_POINT |= {"adopt", "forget_log"}
+# What a fork brought about, the next look finds again.
+NO_POINT |= {"reland"}
 # What is kept beside the money: people's tokens and cards.
 NO_POINT |= {"transact"}
 

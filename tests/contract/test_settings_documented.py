@@ -17,6 +17,7 @@ from retainer_provider.offer_settings import (
     SlaSettings,
 )
 from retainer_provider.people_settings import FreeTierSettings, PanelSettings
+from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.settings import (
     KeySource,
     LedgerSettings,
@@ -42,6 +43,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[[offers.NAME.routes]]": PricedRoute,
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
+    "[responders.NAME]": ResponderSettings,
     "[limits]": LimitSettings,
     "[settlement]": SettlementSettings,
 }

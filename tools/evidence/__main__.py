@@ -100,6 +100,10 @@ CHECKS = {
         "usage_priced",
         "random prompts at an OpenAI-compatible service, whole, streamed, cut and left: paid on chain is what was used",
     ),
+    "free-tier": (
+        "free_tier",
+        "so many free asks for a visitor, the next gated before any work; neither two tabs nor restarts double them",
+    ),
     "stateful": (
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",

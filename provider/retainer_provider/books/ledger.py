@@ -25,6 +25,7 @@ from retainer_provider.books.outcomes import (
     ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
+    RelandOutcome,
     ReleaseOutcome,
     ReserveResult,
     SignedOutcome,
@@ -36,6 +37,7 @@ from retainer_provider.books.records import (
     CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
     Progress,
     Reservation,
     ReserveRequest,
@@ -151,6 +153,10 @@ class Ledger(Books, Protocol):
         """Take over the account's deposit after a top-up. It never goes down, however often or late told (F02)."""
         ...
 
+    async def reland(self, session_id: str, opened_at: int) -> RelandOutcome:
+        """A CLOSING session whose opening a fork took back has landed again, at another time (F06)."""
+        ...
+
     async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
         """Register a custodial deposit before it is sent; its signature is one session's for ever (F01).
 
@@ -214,6 +220,10 @@ class Ledger(Books, Protocol):
 
     async def account_gone(self, session_id: str) -> None:
         """The account of a session that was left behind is removed."""
+        ...
+
+    async def parties(self) -> Sequence[Parties]:
+        """Whose the sessions are that are not at their end: each combination once, however many there are."""
         ...
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:

@@ -203,6 +203,16 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Parties:
+    """Whose some open sessions are, with the id of one of them."""
+
+    operator: Pubkey
+    payee: Pubkey
+    custody: Custody
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredAnswer:
     """An answer kept for replay. ``body`` is None where it was over the caps: then only the receipt replays."""
 

@@ -25,6 +25,10 @@ _HTML: Final = "text/html; charset=utf-8"
 # A build puts a hash of the content into these names: what they name never changes.
 _HASHED: Final = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+\Z")
 _INLINE: Final = re.compile(rb"<(script|style)(?![^>]*\ssrc=)[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+# What a page's own policy, in its head, lets it ask. Both policies hold, so the header may repeat it.
+_OWN_CONNECT: Final = re.compile(
+    rb"<meta\s+http-equiv=\"Content-Security-Policy\"\s+content=\"[^\"]*connect-src ([^\";]+)"
+)
 _TEXT: Final = ("text/", "application/javascript", "application/json", "image/svg+xml", "application/manifest+json")
 _TYPES: Final[Mapping[str, str]] = {
     ".js": "text/javascript; charset=utf-8",
@@ -106,12 +110,17 @@ def _read(item: Traversable, rpc_urls: Iterable[str]) -> _File:
 
 
 def policy(page: bytes, rpc_urls: Iterable[str]) -> str:
-    """Nothing but this service, and the nodes that the settings name; a page's own inline parts by their hashes."""
+    """Nothing but this service, and the nodes that the settings name; a page's own inline parts by their hashes.
+
+    The way out, which asks whatever node a payer names, says so in its own policy.
+    """
     allowed: dict[str, list[str]] = {"script": [], "style": []}
     for match in _INLINE.finditer(page):
         allowed[match[1].decode().lower()].append(
             f"'sha256-{base64.b64encode(hashlib.sha256(match[2]).digest()).decode()}'"
         )
+    own = _OWN_CONNECT.search(page)
+    asked = own[1].decode() if own else "'self'"
     nodes = [f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, rpc_urls)]
     return "; ".join(
         (
@@ -121,7 +130,7 @@ def policy(page: bytes, rpc_urls: Iterable[str]) -> str:
             "img-src 'self' data:",
             "font-src 'self'",
             "manifest-src 'self'",
-            " ".join(("connect-src 'self'", *nodes)),
+            " ".join(("connect-src", asked, *nodes)),
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 from solders.keypair import Keypair
 
 from retainer import SessionClient
@@ -18,9 +18,9 @@ from retainer.protocol.views import SessionView
 from tools.browser import Watched, chromium
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
-from tools.stage import Stage, stage
+from tools.stage import OFFER, Stage, stage
 
-PAGE: Final = Path(__file__).parents[3] / "provider" / "retainer_provider" / "static" / "exit.html"
+PANEL: Final = '\n[panel]\npath = "/"\n'
 REQUESTS, DEPOSIT = 5, 1_000_000
 SLOT_MS = 50
 # The page asks the chain every five seconds; finality takes two more.
@@ -34,7 +34,7 @@ async def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="retainer-evidence-") as folder:
         async with (
             running(Upstream()) as upstream,
-            stage(Path(folder), upstream=upstream.url, slot_ms=SLOT_MS) as stood,
+            stage(Path(folder), upstream=upstream.url, offers=OFFER + PANEL, slot_ms=SLOT_MS) as stood,
             chromium() as browser,
         ):
             before = await stood.balance(stood.agent.pubkey())
@@ -42,9 +42,9 @@ async def run(report: Report) -> None:
                 session = await client.create_session(stood.url, "1.0")
                 for _ in range(REQUESTS):
                     (await client.request("GET", stood.url)).raise_for_status()
+            saved = await _save(browser, Path(folder), report, stood.service.url)
             await stood.service.kill()
-            report.step(f"{REQUESTS} requests were answered, then the provider was killed")
-            saved = _save(Path(folder), report, stood.service.url)
+            report.step(f"{REQUESTS} requests were answered and the page was saved, then the provider was killed")
             page, watched = await browser.new_page(), Watched()
             watched.on(page)
             page.set_default_timeout(PATIENCE_MS)
@@ -64,16 +64,20 @@ async def run(report: Report) -> None:
             report.equal("the session's account is gone", await stood.chain.account(session.pda) is None, expected=True)
 
 
-def _save(folder: Path, report: Report, provider: str) -> Path:
-    """The page as a file of its own, with nothing beside it."""
-    text = PAGE.read_text(encoding="utf-8")
+async def _save(browser: Browser, folder: Path, report: Report, provider: str) -> Path:
+    """What "Save this page" saves, with nothing beside it."""
+    page = await browser.new_page()
+    await page.goto(f"{provider}/exit.html")
+    async with page.expect_download() as downloading:
+        await page.get_by_role("link", name="Save this page").click()
+    saved = folder / "saved" / "exit.html"
+    await (await downloading.value).save_as(saved)
+    await page.close()
+    text = saved.read_text(encoding="utf-8")
     if report.sabotage:
         report.plant("the saved page loads its script from the provider, as pages do")
         linked = f'<script type="module" src="{provider}/exit.js"></script>'
-        text = _SCRIPT.sub(lambda _: linked, _POLICY.sub("", text))
-    saved = folder / "saved" / "exit.html"
-    saved.parent.mkdir()
-    saved.write_text(text, encoding="utf-8")
+        saved.write_text(_SCRIPT.sub(lambda _: linked, _POLICY.sub("", text)), encoding="utf-8")
     report.told("bytes of the saved page, which holds everything", len(text.encode()))
     return saved
 

@@ -22,6 +22,7 @@ from retainer_provider.books.outcomes import (
     ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
+    RelandOutcome,
     ReleaseOutcome,
     ReserveResult,
     SignedOutcome,
@@ -35,6 +36,7 @@ from retainer_provider.books.records import (
     CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
     Progress,
     Reservation,
     ReserveRequest,
@@ -159,6 +161,9 @@ class PostgresLedger:
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
         return await self._books.write(postgres_sessions.update_deposit, session_id, deposit, now)
 
+    async def reland(self, session_id: str, opened_at: int) -> RelandOutcome:
+        return await self._books.write(postgres_sessions.reland, session_id, opened_at)
+
     async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
         return await self._books.write(postgres_transfers.expect_transfer, session_id, transfer)
 
@@ -212,6 +217,9 @@ class PostgresLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._books.write(postgres_sessions.account_gone, session_id)
+
+    async def parties(self) -> Sequence[Parties]:
+        return await self._books.read(postgres_tally.parties)
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
         return await self._books.read(postgres_tally.tally, now, alarm_before)

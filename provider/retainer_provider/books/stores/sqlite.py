@@ -28,6 +28,7 @@ from retainer_provider.books.outcomes import (
     ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
+    RelandOutcome,
     ReleaseOutcome,
     ReserveResult,
     SignedOutcome,
@@ -41,6 +42,7 @@ from retainer_provider.books.records import (
     CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
     Progress,
     Reservation,
     ReserveRequest,
@@ -150,6 +152,9 @@ class SqliteLedger:
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
         return await self._write(sqlite_sessions.update_deposit, session_id, deposit, now)
 
+    async def reland(self, session_id: str, opened_at: int) -> RelandOutcome:
+        return await self._write(sqlite_sessions.reland, session_id, opened_at)
+
     async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
         return await self._write(sqlite_transfers.expect_transfer, session_id, transfer)
 
@@ -194,6 +199,9 @@ class SqliteLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._write(sqlite_sessions.account_gone, session_id)
+
+    async def parties(self) -> Sequence[Parties]:
+        return await self._read(sqlite_tally.parties)
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
         return await self._read(sqlite_tally.tally, self._holds, now, alarm_before)
