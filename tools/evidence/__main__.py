@@ -64,6 +64,10 @@ CHECKS = {
         "panel",
         "in Chromium: fund 1.0, ask 30 times, reload, top up, close; exact balance on chain; a second tab sees it all",
     ),
+    "panel-quality": (
+        "panel_quality",
+        "the panel in Chromium: at most 150 kB compressed, axe finds nothing serious, no other host, keyboard alone",
+    ),
     "panel-exit": (
         "panel_exit",
         "provider dead: a page from a file, in Chromium, requests the close, counts down and withdraws it all",
