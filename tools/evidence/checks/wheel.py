@@ -128,6 +128,17 @@ def only(folder: Path) -> Path:
     return found
 
 
+async def install(wheel: Path, extra: str, python: Path, place: Path, lock: str) -> tuple[int, list[str]]:
+    """Install the wheel into an environment with nothing in it, in the versions of a lock file: status and words."""
+    await run_command([str(python), "-m", "venv", str(place)], ROOT, echo=False)
+    pins = place / "constraints.txt"
+    locked = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
+    pins.write_text("\n".join(re.findall(r"^[a-z0-9][\w.-]*==[^\s\\]+", locked, re.MULTILINE)), encoding="utf-8")
+    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
+    pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--constraint", str(pins), wanted]
+    return await run_command(pip, ROOT, echo=False)
+
+
 async def try_extra(
     report: Report,
     wheel: Path,
@@ -141,13 +152,7 @@ async def try_extra(
     """Install the wheel with one extra into an environment with nothing in it, and run what it must do."""
     version = "" if python == Path(sys.executable) else f", {python.name}"
     name = f"[{extra}]{version}" if extra else f"without extras{version}"
-    await run_command([str(python), "-m", "venv", str(place)], ROOT, echo=False)
-    pins = place / "constraints.txt"
-    locked = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
-    pins.write_text("\n".join(re.findall(r"^[a-z0-9][\w.-]*==[^\s\\]+", locked, re.MULTILINE)), encoding="utf-8")
-    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
-    pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--constraint", str(pins), wanted]
-    status, lines = await run_command(pip, ROOT, echo=False)
+    status, lines = await install(wheel, extra, python, place, lock)
     report.equal(f"installing {name} ends with", status, 0)
     report.fact(f"pip {name}", lines)
     path = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "HOME": str(place)}
