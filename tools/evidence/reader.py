@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from contextlib import asynccontextmanager
+import socket
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
     from pathlib import Path
 
 ADDRESS: Final = r"([1-9A-HJ-NP-Za-km-z]{32,44})"
@@ -24,6 +25,23 @@ PRINTED: Final = {
 }
 # What tells that a terminal's program is ready for the next command.
 READY: Final = {"scripts/localnet": "Ctrl-C stops it", "uvicorn": "running on", "retainer-provider serve": "serving "}
+_READY_SECONDS: Final = 300
+
+
+def free_ports(documented: Iterable[str]) -> dict[str, str]:
+    """Free ports for those that a page names; the one after each is free as well, for a websocket."""
+    chosen: dict[str, str] = {}
+    with ExitStack() as held:
+        for port in documented:
+            while port not in chosen:
+                try:
+                    first = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+                    number = first.getsockname()[1]
+                    held.enter_context(socket.create_server(("127.0.0.1", number + 1)))
+                except (OSError, OverflowError):
+                    continue
+                chosen[port] = str(number)
+    return chosen
 
 
 @dataclass(slots=True)
@@ -65,15 +83,17 @@ class Reader:
         return process.returncode or 0
 
     @asynccontextmanager
-    async def terminal(self, commands: str) -> AsyncIterator[None]:
-        """Type the commands into a terminal of their own, and go on when they say that they are ready."""
+    async def terminal(self, commands: str) -> AsyncIterator[bool]:
+        """Type the commands into a terminal of their own; True once they say that they are ready, False if they end."""
         process = await self._start(f"exec {commands}")
-        ready = next(said for command, said in READY.items() if command in commands)
-        reading = asyncio.create_task(self._read(process, ready))
+        sign = next(said for command, said in READY.items() if command in commands)
+        reading = asyncio.create_task(self._read(process, sign))
         try:
-            await asyncio.wait_for(reading, 300)
+            ready = await asyncio.wait_for(reading, _READY_SECONDS)
+            if not ready:
+                self.ran.append((commands, await process.wait() or 1))
             rest = asyncio.create_task(self._read(process, None))
-            yield
+            yield ready
             if process.returncode is None:
                 process.terminate()
             await asyncio.wait_for(process.wait(), 60)
@@ -83,13 +103,15 @@ class Reader:
                 process.kill()
                 await process.wait()
 
-    async def _read(self, process: asyncio.subprocess.Process, until: str | None) -> None:
+    async def _read(self, process: asyncio.subprocess.Process, until: str | None) -> bool:
+        """Whether it has said that, before its end."""
         if process.stdout is None:
-            return
+            return False
         while line := (await process.stdout.readline()).decode(errors="replace"):
             self.printed += line
             if until is not None and until in line:
-                return
+                return True
+        return False
 
     async def _start(self, commands: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

@@ -36,7 +36,7 @@ async def deploy_program(options: Options, program_key: Path, so: Path | None) -
     --keypair pays its rent, about 0.8 SOL, and may upgrade it from then on. Interrupted, the same command goes on.
     """
     payer, program = load_keypair(options.keypair), load_keypair(program_key)
-    code = program_bytes() if so is None else await asyncio.to_thread(so.read_bytes)
+    code = program_bytes(program.pubkey()) if so is None else await asyncio.to_thread(so.read_bytes)
     status = Console(stderr=True).status("looking")
     async with options.chain() as chain:
         deployment = Deployment(chain, payer, program, code)

@@ -89,9 +89,10 @@ async def doctor(options: Options, url: str | None) -> ExitStatus:
 async def verify_program(options: Options, program_id: Pubkey, so: Path | None) -> ExitStatus:
     """Check that the program deployed at PROGRAM_ID is, byte for byte, the one that this release was tested with.
 
-    Any node will do, and no key is needed. Tells who may still change the program; exit status 1 where it is another.
+    At another address than the usual one it differs by that address alone. Any node will do, and no key is needed.
+    Tells who may still change the program; exit status 1 where it is another.
     """
-    expected = program_bytes() if so is None else await asyncio.to_thread(so.read_bytes)
+    expected = program_bytes(program_id) if so is None else await asyncio.to_thread(so.read_bytes)
     digest = hashlib.sha256(expected).hexdigest()
     async with options.chain() as chain:
         finding = await told("program", program_is(chain, program_id, expected, digest))
@@ -171,9 +172,9 @@ async def _is_there(chain: Chain, program: Pubkey) -> str:
     deployed = await deployed_program(chain, program)
     if deployed is None:
         raise WrongError(f"there is no program {program} on this cluster: use another node, or trust another program")
-    if not deployed.runs(program_bytes()):
+    if not deployed.runs(program_bytes(program)):
         return f"{program} is deployed; its bytes are not this release's to know"
-    return await program_is(chain, program, program_bytes(), program_hash())
+    return await program_is(chain, program, program_bytes(program), program_hash(program))
 
 
 async def _ask(options: Options, url: str) -> tuple[Finding, Offer | None]:

@@ -13,7 +13,7 @@ from solders.keypair import Keypair
 
 from retainer.chain.clusters import RPC_URLS
 from retainer.protocol.amounts import format_amount, parse_amount
-from retainer.protocol.constants import Network
+from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.protocol.errors import AmountError
 from retainer_provider.catalog import load_offers
 from retainer_provider.cli.common import DEFAULT_CONFIG, told
@@ -23,7 +23,6 @@ from retainer_provider.settings import SettingsError, load_settings
 # Of requests: what a session opens with when the agent has no opinion, and the least.
 _SUGGESTED_REQUESTS: Final = 125
 _FEWEST_REQUESTS: Final = 10
-_PROGRAM: Final = '# program_id = "..."                     # the session program; this release\'s when left out'
 
 
 @click.command()
@@ -31,7 +30,12 @@ _PROGRAM: Final = '# program_id = "..."                     # the session progra
 @click.option("--realm", help="This service's own name, such as api.your-domain.org.")
 @click.option("--network", type=click.Choice([*map(str, Network)]), default="localnet", show_default=True)
 @click.option("--rpc-url", help="The Solana node; the network's public one by default.")
-@click.option("--program-id", help="The session program, where you have deployed one of your own.")
+@click.option(
+    "--program-id",
+    default=str(PROGRAM_ID),
+    show_default=True,
+    help="The session program; name your own if you deployed it.",
+)
 @click.option("--mint", help="The token that the offer is priced in.")
 @click.option("--decimals", type=click.IntRange(0, 9), default=6, show_default=True, help="The token's decimals.")
 @click.option("--price", default="0.008", show_default=True, help="Of one request, in the token's units.")
@@ -52,7 +56,6 @@ def init(folder: Path, **chosen: str | int | None) -> None:
         chosen |= _asked(chosen)
     template = resources.files("retainer_provider") / "cli" / "settings.toml.in"
     chosen["rpc_url"] = chosen["rpc_url"] or RPC_URLS[Network(str(chosen["network"]))]
-    chosen["program"] = _PROGRAM if chosen["program_id"] is None else f'program_id = "{chosen["program_id"]}"'
     chosen |= _deposits(str(chosen["price"]), int(chosen["decimals"] or 0))
     config.write_text(Template(template.read_text("utf-8")).substitute(chosen), encoding="utf-8")
     try:

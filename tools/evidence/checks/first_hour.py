@@ -1,4 +1,4 @@
-"""first-hour: README and docs/deploying.md followed to the letter, on a local validator and on a stand-in for devnet."""
+"""first-hour: README and docs/deploying.md followed to the letter, on localnet and on a stand-in for devnet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retainer.chain.testing import token_balance
 from tools.evidence.checks.wheel import build, install
 from tools.evidence.clones import ROOT, fresh_clone
 from tools.evidence.devnet import TOKENS, devnet
-from tools.evidence.reader import Reader
+from tools.evidence.reader import Reader, free_ports
 from tools.stage import free_port
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def run(report: Report) -> None:
 
 async def on_localnet(report: Report, clone: Path, home: Path) -> bool:
     """The page's first part, and the README's commands beside it."""
-    ports = {documented: str(free_port()) for documented in ("8899", "8402", "9000")}
+    ports = free_ports(("8899", "8402", "9000"))
     rpc_url = f"http://127.0.0.1:{ports['8899']}"
     environ = {
         "RETAINER_RPC_URL": rpc_url,
@@ -90,11 +90,14 @@ async def follow_readme(report: Report, reader: Reader, clone: Path, rpc_url: st
 
 async def on_devnet(report: Report, clone: Path, home: Path) -> None:
     """The page's second part, with nothing but the wheel installed, where the program is not deployed yet."""
-    wheel = await build(clone, "wheel", home / "wheel")
-    status, lines = await install(wheel, "provider", Path(sys.executable), home / "venv", "dev.txt")
-    report.fact("pip", lines)
-    report.equal("installing the wheel with [provider] ends with", status, 0)
-    ports = {documented: str(free_port()) for documented in ("8402", "9000")}
+    programs = clone / ".venv" / "bin"
+    if report.scale == "full":
+        wheel = await build(clone, "wheel", home / "wheel")
+        status, lines = await install(wheel, "provider", Path(sys.executable), home / "venv", "dev.txt")
+        report.fact("pip", lines)
+        report.equal("installing the wheel with [provider] ends with", status, 0)
+        programs = home / "venv" / "bin"
+    ports = free_ports(("8402", "9000"))
     async with devnet() as cluster, AsyncExitStack() as terminals:
         environ = {
             "RETAINER_RPC_URL": cluster.rpc_url,
@@ -103,7 +106,7 @@ async def on_devnet(report: Report, clone: Path, home: Path) -> None:
             "RETAINER_PROVIDER_UPSTREAM": f"http://127.0.0.1:{ports['9000']}",
             "RETAINER_PROVIDER_PORT": ports["8402"],
         }
-        reader = Reader(home, home, home / "venv" / "bin", ports, environ, f"token TEST {cluster.mint}\n")
+        reader = Reader(home, home, programs, ports, environ, f"token TEST {cluster.mint}\n")
         before = [
             ("run", "retainer keygen ~/agent.json"),
             ("terminal", f"uvicorn --app-dir {clone}/examples upstream:app --port 9000"),
@@ -138,7 +141,9 @@ async def follow(report: Report, reader: Reader, steps: list[tuple[str, str]], t
         if where == "terminal":
             quick = " --slot-ms 100" if "scripts/localnet" in typed else ""
             port = f" --port {reader.ports['8899']}" if quick else ""
-            await terminals.enter_async_context(reader.terminal(f"{typed}{port}{quick}"))
+            if not await terminals.enter_async_context(reader.terminal(f"{typed}{port}{quick}")):
+                report.step(f"ended before it was ready; printed last:\n{reader.printed[-1500:]}")
+                break
         elif status := await reader.run(typed):
             report.step(f"ended with status {status}; printed last:\n{reader.printed[-1500:]}")
             break
