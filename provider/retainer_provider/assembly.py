@@ -10,17 +10,23 @@ from starlette.types import ASGIApp
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.several import connect
-from retainer.protocol.session import SessionState
 from retainer_provider.background import exposure_of, settler_of, watcher_of, workers_of
 from retainer_provider.blueprint import Blueprint
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
+from retainer_provider.cards.access import CardAccess
+from retainer_provider.cards.opening import open_cards
+from retainer_provider.cards.routes import CardsApi
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.monitoring.readiness import Readiness
+from retainer_provider.people.access import Access
+from retainer_provider.people.api import PeopleApi
+from retainer_provider.people.assembling import people_of
+from retainer_provider.people.streams import EventStreams
 from retainer_provider.rates import Slots, Throttle
 from retainer_provider.sessions.claims import Claims
 from retainer_provider.sessions.closing import Closer
@@ -34,6 +40,7 @@ from retainer_provider.sessions.opening import Opener
 from retainer_provider.sessions.streaming import StreamLimits
 from retainer_provider.sessions.topping_up import Topper
 from retainer_provider.settings import SettingsError
+from retainer_provider.settling.first_look import FirstLook
 from retainer_provider.settling.watcher import ChainView
 from retainer_provider.wire.challenger import Challenger
 from retainer_provider.wire.door import Door
@@ -45,14 +52,16 @@ from retainer_provider.wire.routing import Unpriced
 from retainer_provider.wire.upstream import Upstream
 
 _DISCOVERY = {"type": "http", "method": "GET", "path": DISCOVERY_PATH}
-_OPEN_STATES = (SessionState.PENDING, SessionState.ACTIVE, SessionState.CLOSING)
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """The two adapters of a running service, and whether it sells."""
+    """The adapters of a running service, and whether it sells."""
 
     api: Api
+    cards: CardsApi | None
+    people: PeopleApi
+    streams: EventStreams
     gate: ASGIApp
     readiness: Readiness
 
@@ -91,7 +100,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         stack.push_async_callback(closer.aclose)
         watcher = watcher_of(blueprint, chain, ledger, view)
         with contextlib.suppress(ChainUnavailableError):
-            await watcher.look()  # nothing is sold before the first look, so the first client need not wait for it
+            await watcher.look(first_page=True)  # so that the first clients need not wait for it
         await stack.enter_async_context(workers_of(blueprint, chain, ledger, watcher, settler).running())
         metering = Metering(
             ledger=ledger,
@@ -102,8 +111,28 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             observer=observer,
         )
         stack.push_async_callback(metering.aclose, limits.shutdown_seconds)
-        engine = _engine(blueprint, chain, ledger, view, metering=metering, closer=closer)
+        challenger = _challenger(blueprint, chain)
+        holding = _holding(blueprint, chain, ledger, challenger)
+        engine = Engine(
+            challenger=challenger,
+            holding=holding,
+            metering=metering,
+            closer=closer,
+            ledger=ledger,
+            watch=FirstLook(watcher, view, around.clock),
+            operator=blueprint.keys.operator,
+            clock=around.clock,
+            fairness=_fairness(blueprint),
+        )
         stack.push_async_callback(engine.aclose)
+        people, watch, streams = people_of(
+            blueprint, chain, ledger, engine=engine, challenger=challenger, holding=holding, upstream=upstream
+        )
+        await stack.enter_async_context(watch.running())
+        access = CardAccess(engine, Access(ledger))
+        cards = await stack.enter_async_context(
+            open_cards(blueprint, ledger, engine, upstream=upstream, authorize=access, streams=streams)
+        )
         gate = RetainerGate(
             target,
             engine,
@@ -115,6 +144,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             observer=observer,
         )
         yield Assembled(
+            cards=cards,
             api=Api(
                 engine=engine,
                 identity=identity,
@@ -127,6 +157,8 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             # The API is outside: it asks nobody else, and tells how the service is also when that is busy.
             gate=Door(gate, head_limit=limits.request_head_bytes, most=limits.concurrent_requests),
             readiness=readiness,
+            people=people,
+            streams=streams,
         )
 
 
@@ -162,33 +194,40 @@ async def _require_own_sessions(ledger: Ledger, identity: Identity, keys: Keys) 
     Nor where what is held for custodial sessions could not be sent back.
     """
     holder = None if keys.refund is None else keys.refund.pubkey()
-    after = 0
-    while page := await ledger.sessions(states=_OPEN_STATES, after=after):
-        for session in page:
-            if session.operator != identity.operator:
-                raise SettingsError(
-                    f"session {session.session_id} in the ledger belongs to operator {session.operator}, "
-                    f"but the keypair is {identity.operator}: start with the keypair or the ledger that fits"
-                )
-            if session.custody is Custody.PROVIDER and session.payee != holder:
-                raise SettingsError(
-                    f"session {session.session_id} in the ledger is custodial, its money with {session.payee}: "
-                    "set `refund_keypair` to that keypair until it is closed"
-                )
-        after = page[-1].number
+    for found in await ledger.parties():
+        if found.operator != identity.operator:
+            raise SettingsError(
+                f"session {found.session_id} in the ledger belongs to operator {found.operator}, "
+                f"but the keypair is {identity.operator}: start with the keypair or the ledger that fits"
+            )
+        if found.custody is Custody.PROVIDER and found.payee != holder:
+            raise SettingsError(
+                f"session {found.session_id} in the ledger is custodial, its money with {found.payee}: "
+                "set `refund_keypair` to that keypair until it is closed"
+            )
 
 
-def _engine(
-    blueprint: Blueprint, chain: Chain, ledger: Ledger, view: ChainView, *, metering: Metering, closer: Closer
-) -> Engine:
-    settings, clock = blueprint.settings, blueprint.around.clock
-    challenger = Challenger(
+def _challenger(blueprint: Blueprint, chain: Chain) -> Challenger:
+    return Challenger(
         identity=blueprint.identity,
         keys=blueprint.keys.secrets,
         chain=chain,
-        clock=clock,
-        ttl=settings.service.challenge_ttl,
+        clock=blueprint.around.clock,
+        ttl=blueprint.settings.service.challenge_ttl,
     )
+
+
+def _fairness(blueprint: Blueprint) -> Fairness:
+    limits, clock = blueprint.settings.limits, blueprint.around.clock
+    return Fairness(
+        payers=Throttle(clock, limits.payer_requests_per_second),
+        running=Slots(limits.payer_concurrent_requests),
+        strangers=Throttle(clock, limits.unpaid_requests_per_second),
+    )
+
+
+def _holding(blueprint: Blueprint, chain: Chain, ledger: Ledger, challenger: Challenger) -> ByChallenge:
+    settings, clock = blueprint.settings, blueprint.around.clock
 
     def landing(commitment: Commitment) -> Landing:
         wait = settings.limits.deposit_wait_seconds
@@ -228,18 +267,4 @@ def _engine(
         clock=clock,
         landing=landing(Commitment.FINALIZED),
     )
-    return Engine(
-        challenger=challenger,
-        holding=ByChallenge(challenger, opener, topper, custodial),
-        metering=metering,
-        closer=closer,
-        ledger=ledger,
-        watch=view,
-        operator=blueprint.keys.operator,
-        clock=clock,
-        fairness=Fairness(
-            payers=Throttle(clock, settings.limits.payer_requests_per_second),
-            running=Slots(settings.limits.payer_concurrent_requests),
-            strangers=Throttle(clock, settings.limits.unpaid_requests_per_second),
-        ),
-    )
+    return ByChallenge(challenger, opener, topper, custodial)

@@ -13,6 +13,7 @@ from retainer_provider.exposure import Exposure
 from retainer_provider.keys import Keys
 from retainer_provider.monitoring.observer import Observer
 from retainer_provider.policy import settler_options
+from retainer_provider.sessions.cut_streams import CutStreams
 from retainer_provider.settling.archive import Archive
 from retainer_provider.settling.closing_transaction import CloseBuilder, CostPolicy
 from retainer_provider.settling.interim import InterimSettler
@@ -89,6 +90,7 @@ def workers_of(blueprint: Blueprint, chain: Chain, ledger: Ledger, watcher: Watc
         timer=around.pace,
         options=options,
         interim=_interim(blueprint, chain, ledger),
+        cut_streams=CutStreams(ledger=ledger, operator=blueprint.keys.operator, clock=around.clock),
         notices=_notices(blueprint),
     )
 

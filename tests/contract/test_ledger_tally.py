@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import Ledger
-from tests.books import DEPOSIT, GRACE, NOW, PRICE, ask, new_session, open_session, reserve
+from retainer_provider.books.records import Custody
+from tests.books import DEPOSIT, GRACE, NOW, PRICE, ask, key, new_session, open_session, reserve
 
 
 async def test_empty_books_are_tallied_as_nothing(ledger: Ledger) -> None:
@@ -37,3 +38,22 @@ async def test_a_closing_session_is_urgent_in_the_last_third_of_its_grace_period
     for now, urgent in ((NOW, 0), (last_third, 0), (last_third + 1, 1), (NOW + 2 * GRACE, 1)):
         [row] = await ledger.tally(now)
         assert (row.state, row.urgent, record.urgent(now)) == (SessionState.CLOSING, urgent, bool(urgent)), now
+
+
+async def test_parties_are_told_once_for_all_open_sessions(ledger: Ledger) -> None:
+    """F26: whose sessions these are, however many there are; those at their end do not count."""
+    assert list(await ledger.parties()) == []
+    for salt in range(1, 4):
+        await open_session(ledger, salt)
+    await ledger.admit(new_session(4, custody=Custody.PROVIDER))
+    other = await open_session(ledger, 5, operator=key("another operator"))
+    gone = new_session(6, operator=key("a third operator"))
+    await ledger.admit(gone)
+    await ledger.abandon(gone.session_id, "it never came", NOW)
+    await ledger.begin_close(other, "asked for", NOW)
+    told = {(found.operator, found.payee, found.custody): found.session_id for found in await ledger.parties()}
+    assert told == {
+        (key("operator"), key("payee"), Custody.ESCROW): min(new_session(salt).session_id for salt in range(1, 4)),
+        (key("operator"), key("payee"), Custody.PROVIDER): new_session(4).session_id,
+        (key("another operator"), key("payee"), Custody.ESCROW): other,
+    }

@@ -17,6 +17,8 @@ from retainer_provider.offer_settings import (
     RouteSettings,
     SlaSettings,
 )
+from retainer_provider.people_settings import FreeTierSettings, PanelSettings
+from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.settings import (
     KeySource,
     LedgerSettings,
@@ -36,10 +38,13 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[ledger]": LedgerSettings,
     "[metrics]": MetricsSettings,
     "[routes]": RouteSettings,
+    "[panel]": PanelSettings,
+    "[free_tier]": FreeTierSettings,
     "[offers.NAME]": OfferSettings,
     "[[offers.NAME.routes]]": PricedRoute,
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
+    "[responders.NAME]": ResponderSettings,
     "[limits]": LimitSettings,
     "[settlement]": SettlementSettings,
 }

@@ -220,7 +220,7 @@ async def opened_shop(
             app.running(),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test") as http,
         ):
-            await pace.waited_for(3)  # watcher, sweeper, settler
+            await pace.waited_for(4)  # watcher, sweeper, settler, invoices
             yield Shop(chain, Agent(AGENT), mint, settings, ledger, upstream, pace, clock, app, http)
     finally:
         await ledger.aclose()

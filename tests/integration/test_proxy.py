@@ -25,6 +25,8 @@ class Server:
     answer: bytes
     port: int = 0
     heard: bytes = b""
+    drops: int = 0
+    requests: int = 0
     connections: set[asyncio.Task[None]] = field(default_factory=set)
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +35,8 @@ class Server:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             self.heard = await self._read(reader)
-            writer.write(self.answer)
+            self.requests += 1
+            writer.write(b"" if self.requests <= self.drops else self.answer)
             await writer.drain()
         except asyncio.IncompleteReadError:
             pass  # the proxy left
@@ -166,6 +169,27 @@ async def test_an_answer_cut_short_is_broken() -> None:
 async def test_no_answer_or_no_http_is_unreachable(answer: bytes) -> None:
     async with serving(answer) as (_, proxy):
         assert (await called(proxy, scope())).outcome is UpstreamFailure.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("method", "drops", "seen"), [("GET", 1, 2), ("HEAD", 1, 2), ("GET", 2, 2), ("POST", 1, 1), ("DELETE", 1, 1)]
+)
+async def test_a_connection_that_ends_before_the_answer_is_tried_once_more_where_that_is_safe(
+    method: str, drops: int, seen: int
+) -> None:
+    async with serving() as (server, proxy):
+        server.drops = drops
+        result = await called(proxy, scope(method=method))
+        assert isinstance(result.outcome, Answer) is (drops < seen)
+        assert server.requests == seen
+
+
+async def test_a_request_with_a_body_is_not_sent_twice() -> None:
+    async with serving() as (server, proxy):
+        server.drops = 1
+        result = await called(proxy, scope(b"/a", b"", "GET", (b"content-length", b"2")), b"hi")
+        assert result.outcome is UpstreamFailure.UNREACHABLE
+        assert server.requests == 1
 
 
 async def test_a_port_that_nobody_listens_on_is_unreachable() -> None:

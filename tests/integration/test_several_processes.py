@@ -9,15 +9,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from retainer_provider.books.records import SessionRecord
+from retainer.protocol.amounts import BaseUnits
+from retainer_provider.books.meter import Charge
+from retainer_provider.books.outcomes import CommitOutcome, DeliverOutcome
+from retainer_provider.books.records import Progress, SessionRecord
 from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.clock import SystemClock
+from retainer_provider.sessions.cut_streams import CutStreams
 from retainer_provider.sessions.metering import Delivery, DeliveryKind, MeteredRequest, Metering
 from retainer_provider.sessions.refusals import RefusedError
 from retainer_provider.settling.settler import SettlementOutcome
 from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.upstream import UpstreamResult
-from tests.books import PRICE, open_session
+from tests.books import PRICE, commit_of, held, open_session, reserve
 from tests.nodes import Node
 from tests.trading import FUNDS, OPERATOR, trade_on
 
@@ -59,6 +63,12 @@ async def opened(ledger: PostgresLedger) -> SessionRecord:
     return record
 
 
+async def opened_as(ledger: PostgresLedger, record: SessionRecord) -> SessionRecord:
+    after = await ledger.session(record.session_id)
+    assert after is not None
+    return after
+
+
 @pytest.mark.row(
     "F18", attack="a request repeated at another process while it runs", twin="one run, one charge, the same answer"
 )
@@ -95,6 +105,30 @@ async def test_an_answer_that_comes_after_the_lease_is_withheld(
     after = await ledgers[1].session(record.session_id)
     assert after is not None
     assert (after.spent, after.sequence) == (0, 0)
+
+
+@pytest.mark.row(
+    "F11", attack="a process that stalls in the middle of a stream", twin="another one charges what had left"
+)
+async def test_a_stream_whose_process_stalls_is_booked_by_another(
+    ledgers: Sequence[PostgresLedger], postgres_url: str
+) -> None:
+    """F11: and nothing more of it leaves, should the first one come back."""
+    record = await opened(ledgers[0])
+    reservation = held(await reserve(ledgers[0], record.session_id, "stream", amount=10 * PRICE))
+    usage = commit_of(reservation).usage
+    two = Progress(Charge(charged=True, units=2, amount=BaseUnits(2 * PRICE)), usage, ())
+    assert await ledgers[0].deliver(reservation, two) is DeliverOutcome.KEPT
+    cut_streams = CutStreams(ledger=ledgers[1], operator=OPERATOR, clock=SystemClock())
+    await cut_streams.book()
+    assert (await opened_as(ledgers[1], record)).spent == 0, "it is sent still"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("UPDATE process SET lease_until = '-infinity' WHERE epoch = %s", (reservation.epoch,))
+    await cut_streams.book()
+    assert await ledgers[0].deliver(reservation, two) is DeliverOutcome.LOST
+    assert (await ledgers[0].commit(commit_of(reservation))).outcome is CommitOutcome.LOST
+    after = await opened_as(ledgers[1], record)
+    assert (after.spent, after.reserved, after.sequence) == (2 * PRICE, 0, 1)
 
 
 async def test_processes_that_settle_together_sign_one_transaction(

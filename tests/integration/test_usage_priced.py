@@ -5,10 +5,12 @@ import importlib.util
 import json
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
@@ -16,6 +18,7 @@ from retainer.protocol.challenges import parse_challenge_headers
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import parse_receipt
 from retainer.protocol.usage import usage_root
+from retainer_provider.books.outcomes import DeliverOutcome
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from tests.integration.conftest import Shop, problem, receipt, reply
 from tests.shop import DEPOSIT, PRICE, Opening
@@ -305,6 +308,43 @@ async def test_a_client_that_leaves_pays_for_what_it_was_sent(shop: Shop) -> Non
     assert (view.spent, view.remaining) == (2 * PRICE, DEPOSIT - 2 * PRICE)
     again = await shop.use(opening, "/paid/events", method="GET", key="k", content=None)
     assert (again.status_code, receipt(again).spent) == (204, 2 * PRICE)
+
+
+@pytest.mark.row("F11", attack="a crash at any event of a stream", twin="what had left is in the books by then")
+async def test_each_event_is_in_the_books_before_it_leaves(shop: Shop) -> None:
+    """F11: read from the file, as another process would find it after a crash."""
+    shop.upstream.app, opening = flowing(*(b"data: %d\n\n" % number for number in range(4))), await shop.opened()
+    listener, found = Listener(stays_for=99), list[int]()
+
+    async def send(message: Message) -> None:
+        if message.get("body", b"").startswith(b"data: "):
+            # By the library that has the file open here: another one would take it for its own to clean up.
+            with closing(apsw.Connection(str(shop.settings.service.database), apsw.SQLITE_OPEN_READONLY)) as books:
+                progress = books.execute("SELECT progress FROM stream").get
+            found.append(json.loads(progress)["charge"]["units"])
+        await listener.send(message)
+
+    await shop.app(listening(opening), listener.receive, send)
+    given = b"".join(listener.heard).count(b"data: ") - 1
+    assert (found, given) == ([1, 2, 3, 4], 4)
+    assert (await shop.view(opening)).spent == 4 * PRICE
+
+
+async def test_nothing_leaves_that_the_books_did_not_take(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F23: the stream ends, and what had left before is charged."""
+    shop.upstream.app, opening = flowing(*(b"data: %d\n\n" % number for number in range(4))), await shop.opened()
+    kept = list[None]()
+
+    async def deliver(_: object, __: object) -> DeliverOutcome:
+        kept.append(None)
+        return DeliverOutcome.KEPT if len(kept) < 3 else DeliverOutcome.LOST
+
+    monkeypatch.setattr(shop.ledger, "deliver", deliver)
+    *given, error, last = events((await shop.use(opening, "/paid/events")).content)
+    assert given == [b"data: 0", b"data: 1"]
+    assert b"can be charged no further" in error
+    final = parse_receipt(last.removeprefix(b"event: payment-receipt\ndata: ").decode())
+    assert final.spent == (await shop.view(opening)).spent == 2 * PRICE
 
 
 async def test_a_client_that_takes_nothing_more_is_given_up(shop: Shop) -> None:

@@ -63,6 +63,10 @@ CHECKS = {
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
     ),
+    "panel-exit": (
+        "panel_exit",
+        "provider dead: a page from a file, in Chromium, requests the close, counts down and withdraws it all",
+    ),
     "custodial": (
         "custodial",
         "the provider holds the money: 0.24 kept, 0.76 back, no deposit twice, and killed in a refund it pays once",
@@ -94,6 +98,10 @@ CHECKS = {
     "usage-priced": (
         "usage_priced",
         "random prompts at an OpenAI-compatible service, whole, streamed, cut and left: paid on chain is what was used",
+    ),
+    "free-tier": (
+        "free_tier",
+        "so many free asks for a visitor, the next gated before any work; neither two tabs nor restarts double them",
     ),
     "stateful": (
         "stateful",

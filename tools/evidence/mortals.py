@@ -1,6 +1,7 @@
 """Agents that live through the deaths of a service, each asking through sessions of its own until it is answered."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,6 +12,7 @@ from solders.keypair import Keypair
 from retainer import SessionClient, SpendingCaps
 from retainer.errors import DishonestServiceError
 from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.constants import HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.errors import RetainerError
 from retainer.protocol.session import SessionState
 
@@ -18,6 +20,8 @@ PRICE, DEPOSIT, TOP_UP = 8_000, 100_000, 60_000
 QUESTIONS = 3
 _PAUSE_SECONDS = 0.1
 _PATIENCE_SECONDS = 300.0
+# A part that arrived whole.
+_PART = re.compile(rb"data: part \d+\n\n")
 
 T = TypeVar("T")
 
@@ -64,6 +68,15 @@ class Mortality:
             self.sums[point] = self.sums.get(point, Sums()) + sums
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a question came to: its answer, the units that its receipt charges, and how many were seen to arrive."""
+
+    content: bytes
+    units: int = 1
+    arrived: int = 1
+
+
 @dataclass(slots=True)
 class Agent:
     """Opens, asks, tops up, asks again for what it has, and closes; what fails is done again, as the docs say."""
@@ -80,12 +93,14 @@ class Agent:
             since = len(self.mortality.deaths)
             self.number += 1
             caps = SpendingCaps(per_session="1.0")
-            async with SessionClient(self.key, rpc_url=self.rpc_url, caps=caps, deposit=DEPOSIT) as client:
+            async with SessionClient(
+                self.key, rpc_url=self.rpc_url, caps=caps, deposit=DEPOSIT, allow_custodial=True
+            ) as client:
                 sums = await self._session(client)
             self.mortality.lived_through(since, sums)
 
     async def _session(self, client: SessionClient) -> Sums:
-        answers: dict[str, bytes] = {}
+        answers: dict[str, Answered] = {}
         keys = [f"{self.key.pubkey()}-{self.number}-{question}" for question in range(QUESTIONS)]
         answers[keys[0]] = await self._asked(client, keys[0])
         session = (await client.sessions())[-1]
@@ -93,24 +108,63 @@ class Agent:
         for key in keys[1:]:
             answers[key] = await self._asked(client, key)
         for key in keys:
-            if await self._asked(client, key) != answers[key]:
+            if not self.same(await self._asked(client, key), answers[key]):
                 self.mortality.wrong.append(f"{key} was answered in two ways")
-        sums = Sums(delivered=len(keys))
+        due = sum(answer.units for answer in answers.values())
+        sums = Sums(delivered=len(keys), unpaid=sum(max(0, one.arrived - one.units) for one in answers.values()))
         funded = [view for view in await client.sessions() if view.state is not SessionState.ABANDONED]
         for view in funded:
             closed = await _until_done(lambda view=view: client.close_session(view.session_id))  # type: ignore[misc]
             deposit = closed.view.deposit
             sums += Sums(deposit, closed.settled, closed.refunded, sessions=1)
         charged = sums.settled // PRICE
-        sums.double, sums.unpaid = max(0, charged - len(keys)), max(0, len(keys) - charged)
+        sums.double += max(0, charged - due)
+        sums.unpaid += max(0, due - charged)
         return sums
 
-    async def _asked(self, client: SessionClient, key: str) -> bytes:
-        async def ask() -> bytes:
+    def same(self, again: Answered, first: Answered) -> bool:
+        """Whether a key that was asked again was answered as before."""
+        return again == first
+
+    async def _asked(self, client: SessionClient, key: str) -> Answered:
+        async def ask() -> Answered:
             answer = await client.request("GET", self.url, idempotency_key=key)
             if not answer.is_success:
                 raise _NotYetError(f"{answer.status_code}: {answer.text[:300]}")
-            return answer.content
+            return Answered(answer.content)
+
+        return await _until_done(ask)
+
+
+@dataclass(slots=True)
+class Listener(Agent):
+    """The same of streams, whose parts are counted as they arrive, also those of one that breaks off."""
+
+    def same(self, again: Answered, first: Answered) -> bool:
+        """A stream comes once; asked again, its receipt alone."""
+        return (again.content, again.units) == (b"", first.units)
+
+    async def _asked(self, client: SessionClient, key: str) -> Answered:
+        arrived = 0
+
+        async def ask() -> Answered:
+            nonlocal arrived
+            content = b""
+            async with (
+                httpx.AsyncClient(auth=client.auth, timeout=60) as http,
+                http.stream("GET", self.url, headers={HEADER_IDEMPOTENCY_KEY: key}) as answer,
+            ):
+                if not answer.is_success:
+                    raise _NotYetError(f"{answer.status_code}: {(await answer.aread())[:300]!r}")
+                try:
+                    async for chunk in answer.aiter_bytes():
+                        content += chunk
+                finally:
+                    arrived = max(arrived, len(_PART.findall(content)))
+            receipt = answer.extensions.get("retainer")
+            if receipt is None or receipt.retainer.metered is None:
+                raise _NotYetError(f"the stream ended without a receipt: {content[-300:]!r}")
+            return Answered(content, receipt.retainer.metered.units, arrived)
 
         return await _until_done(ask)
 

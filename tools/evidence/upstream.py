@@ -5,19 +5,22 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+_BETWEEN_PARTS_SECONDS: Final = 0.02
 
 
 @dataclass(slots=True)
 class Upstream:
     """`executions` counts how often each Idempotency-Key reached the handler.
 
-    `?fault=slow|error|empty|shape` asks for a broken answer; `slow_seconds` is how slow.
+    `?fault=slow|error|empty|shape` asks for a broken answer; `slow_seconds` is how slow. `?parts=N` asks for a stream.
     """
 
     slow_seconds: float = 0.0
@@ -28,6 +31,8 @@ class Upstream:
         """A report with a number of its own, or the fault that was asked for."""
         key = request.headers.get("Idempotency-Key", "")
         self.executions[key] = self.executions.get(key, 0) + 1
+        if parts := int(request.query_params.get("parts", "0")):
+            return StreamingResponse(_events(parts), media_type="text/event-stream")
         match request.query_params.get("fault"):
             case "slow":
                 await asyncio.sleep(self.slow_seconds)
@@ -38,6 +43,12 @@ class Upstream:
             case "shape":
                 return JSONResponse({"key": key, "execution": "not a number"})
         return JSONResponse({"key": key, "execution": self.executions[key]})
+
+
+async def _events(parts: int) -> AsyncIterator[bytes]:
+    for part in range(parts):
+        yield b"data: part %d\n\n" % part
+        await asyncio.sleep(_BETWEEN_PARTS_SECONDS)
 
 
 @asynccontextmanager

@@ -17,6 +17,8 @@ class Point(StrEnum):
     RESERVE_AFTER = "ledger.reserve after"
     SERVE_BEFORE = "upstream.call before"
     SERVE_AFTER = "upstream.call after"
+    DELIVER_BEFORE = "ledger.deliver before"
+    DELIVER_AFTER = "ledger.deliver after"
     COMMIT_BEFORE = "ledger.commit before"
     COMMIT_WITHIN = "ledger.commit within"
     COMMIT_AFTER = "ledger.commit after"
@@ -46,13 +48,12 @@ class Point(StrEnum):
     ACCOUNT_GONE_BEFORE = "ledger.account_gone before"
     ACCOUNT_GONE_AFTER = "ledger.account_gone after"
 
+    EXPECT_BEFORE = "ledger.expect_transfer before"
+    EXPECT_AFTER = "ledger.expect_transfer after"
     SEND_TRANSFER_BEFORE = "chain.send transfer before"
     SEND_TRANSFER_AFTER = "chain.send transfer after"
-
-    @property
-    def custodial(self) -> bool:
-        """Whether only custodial sessions come there."""
-        return self in (Point.SEND_TRANSFER_BEFORE, Point.SEND_TRANSFER_AFTER)
+    CREDIT_BEFORE = "ledger.credit_transfer before"
+    CREDIT_AFTER = "ledger.credit_transfer after"
 
     @property
     def on_disk(self) -> bool:

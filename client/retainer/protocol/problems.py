@@ -57,8 +57,23 @@ class ProblemType(StrEnum):
     UPSTREAM_UNAVAILABLE = _OWN + "upstream-unavailable"
     CHAIN_UNAVAILABLE = _OWN + "chain-unavailable"
     SERVICE_UNAVAILABLE = _OWN + "service-unavailable"
+    TOKEN_INVALID = _OWN + "token-invalid"
+    CROSS_SITE = _OWN + "cross-site"
+    INVOICE_UNKNOWN = _OWN + "invoice-unknown"
+    INVOICE_OVER = _OWN + "invoice-over"
+    WALLET_MISMATCH = _OWN + "wallet-mismatch"
+    FREE_QUOTA_EXHAUSTED = _OWN + "free-quota-exhausted"
+
     REQUEST_MALFORMED = _OWN + "request-malformed"
     ROUTE_UNKNOWN = _OWN + "route-unknown"
+    QUICK_SESSION_UNKNOWN = _OWN + "quick-session-unknown"
+    QUICK_SESSION_ID_INVALID = _OWN + "quick-session-id-invalid"
+    QUICK_SESSION_ID_COLLISION = _OWN + "quick-session-id-collision"
+    QUICK_SESSION_ARCHIVED = _OWN + "quick-session-archived"
+    QUICK_SESSION_TITLE_REQUIRED = _OWN + "quick-session-title-required"
+    QUICK_SESSION_TITLE_INVALID = _OWN + "quick-session-title-invalid"
+    QUICK_SESSION_MESSAGE_INVALID = _OWN + "quick-session-message-invalid"
+    RESPONDER_UNKNOWN = _OWN + "responder-unknown"
 
 
 @dataclass(frozen=True, slots=True)

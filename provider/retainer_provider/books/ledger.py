@@ -20,6 +20,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -32,8 +33,11 @@ from retainer_provider.books.people import PeopleBook
 from retainer_provider.books.records import (
     Adoption,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -119,7 +123,21 @@ class Ledger(Books, Protocol):
         ...
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
-        """Give a reservation back uncharged; twice is harmless."""
+        """Give a reservation back uncharged; twice is harmless.
+
+        A stream of which something has left is CUT instead.
+        """
+        ...
+
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        """Write down what of a stream is about to leave, durably: from here on no crash releases its reservation.
+
+        It is charged by ``commit`` when the stream ends, or by whoever finds it among the ``cut_streams``.
+        """
+        ...
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        """Streams that nobody sends any more, not booked yet: for the caller to ``commit`` as far as they came."""
         ...
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
@@ -197,6 +215,10 @@ class Ledger(Books, Protocol):
 
     async def account_gone(self, session_id: str) -> None:
         """The account of a session that was left behind is removed."""
+        ...
+
+    async def parties(self) -> Sequence[Parties]:
+        """Whose the sessions are that are not at their end: each combination once, however many there are."""
         ...
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:

@@ -109,11 +109,19 @@ class CommitResult:
     answer: StoredAnswer | None = None
 
 
+class DeliverOutcome(StrEnum):
+    """Of writing down what of a stream is about to leave."""
+
+    KEPT = "kept"
+    LOST = "lost"  # the reservation is gone, or the session over: it may not leave
+
+
 class ReleaseOutcome(StrEnum):
     """Of ending a request without one."""
 
     RELEASED = "released"
     GONE = "gone"  # committed or released before
+    CUT = "cut"  # a stream, of which something has left: `cut_streams` has it
 
 
 class CloseBegin(StrEnum):

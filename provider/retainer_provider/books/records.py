@@ -203,6 +203,16 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Parties:
+    """Whose some open sessions are, with the id of one of them."""
+
+    operator: Pubkey
+    payee: Pubkey
+    custody: Custody
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredAnswer:
     """An answer kept for replay. ``body`` is None where it was over the caps: then only the receipt replays."""
 
@@ -242,7 +252,7 @@ class ReserveRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A price held for one running request. It lives as long as the process: a crash releases it.
+    """A price held for one running request. It lives as long as the process: a crash releases it, but for streams'.
 
     Where several processes share the books, ``epoch`` is the turn of the one that holds it, and fences off the others.
     """
@@ -289,6 +299,23 @@ class Commit:
     usage: UsageDraft
     finish: Callable[[CommitFacts], StoredAnswer]
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A stream as it would be booked if nothing more of it left. ``headers`` are those it began with."""
+
+    charge: Charge
+    usage: UsageDraft
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CutStream:
+    """A stream that ended with its process, or without being booked: what it holds, and how far it had come."""
+
+    reservation: Reservation
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)

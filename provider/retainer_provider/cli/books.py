@@ -28,6 +28,7 @@ from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys
 from retainer_provider.logs import configure_logging
 from retainer_provider.policy import settler_options
+from retainer_provider.sessions.cut_streams import CutStreams
 from retainer_provider.settings import Settings
 from retainer_provider.settling.closing_transaction import CloseBuilder
 from retainer_provider.settling.rehearsal import Rehearsal, rehearse
@@ -141,6 +142,8 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
     options = settler_options(settings, service_identity(settings, keys))
     ledger = await open_ledger(settings)
     try:
+        # Until then the sessions of streams that a crash has cut are not drained.
+        await CutStreams(ledger=ledger, operator=keys.operator, clock=clock).book()
         async with connect(settings.service.rpc_urls, quorum=settings.service.rpc_quorum) as chain:
             settler = Settler(
                 chain=chain,

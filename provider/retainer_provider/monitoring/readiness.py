@@ -28,6 +28,6 @@ class Readiness:
             found["service"] = "it is shutting down: running requests are finished, new ones belong elsewhere"
         if self._ledger.failure is not None:
             found["ledger"] = self._ledger.failure
-        if not self._view.fresh(self._clock.now(), self._shortest):
+        if not self._view.selling(self._clock.now(), self._shortest):
             found["chain"] = "the chain has not been seen for too long: look at the RPC node"
         return found

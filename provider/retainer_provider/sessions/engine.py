@@ -51,8 +51,8 @@ _DEPOSIT_UNSEEN: Final = Refusal(
 class ChainWatch(Protocol):
     """How old the service's view of the chain may be (F32)."""
 
-    def fresh(self, now: int, grace_period: int) -> bool:
-        """Whether a payer's exit would have been seen early enough for a session of this grace period."""
+    async def seen(self, record: SessionRecord) -> bool:
+        """Whether the payer's exit from this session would have been seen early enough."""
         ...
 
     def frozen(self, session_id: str) -> bool:
@@ -134,7 +134,7 @@ class Engine:
                 f"Session {record.session_id} was opened for offer {record.offer_id!r}, and this is sold as "
                 f"{offer.id!r}: open a session for it.",
             )
-        if not self._watch.fresh(self._clock.now(), record.grace_period):
+        if not await self._watch.seen(record):
             raise RefusedError(CHAIN_UNAVAILABLE)
         if self._watch.frozen(record.session_id):
             raise RefusedError(_DEPOSIT_UNSEEN)
@@ -168,13 +168,16 @@ class Engine:
         return await self._statement(await self._closer.close(record))
 
     async def show(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionView:
-        """A session as whoever can pay from it may see it, at any time, for nothing: no voucher is taken for it."""
+        """A session as whoever can pay from it may see it, at any time, for nothing."""
+        return await self.view(await self.owned(challenge, action))
+
+    async def owned(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionRecord:
+        """The session that whoever sends this can pay from; no voucher is taken for it."""
         if isinstance(action, VoucherAction):
             record = await self._authority.vouched(challenge, action.channel_id, action.signed)
             _require(check_signer(action.signed, record))
-        else:
-            record = await self._authority.authenticate(challenge, action.channel_id, action.authentication)
-        return await self.view(record)
+            return record
+        return await self._authority.authenticate(challenge, action.channel_id, action.authentication)
 
     async def view(self, record: SessionRecord) -> SessionView:
         """A session as people see it now."""

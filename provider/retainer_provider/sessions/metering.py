@@ -20,10 +20,17 @@ from retainer.protocol.sla import Observation, Verdict, judge
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.meter import Quote, decide, quote
-from retainer_provider.books.outcomes import CommitOutcome, CommitResult, ReserveOutcome, ReserveResult
+from retainer_provider.books.outcomes import (
+    CommitOutcome,
+    CommitResult,
+    DeliverOutcome,
+    ReserveOutcome,
+    ReserveResult,
+)
 from retainer_provider.books.records import (
     Commit,
     CommitFacts,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -153,7 +160,7 @@ class Metering:
     async def serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery | MeteredStream:
         """Meter one authenticated request; RefusedError when it is not served, which costs nothing.
 
-        A stream is booked when it ends or is closed: whoever gets one closes it.
+        A stream's charge grows with it, and is booked when it ends or is closed: whoever gets one closes it.
         """
         # In a task of its own: some servers cancel a request when its client leaves.
         task = asyncio.create_task(self._serve(record, request, call))
@@ -254,13 +261,20 @@ class Metering:
     def _flowing(self, run: _Run, result: UpstreamResult, flow: Flow, end: Callable[[], None]) -> MeteredStream:
         head = flow.head
 
+        def finished(delivered: Delivered) -> tuple[Finished, Verdict]:
+            whole = Finished(replace(head, body=b""), result.latency_ms, delivered.digest, delivered.length, kept=False)
+            return whole, run.judged(head.status, result.latency_ms, delivered.length)
+
+        async def keep(delivered: Delivered) -> bool:
+            whole, verdict = finished(delivered)
+            charge = decide(verdict, quote(run.record.price, delivered.units))
+            progress = Progress(charge, self._draft(run, whole), head.headers)
+            with writing(self._observer, self._clock, "deliver"):
+                return await self._ledger.deliver(run.reservation, progress) is DeliverOutcome.KEPT
+
         async def book(delivered: Delivered) -> str | None:
             try:
-                verdict = run.judged(head.status, result.latency_ms, delivered.length)
-                finished = Finished(
-                    replace(head, body=b""), result.latency_ms, delivered.digest, delivered.length, kept=False
-                )
-                committed = await self._book(run, finished, verdict, delivered.units)
+                committed = await self._book(run, *finished(delivered), delivered.units)
                 return None if committed.answer is None else committed.answer.receipt
             except BaseException:
                 with contextlib.suppress(Exception):
@@ -274,7 +288,8 @@ class Metering:
             head.with_headers((HEADER_RECEIPT.lower(), session_receipt(run.record, self._operator, self._clock.now()))),
             flow,
             RunningCount(run.request.tariff, lambda: flow.said),
-            book,
+            keep=keep,
+            book=book,
             max_units=run.request.tariff.max_units,
             limits=self._stream_limits,
             clock=self._clock,
@@ -317,17 +332,7 @@ class Metering:
             receipt = request_receipt(facts.session, facts.entry, facts.usage_hash, self._operator, now)
             return StoredAnswer(answer.status, answer.headers, answer.body if finished.kept else None, receipt)
 
-        draft = UsageDraft(
-            timestamp_ms=self._clock.now_ms(),
-            method=run.request.method,
-            target=run.request.target,
-            request_digest=run.reservation.fingerprint.hex(),
-            response_digest=finished.digest.hex(),
-            status=answer.status,
-            latency_ms=finished.latency_ms,
-            body_bytes=finished.length,
-            schema_ok=finished.fits,
-        )
+        draft = self._draft(run, finished)
         charge = decide(verdict, quote(run.record.price, units))
         with writing(self._observer, self._clock, "commit"):
             committed = await self._ledger.commit(Commit(run.reservation, charge, draft, finish, now))
@@ -342,6 +347,19 @@ class Metering:
                 units=charge.units,
             )
         return committed
+
+    def _draft(self, run: _Run, finished: Finished) -> UsageDraft:
+        return UsageDraft(
+            timestamp_ms=self._clock.now_ms(),
+            method=run.request.method,
+            target=run.request.target,
+            request_digest=run.reservation.fingerprint.hex(),
+            response_digest=finished.digest.hex(),
+            status=finished.answer.status,
+            latency_ms=finished.latency_ms,
+            body_bytes=finished.length,
+            schema_ok=finished.fits,
+        )
 
     def _abandoned(self, task: asyncio.Task[Delivery | MeteredStream]) -> None:
         """Nobody is left to read the stream that has begun meanwhile."""

@@ -1,7 +1,7 @@
-"""A metered answer that flows: counted event by event, cut when its reservation is used up, booked when it ends.
+"""A metered answer that flows: written down before each part of it leaves, cut when its reservation is used up.
 
 It ends with an event that holds its receipt, after one that says why where it ends before its time. Whatever has been
-handed to the connection is delivered, and charged; what has not, is not (F12).
+handed to the connection is delivered, and charged, though the process die at once (F11); what has not, is not (F12).
 """
 
 import asyncio
@@ -33,8 +33,30 @@ class Delivered:
     length: int
 
 
+Keep = Callable[[Delivered], Awaitable[bool]]
+"""Makes durable what will have been delivered once the next part is; False where that part may not leave."""
+
 Book = Callable[[Delivered], Awaitable[str | None]]
 """Charges what was delivered and returns the receipt, None where that could not be booked."""
+
+
+class _Sent:
+    """What a stream comes to so far: never changed, so that what was not kept in the end leaves no trace."""
+
+    def __init__(self, units: int = 0, digest: "hashlib._Hash | None" = None, length: int = 0) -> None:
+        self.units = units
+        self._digest = digest or hashlib.sha256()
+        self._length = length
+
+    def with_more(self, data: bytes, units: int | None = None) -> "_Sent":
+        """The same after ``data`` as well, and at a price of ``units`` in all."""
+        digest = self._digest.copy()
+        digest.update(data)
+        return _Sent(self.units if units is None else units, digest, self._length + len(data))
+
+    def delivered(self) -> Delivered:
+        """As it is booked."""
+        return Delivered(self.units, self._digest.digest(), self._length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +76,9 @@ class MeteredStream:
         head: Answer,
         flow: Flow,
         count: RunningCount,
-        book: Book,
         *,
+        keep: Keep,
+        book: Book,
         max_units: int,
         limits: StreamLimits,
         clock: Clock,
@@ -63,14 +86,14 @@ class MeteredStream:
         self.head = head
         self._flow = flow
         self._count = count
+        self._keep = keep
         self._book = book
         self._max_units = max_units
         self._limits = limits
         self._clock = clock
         self._ends_at = clock.monotonic() + limits.duration
         self._splitter = EventSplitter()
-        self._digest = hashlib.sha256()
-        self._units = self._length = 0
+        self._sent = _Sent()
         self._booking: asyncio.Task[str | None] | None = None
         self._over = False
         self._at_end: Callable[[], None] = lambda: None
@@ -84,14 +107,16 @@ class MeteredStream:
                 return await self._end(item)
             taken, used_up = self._taken(self._splitter.feed(item))
             if used_up:
-                self._over = True
-                self._flow.close()
                 detail = f"All {self._max_units} units reserved for this stream are used: ask again for more."
-                return taken + await self._last(_problem(ProblemType.UNITS_EXHAUSTED, detail))
+                return await self._last(taken, _problem(ProblemType.UNITS_EXHAUSTED, detail))
             if len(self._splitter.rest) > self._limits.event:
-                return taken + await self._end(UpstreamFailure.TOO_LARGE)
-            if taken:
-                return taken
+                return await self._last(taken, _broken(UpstreamFailure.TOO_LARGE))
+            if not taken.data:
+                continue
+            if not await self._keep(taken.sent.delivered()):
+                return await self._last(_Taken(b"", self._sent), _problem(ProblemType.SERVICE_UNAVAILABLE, _LOST))
+            self._sent = taken.sent
+            return taken.data
         return None
 
     @property
@@ -113,52 +138,64 @@ class MeteredStream:
             self._at_end()
             self._at_end = lambda: None
 
-    def _taken(self, events: list[bytes]) -> tuple[bytes, bool]:
+    def _taken(self, events: list[bytes]) -> tuple["_Taken", bool]:
         """The events that are paid for, and whether there is one that no unit is left for."""
-        taken = b""
+        taken = _Taken(b"", self._sent)
         for one in events:
             units = self._count.after(one)
             if units > self._max_units:
                 return taken, True
-            self._units = units
-            self._went_out(one)
-            taken += one
+            taken = taken.and_then(one, units)
         return taken, False
 
     async def _end(self, failure: UpstreamFailure | None) -> bytes:
+        if failure is not None:
+            return await self._last(_Taken(b"", self._sent), _broken(failure))
+        rest = self._splitter.rest
+        return await self._last(self._taken([rest + _END_OF_EVENT] if rest.strip() else [])[0])
+
+    async def _last(self, taken: "_Taken", problem: bytes = b"") -> bytes:
+        """What is sent last: this, why there is no more, and the receipt for all; booked before any of it leaves."""
         self._over = True
         self._flow.close()
-        if failure is not None:
-            return await self._last(_problem(ProblemType.UPSTREAM_UNAVAILABLE, _BROKEN[failure]))
-        rest = self._splitter.rest
-        return await self._last(self._taken([rest + _END_OF_EVENT])[0] if rest.strip() else b"")
-
-    async def _last(self, before: bytes) -> bytes:
-        """What is sent last: this, and the receipt for all."""
-        if before.startswith(b"event: error\n"):
-            self._went_out(before)
+        taken = taken.and_then(problem)
+        self._sent = taken.sent
         receipt = await self._booked()
         if receipt is None:
-            detail = "The stream could not be booked; what came of it was not charged."
-            return before + _problem(ProblemType.SERVICE_UNAVAILABLE, detail)
-        return before + event(RECEIPT_EVENT, receipt)
-
-    def _went_out(self, data: bytes) -> None:
-        self._digest.update(data)
-        self._length += len(data)
+            return _problem(ProblemType.SERVICE_UNAVAILABLE, _LOST)
+        return taken.data + event(RECEIPT_EVENT, receipt)
 
     async def _booked(self) -> str | None:
         """The receipt, booked once; in a task, since who waits for it may be cancelled with its client."""
         if self._booking is None:
-            units = min(self._units, self._max_units)
-            delivered = Delivered(units, self._digest.digest(), self._length)
-            self._booking = asyncio.ensure_future(self._book(delivered))
+            self._booking = asyncio.ensure_future(self._book(self._sent.delivered()))
         return await asyncio.shield(self._booking)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Bytes that are about to leave, and what the stream comes to with them."""
+
+    data: bytes
+    sent: _Sent
+
+    def and_then(self, data: bytes, units: int | None = None) -> "_Taken":
+        """With more, at a price of ``units`` in all."""
+        return _Taken(self.data + data, self.sent.with_more(data, units))
 
 
 def _problem(problem: ProblemType, detail: str) -> bytes:
     return event("error", json.dumps(stream_problem(problem, detail)))
 
+
+def _broken(failure: UpstreamFailure) -> bytes:
+    return _problem(ProblemType.UPSTREAM_UNAVAILABLE, _BROKEN[failure])
+
+
+_LOST: Final = (
+    "The stream can be charged no further, so it ends here. Ask again under its key: the answer is the receipt for "
+    "what came before this, or the stream anew if that was not charged."
+)
 
 _BROKEN: Final = {
     UpstreamFailure.TIMEOUT: "The stream took too long. What came before this is charged.",

@@ -1,5 +1,6 @@
 """What the chain says of open sessions: exits asked for, top-ups, missing accounts; and how fresh that news is."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -32,6 +33,7 @@ class ChainView:
 
     def __init__(self) -> None:
         self._seen_at: int | None = None
+        self._began_at: int | None = None
         self._slot = -1
         self._frozen: set[str] = set()
 
@@ -39,6 +41,10 @@ class ChainView:
     def slot(self) -> int:
         """The newest slot seen, -1 before the first."""
         return self._slot
+
+    def began(self, now: int) -> None:
+        """A pass over all open sessions begins, and the chain answers."""
+        self._began_at = now
 
     def saw(self, slot: int, now: int) -> None:
         """All open sessions were read, at a time when the chain was at ``slot``."""
@@ -71,8 +77,15 @@ class ChainView:
 
         False as well when the machine's clock went back, since the view's age is not known then (F25).
         """
-        age = self.age(now)
-        return age is not None and 0 <= age <= grace_period // _STALE_FRACTION
+        return _early_enough(self._seen_at, now, grace_period)
+
+    def selling(self, now: int, grace_period: int) -> bool:
+        """Whether such sessions are sold to: the view is fresh, or the first pass is under way, see ``FirstLook``."""
+        return _early_enough(self._began_at if self._seen_at is None else self._seen_at, now, grace_period)
+
+
+def _early_enough(seen_at: int | None, now: int, grace_period: int) -> bool:
+    return seen_at is not None and 0 <= now - seen_at <= grace_period // _STALE_FRACTION
 
 
 class Watcher:
@@ -95,20 +108,29 @@ class Watcher:
         self._exposure = exposure
         self._program_id = program_id
 
-    async def look(self) -> None:
-        """One pass over all ACTIVE sessions. ChainUnavailableError leaves the view as old as it is."""
+    async def look(self, *, first_page: bool = False) -> None:
+        """One pass over all ACTIVE sessions, or over the first few, which may be all there are.
+
+        ChainUnavailableError leaves the view as old as it is.
+        """
         started = self._clock.now()
         slot = await self._chain.slot(commitment=Commitment.CONFIRMED)
+        self._view.began(started)
         after = 0
         while sessions := await self._ledger.sessions(states={SessionState.ACTIVE}, limit=_PAGE, after=after):
             after = sessions[-1].number
-            # What the service holds itself has no account that could say anything.
-            sessions = [session for session in sessions if session.custody is Custody.ESCROW]
-            addresses = [Pubkey.from_string(session.session_id) for session in sessions]
-            found = await self._chain.accounts(addresses)
-            for session, info in zip(sessions, found, strict=True):
-                await self._compare(session, info)
+            await self.look_over(sessions)
+            if first_page and len(sessions) == _PAGE:
+                return
         self._view.saw(slot, started)
+
+    async def look_over(self, sessions: Sequence[SessionRecord]) -> None:
+        """The accounts of a page of ACTIVE sessions; ChainUnavailableError where no node tells them."""
+        # What the service holds itself has no account that could say anything.
+        escrowed = [session for session in sessions if session.custody is Custody.ESCROW]
+        found = await self._chain.accounts([Pubkey.from_string(session.session_id) for session in escrowed])
+        for session, info in zip(escrowed, found, strict=True):
+            await self._compare(session, info)
 
     async def look_at(self, address: Pubkey, *, min_slot: int) -> None:
         """One account, no older than ``min_slot``, if it is an ACTIVE session's.

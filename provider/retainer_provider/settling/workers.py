@@ -21,6 +21,7 @@ from retainer_provider.books.ledger import Ledger, LedgerInterruptedError, Ledge
 from retainer_provider.books.outcomes import AbandonOutcome, ActivateOutcome
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
+from retainer_provider.sessions.cut_streams import CutStreams
 from retainer_provider.settling.announcements import Announcements
 from retainer_provider.settling.archive import Archive
 from retainer_provider.settling.incoming import Incoming
@@ -144,10 +145,12 @@ class Workers:
         timer: Timer,
         options: WorkerOptions,
         interim: InterimSettler | None = None,
+        cut_streams: CutStreams | None = None,
         notices: Callable[[], AsyncIterator[Notice | None]] | None = None,
     ) -> None:
         self._interim = interim
         self._notices = notices
+        self._cut_streams = cut_streams
         self._watcher = watcher
         self._sweeper = sweeper
         self._settler = settler
@@ -164,6 +167,8 @@ class Workers:
             (self._sweeper.sweep, self._options.sweep_seconds),
             (self.settle_open, self._options.settle_seconds),
         ]
+        if self._cut_streams is not None:
+            passes.append((self._cut_streams.book, self._options.settle_seconds))
         if self._interim is not None:
             passes.append((self._interim.look, self._options.sweep_seconds))
         tasks = [asyncio.create_task(self._repeat(work, seconds)) for work, seconds in passes]

@@ -48,7 +48,7 @@ class Challenger:
 
     async def issue(self, offer: Offer, max_units: int = 1) -> Challenge:
         """A challenge for a new session; ChainUnavailableError when the chain has named no recent blockhash."""
-        latest = await self._blockhash()
+        latest = await self.blockhash()
         now = self._clock.now()
         request = self._request(
             offer,
@@ -158,7 +158,8 @@ class Challenger:
                 f"The challenge expired at {challenge.expires}: open the session with the fresh one.",
             )
 
-    async def _blockhash(self) -> LatestBlockhash:
+    async def blockhash(self) -> LatestBlockhash:
+        """A blockhash that leaves a client time to sign; ChainUnavailableError when the chain has named none lately."""
         async with self._lock:
             now = self._clock.monotonic()
             if self._asked_at is None or now - self._asked_at >= _FRESH_SECONDS:

@@ -146,7 +146,7 @@ class RetainerGate:
                 return statement_answer(await self._engine.top_up(challenge, action), "topped_up")
             case CloseAction():
                 return statement_answer(await self._engine.close(challenge, action), "closed")
-            case VoucherAction() if scope["method"] == _HEAD and _idempotency_key(scope) is None:
+            case VoucherAction() if scope["method"] == _HEAD and idempotency_key(scope) is None:
                 return statement_answer(await self._engine.accept(challenge, action), "voucher_kept")
             case UseAction() | VoucherAction():
                 return await self._metered(target, credential, action, scope, receive)
@@ -155,7 +155,7 @@ class RetainerGate:
         self, sold: Priced, credential: Credential, action: UseAction | VoucherAction, scope: Scope, receive: Receive
     ) -> Answer | MeteredStream:
         offer, tariff = sold.offer, sold.tariff
-        key = _idempotency_key(scope)
+        key = idempotency_key(scope)
         voucher = action.signed if isinstance(action, VoucherAction) else None
         if key is None and voucher is not None:
             key = replay_key(voucher)
@@ -265,7 +265,8 @@ async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             return bytes(body)
 
 
-def _idempotency_key(scope: Scope) -> str | None:
+def idempotency_key(scope: Scope) -> str | None:
+    """The request's own key, None when it has none; RefusedError for what is no key."""
     found = headers.values(scope["headers"], HEADER_IDEMPOTENCY_KEY)
     if not found:
         return None

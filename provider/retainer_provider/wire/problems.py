@@ -13,8 +13,11 @@ from retainer_provider.wire.answers import Answer, json_answer
 from retainer_provider.wire.failures import UpstreamFailure
 
 STATUS_OK: Final = 200
+STATUS_CREATED: Final = 201
 STATUS_ACCEPTED: Final = 202  # a close that the chain has not finished yet
+STATUS_NOT_MODIFIED: Final = 304
 STATUS_RECEIPT_ONLY: Final = 204  # a replay of an answer too large to be kept
+STATUS_INTERNAL: Final = 500
 STATUS_UNHEALTHY: Final = 503
 _PAYMENT_REQUIRED: Final = 402
 _TIMEOUT: Final = 504
@@ -53,8 +56,22 @@ _PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
         ProblemType.UPSTREAM_UNAVAILABLE: (502, "Upstream gave no answer"),
         ProblemType.CHAIN_UNAVAILABLE: (503, "Chain unavailable"),
         ProblemType.SERVICE_UNAVAILABLE: (503, "Service unavailable"),
+        ProblemType.TOKEN_INVALID: (401, "Session token needed"),
+        ProblemType.CROSS_SITE: (403, "Called by another site"),
+        ProblemType.INVOICE_UNKNOWN: (404, "Invoice unknown"),
+        ProblemType.INVOICE_OVER: (409, "Invoice is over"),
+        ProblemType.WALLET_MISMATCH: (409, "Invoice is for another wallet"),
+        ProblemType.FREE_QUOTA_EXHAUSTED: (402, "Free asks used up"),
         ProblemType.REQUEST_MALFORMED: (400, "Malformed request"),
         ProblemType.ROUTE_UNKNOWN: (404, "Nothing here"),
+        ProblemType.QUICK_SESSION_UNKNOWN: (404, "No such card"),
+        ProblemType.QUICK_SESSION_ID_INVALID: (400, "Not a card's id"),
+        ProblemType.QUICK_SESSION_ID_COLLISION: (503, "No free id for a card"),
+        ProblemType.QUICK_SESSION_ARCHIVED: (409, "Card is archived"),
+        ProblemType.QUICK_SESSION_TITLE_REQUIRED: (409, "Card needs a title"),
+        ProblemType.QUICK_SESSION_TITLE_INVALID: (400, "Not a title"),
+        ProblemType.QUICK_SESSION_MESSAGE_INVALID: (400, "Not a message"),
+        ProblemType.RESPONDER_UNKNOWN: (404, "No such responder"),
     }
 )
 

@@ -13,6 +13,12 @@ from retainer_provider.wire import headers
 from retainer_provider.wire.failures import UpstreamUnreachableError
 
 _CONNECT_SECONDS: Final = 5.0
+# Servers drop a silent connection after 5 seconds (Node, uvicorn) or 2 (gunicorn): it is not to be used at that moment.
+_IDLE_SECONDS: Final = 1.5
+# What says that a request has a body.
+_FRAMED: Final = frozenset({"content-length", "transfer-encoding"})
+# May be sent again when a connection broke before the answer began (RFC 9110, 9.2.2), and have no body.
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class ReverseProxy:
@@ -25,14 +31,14 @@ class ReverseProxy:
             timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
             transport=transport,
             trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=_IDLE_SECONDS),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one HTTP request; UpstreamUnreachableError when no answer began."""
         request = self._request(scope, receive)
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._begin(request)
         except httpx.TransportError as error:
             raise UpstreamUnreachableError(f"{self._base}: {type(error).__name__}") from error
         try:
@@ -46,6 +52,15 @@ class ReverseProxy:
         finally:
             await response.aclose()
 
+    async def _begin(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._client.send(request, stream=True)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            # Most likely the upstream closed a kept connection just as the request was on its way.
+            if request.method not in _REPEATABLE or _FRAMED & request.headers.keys():
+                raise
+            return await self._client.send(request, stream=True)
+
     async def aclose(self) -> None:
         """Close the connections to the upstream."""
         await self._client.aclose()
@@ -56,7 +71,7 @@ class ReverseProxy:
         host = next(iter(headers.values(scope["headers"], "host")), "")
         replaced = {"host", "x-forwarded-host", "x-forwarded-proto"}
         kept = [(name, value) for name, value in headers.decode(scope["headers"]) if name not in replaced]
-        framed = any(name in {"content-length", "transfer-encoding"} for name, _ in kept)
+        framed = any(name in _FRAMED for name, _ in kept)
         return httpx.Request(
             scope["method"],
             self._base,

@@ -6,12 +6,8 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from retainer.protocol.actions import UseAction, VoucherAction
-from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json
-from retainer.protocol.fields import present
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.sla import terms_hash
-from retainer.protocol.tokens import token_symbol
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.sessions.engine import Engine
@@ -52,7 +48,6 @@ class Api:
         self._health = health
         self._prefix = prefix
         self._pages: dict[str, Callable[[], Answer]] = {
-            f"{prefix}/offers": self._list_offers,
             f"{prefix}/health": self._show_health,
             f"{prefix}/healthz": lambda: json_answer(STATUS_OK, {"status": "ok"}),
             f"{prefix}/readyz": self._show_health,
@@ -96,9 +91,6 @@ class Api:
         view = await self._engine.show(credential.challenge, action)
         return json_answer(STATUS_OK, view.to_json())
 
-    def _list_offers(self) -> Answer:
-        return json_answer(STATUS_OK, {"offers": [_offer(offer, self._identity) for offer in self._offers.values()]})
-
     def _discover(self) -> Answer:
         document = openapi_document(self._identity.realm, self._prefix, self._offers.values())
         return json_answer(STATUS_OK, document)
@@ -107,41 +99,3 @@ class Api:
         problems = self._health()
         body: dict[str, Json] = {"status": "degraded" if problems else "ok", "problems": {**problems}}
         return json_answer(STATUS_UNHEALTHY if problems else STATUS_OK, body)
-
-
-def _offer(offer: Offer, identity: Identity) -> dict[str, Json]:
-    amounts = {
-        "price": offer.price,
-        "suggestedDeposit": offer.suggested_deposit,
-        "minimumDeposit": offer.minimum_deposit,
-        "maximumDeposit": offer.maximum_deposit,
-    }
-    token: dict[str, Json] = {
-        "mint": str(offer.mint),
-        "symbol": token_symbol(offer.mint),
-        "decimals": offer.decimals,
-        "tokenProgram": str(offer.token_program),
-    }
-    return present(
-        {
-            "offerId": offer.id,
-            "description": offer.description,
-            "network": str(identity.network),
-            "programId": str(identity.program_id),
-            "payee": str(identity.payee),
-            "operator": str(identity.operator),
-            "token": present(token),
-            **{name: str(units) for name, units in amounts.items()},
-            **{f"{name}Display": format_amount(units, offer.decimals) for name, units in amounts.items()},
-            "voucherSigner": str(offer.voucher_signer),
-            "anchorOnChain": offer.anchor_on_chain,
-            "durationSeconds": offer.duration,
-            "gracePeriodSeconds": offer.grace_period,
-            "idleTimeoutSeconds": offer.idle_timeout,
-            "idleTimeoutOptionsSeconds": [*offer.idle_timeout_options],
-            "maxFreeAnswers": offer.max_free_answers,
-            "slaTerms": None if offer.sla is None else offer.sla.to_json(),
-            "slaHash": terms_hash(offer.sla).hex(),
-            "routes": [*offer.routes],
-        }
-    )

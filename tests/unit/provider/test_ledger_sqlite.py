@@ -69,13 +69,13 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 999")
     connection.close()
-    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 5\).*upgrade"):
+    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 6\).*upgrade"):
         await SqliteLedger.open(path)
 
 
 @pytest.mark.row("F24", attack="a file of the first version", twin="carried over")
 async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> None:
-    """Vouchers came second, custody third, people fourth, cards fifth: what there was is kept."""
+    """Vouchers came second, custody third, people fourth, cards fifth, streams sixth: what there was is kept."""
     path = tmp_path / "ledger.db"
     session_id = await written(path)
     connection = apsw.Connection(str(path))
@@ -83,7 +83,7 @@ async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> Non
     connection.execute("DROP INDEX session_payer")
     for table in ("transfer", "invoice", "access_token", "free_ask", "activity", "activity_count", "node", "responder"):
         connection.execute(f"DROP TABLE {table}")
-    for table in ("card_runtime", "card_turn", "card_line", "card"):
+    for table in ("card_runtime", "card_turn", "card_line", "card", "stream"):
         connection.execute(f"DROP TABLE {table}")
     for column in ("custody", "account_left", "voucher", "accepted"):
         connection.execute(f"ALTER TABLE session DROP COLUMN {column}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retainer.errors import DishonestServiceError
-from tools.evidence.mortals import Agent, Mortality, Sums
+from tools.evidence.mortals import Agent, Listener, Mortality, Sums
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
 from tools.failpoints.points import Point
@@ -17,7 +17,6 @@ from tools.postgres import postgres
 from tools.stage import Service, Stage, free_port, stage
 
 RUNS, RUNS_IN_CI = 5, 1
-AGENTS = 3
 # Quick slots, finality being 32 of them, and not too quick: 150 of them must outlast a restart on a busy machine,
 # because what an agent has signed can land no longer.
 SLOT_MS = 50
@@ -44,7 +43,29 @@ suggested_deposit = "0.1"
 minimum_deposit = "0.1"
 voucher_signer = "client"
 routes = ["/vouchers/*"]
+
+[offers.streams]
+price = "0.008"
+mint = "{mint}"
+decimals = 6
+suggested_deposit = "0.1"
+minimum_deposit = "0.1"
+voucher_signer = "client"
+routes = [{path = "/streams/*", max_units = 4, count = "events", stream = true}]
+
+[offers.custodial]
+price = "0.008"
+mint = "{mint}"
+decimals = 6
+suggested_deposit = "0.1"
+minimum_deposit = "0.1"
+voucher_signer = "operator"
+anchor_on_chain = false
+routes = ["/custodial/*"]
 """
+# One agent of each kind on each store.
+KINDS = {"metered": Agent, "vouchers": Agent, "streams": Listener, "custodial": Agent}
+_QUERY = {"streams": "?parts=3"}
 ON_POSTGRES = '[ledger]\nurl = "{url}"\nlease_seconds = 2\n'
 
 
@@ -112,7 +133,12 @@ async def run(report: Report) -> None:
             upstream = await stack.enter_async_context(running(Upstream()))
             stood = await stack.enter_async_context(
                 stage(
-                    Path(name), upstream=upstream.url, offers=OFFERS, slot_ms=SLOT_MS, limits={"close_wait_seconds": 10}
+                    Path(name),
+                    upstream=upstream.url,
+                    offers=OFFERS,
+                    slot_ms=SLOT_MS,
+                    service={"refund_keypair": "payee.json"},
+                    limits={"close_wait_seconds": 10},
                 )
             )
             await stood.service.stop()
@@ -127,6 +153,7 @@ async def run(report: Report) -> None:
             await asyncio.gather(*(stand.run(report) for stand in stands))
             _tell(report, stands)
             after = [await stood.balance(key) for key in before]
+            # The money of custodial sessions is with the payee while they are open; by now all are closed.
             total = sum((stand.mortality.total for stand in stands), start=Sums())
             report.equal("settled, from the chain", await stood.balance(stood.payee.pubkey()), total.settled)
             report.equal("paid by the agents, from the chain", sum(before.values()) - sum(after), total.settled)
@@ -137,7 +164,7 @@ def _share(report: Report, stands: list[Stand]) -> None:
     rng = random.Random(report.seed)  # noqa: S311  an order, repeatable by seed
     times = report.count(RUNS, RUNS_IN_CI)
     reduced = report.scale != "full" and report.runs is None
-    for number, point in enumerate(point for point in Point if not point.custodial):
+    for number, point in enumerate(Point):
         for place, stand in enumerate(stands):
             if (point.on_disk and place) or (reduced and not point.on_disk and number % len(stands) != place):
                 continue
@@ -150,13 +177,8 @@ def _share(report: Report, stands: list[Stand]) -> None:
 async def _stand(report: Report, stood: Stage, store: str, service: Service) -> Stand:
     mortality = Mortality()
     agents = [
-        Agent(
-            await stood.new_agent("50.0"),
-            stood.rpc_url,
-            f"{service.url}/{('metered', 'vouchers')[number % 2]}/x",
-            mortality,
-        )
-        for number in range(AGENTS)
+        agent(await stood.new_agent("50.0"), stood.rpc_url, f"{service.url}/{kind}/x{_QUERY.get(kind, '')}", mortality)
+        for kind, agent in KINDS.items()
     ]
     witness = stood.folder / f"{store}.witness"
     return Stand(store, service, witness, [], agents, mortality, forgetful=report.sabotage)

@@ -32,7 +32,7 @@ PRICE, DEPOSIT = 8_000, 2_000_000
 AFFORDABLE: Final = DEPOSIT // PRICE
 UPSTREAM_SECONDS: Final = 0.3
 AT_ONCE_ON_CHAIN: Final = 8
-OK, PAYMENT_REQUIRED = 200, 402
+OK, PAYMENT_REQUIRED, BAD_GATEWAY = 200, 402, 502
 
 # One address and one payer at times send everything.
 LIMITS: Final = {"shutdown_seconds": 5, "payer_requests_per_second": 0, "payer_concurrent_requests": IN_FLIGHT}
@@ -126,6 +126,8 @@ class Load:
                     self._reached.set()
                 return
             self.broken += 1  # 409: a dead process was at it; 503: not now
+            if answer.status_code == BAD_GATEWAY:  # free, and the answer to this key from now on: ask anew
+                headers = {**headers, "Idempotency-Key": f"{key}-{number}"}
             await asyncio.sleep(0.3)
 
 

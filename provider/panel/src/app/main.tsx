@@ -1,5 +1,18 @@
-import { render } from 'preact';
-import '../styles/panel.css';
-import { TEXTS } from '../texts/en';
+/** Puts the page together. */
 
-render(<h1>{TEXTS.title}</h1>, document.getElementById('app')!);
+import { render } from 'preact';
+import { Api } from '../api/client';
+import '../styles/panel.css';
+import { App } from '../views/App';
+import { Keeping } from './keeping';
+import { Panel } from './panel';
+import { Store } from './store';
+
+const root = document.getElementById('app');
+const base = document.querySelector<HTMLMetaElement>('meta[name="retainer-api"]')?.content ?? '/api';
+
+if (root) {
+  const store = new Store((state) => render(<App state={state} panel={panel} />, root));
+  const panel = new Panel(new Api(base), store, new Keeping(localStorage));
+  void panel.start(window);
+}

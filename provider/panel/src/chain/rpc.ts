@@ -170,7 +170,7 @@ export function parseRpcUrl(text: string): string | null {
 
 /** Whether a node runs on this machine. */
 export function isLoopback(url: URL): boolean {
-  return ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
+  return ['localhost', '127.0.0.1'].includes(url.hostname);
 }
 
 /** The number of the program's error in a transaction error, as in `{"InstructionError":[0,{"Custom":6155}]}`. */

@@ -108,16 +108,31 @@ export async function localWallet(
   };
 }
 
-/** Registers the local wallet of this browser, whose key is made once and kept in `storage`. For local networks only. */
-export async function offerLocalWallet(storage: Storage): Promise<LocalWallet> {
+/**
+ * Registers the local wallet of this browser, whose key is made once and kept in `storage`. For local networks only.
+ *
+ * `given` is a seed in hex that takes its place, such as that of a wallet with test money in it.
+ */
+export async function offerLocalWallet(storage: Storage, given: string | null = null): Promise<LocalWallet> {
+  if (given !== null) storage.setItem(STORED_AS, given);
   const wallet = await localWallet(storedSeed(storage));
   registerWallet(wallet);
   return wallet;
 }
 
+/** A 32-byte seed from 64 hex digits or from a keypair file's numbers, of which the first half is the seed; else null. */
+export function parseSecret(text: string): Uint8Array | null {
+  const trimmed = text.trim();
+  if (/^[0-9a-f]{64}$/i.test(trimmed))
+    return Uint8Array.from(trimmed.match(/../g) ?? [], (hex) => Number.parseInt(hex, 16));
+  if (!/^\[(\s*\d{1,3}\s*,){63}\s*\d{1,3}\s*\]$/.test(trimmed)) return null;
+  const numbers = JSON.parse(trimmed) as number[];
+  return numbers.every((number) => number < 256) ? Uint8Array.from(numbers.slice(0, SEED_LENGTH)) : null;
+}
+
 function storedSeed(storage: Storage): Uint8Array {
-  const stored = Uint8Array.from(storage.getItem(STORED_AS)?.match(/../g) ?? [], (hex) => Number.parseInt(hex, 16));
-  if (stored.length === SEED_LENGTH) return stored;
+  const stored = parseSecret(storage.getItem(STORED_AS) ?? '');
+  if (stored) return stored;
   const seed = crypto.getRandomValues(new Uint8Array(SEED_LENGTH));
   storage.setItem(STORED_AS, Array.from(seed, (byte) => byte.toString(16).padStart(2, '0')).join(''));
   return seed;

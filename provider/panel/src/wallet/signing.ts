@@ -64,12 +64,14 @@ export async function signToSend(
   });
 }
 
-/** The wallet's 64-byte Ed25519 signature over exactly these bytes. */
+/** The wallet's 64-byte Ed25519 signature over exactly these bytes, which are text: never a transaction in disguise. */
 export function signMessage(connected: Connected, message: Uint8Array): Promise<Outcome<Uint8Array>> {
   const { wallet, account } = connected;
   const feature = featuresOf(wallet)[SolanaSignMessage];
   return outcomeOf<Uint8Array>(async () => {
     if (!feature) return { kind: 'unsupported', feature: SolanaSignMessage };
+    if (!isText(message))
+      return { kind: 'failed', reason: 'this is no text that a person could read, and was not signed' };
     const [output] = await feature.signMessage({ account, message });
     const unchanged =
       output?.signedMessage.length === message.length && message.every((byte, at) => output.signedMessage[at] === byte);
@@ -78,6 +80,15 @@ export function signMessage(connected: Connected, message: Uint8Array): Promise<
     }
     return { kind: 'done', value: new Uint8Array(output.signature) };
   });
+}
+
+/** Every transaction begins with a count of signers or a version, neither of which is a letter. */
+function isText(message: Uint8Array): boolean {
+  try {
+    return !/[^\P{Cc}\n]/u.test(new TextDecoder('utf-8', { fatal: true }).decode(message)) && message.length > 0;
+  } catch {
+    return false;
+  }
 }
 
 function isOn({ account }: Connected, chain: Cluster): boolean {

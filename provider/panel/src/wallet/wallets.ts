@@ -5,8 +5,6 @@ import type { Wallet, WalletAccount } from '@wallet-standard/base';
 import {
   StandardConnect,
   type StandardConnectFeature,
-  StandardDisconnect,
-  type StandardDisconnectFeature,
   StandardEvents,
   type StandardEventsFeature,
 } from '@wallet-standard/features';
@@ -21,7 +19,6 @@ import { type Outcome, outcomeOf } from './outcomes';
 
 export type Features = Partial<
   StandardConnectFeature &
-    StandardDisconnectFeature &
     StandardEventsFeature &
     SolanaSignTransactionFeature &
     SolanaSignAndSendTransactionFeature &
@@ -79,13 +76,6 @@ export function watchAccount(connected: Connected, changed: (now: Connected | nu
     if (account === undefined) changed(null);
     else if (!kept) changed({ wallet, account });
   });
-}
-
-/** Forget this page, where the wallet can; its refusal changes nothing here. */
-export async function disconnect(wallet: Wallet): Promise<void> {
-  await featuresOf(wallet)
-    [StandardDisconnect]?.disconnect()
-    .catch(() => {});
 }
 
 function isUsable(wallet: Wallet): boolean {

@@ -6,7 +6,7 @@ import {
   type SignatureBytes,
   verifySignature,
 } from '@solana/kit';
-import type { Wallet } from '@wallet-standard/base';
+import type { Wallet, WalletAccount } from '@wallet-standard/base';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { requestClose } from '../../src/chain/instructions';
 import { buildTransaction } from '../../src/chain/transactions';
@@ -14,10 +14,11 @@ import { clusterNamed, clusterOf } from '../../src/wallet/clusters';
 import { type LocalWallet, localWallet, offerLocalWallet } from '../../src/wallet/local';
 import { outcomeOf } from '../../src/wallet/outcomes';
 import { signMessage, signToSend, signTransaction } from '../../src/wallet/signing';
-import { type Connected, connect, solanaWallets, watchWallets } from '../../src/wallet/wallets';
+import { type Connected, connect, solanaWallets, watchAccount, watchWallets } from '../../src/wallet/wallets';
 import { session } from '../vectors';
 
 const seed = new Uint8Array(32).fill(1);
+const text = new Uint8Array(new TextEncoder().encode('Give me a new token.\nNonce: ü'));
 // The address of that seed, as in the published vectors.
 const payer = address(session.fields.payer);
 const life = { blockhash: 'LbUiWL3xVV8hTFYBVdbTNrpDo41NKS6o3LHHuDzjfcY', lastValidBlockHeight: 1n };
@@ -77,7 +78,7 @@ describe('what a wallet does not do is an outcome', () => {
     const transactions = await connected(await localWallet(seed, answer('transaction')));
     expect(await signTransaction(transactions, transaction, 'solana:localnet')).toEqual({ kind: 'refused' });
     const messages = await connected(await localWallet(seed, answer('message')));
-    expect(await signMessage(messages, seed)).toEqual({ kind: 'refused' });
+    expect(await signMessage(messages, text)).toEqual({ kind: 'refused' });
   });
 
   test('it is on another network', async () => {
@@ -88,7 +89,7 @@ describe('what a wallet does not do is an outcome', () => {
 
   test('it cannot sign messages', async () => {
     const wallet = changed(await localWallet(seed), { 'solana:signMessage': undefined });
-    expect(await signMessage(await connected(wallet), seed)).toMatchObject({ kind: 'unsupported' });
+    expect(await signMessage(await connected(wallet), text)).toMatchObject({ kind: 'unsupported' });
   });
 
   test('it returns garbage, the transaction unsigned, or another message', async () => {
@@ -101,7 +102,37 @@ describe('what a wallet does not do is an outcome', () => {
     }
     const other = { signMessage: async () => [{ signedMessage: seed, signature: new Uint8Array(64) }] };
     const wallet = changed(await localWallet(seed), { 'solana:signMessage': other });
-    expect(await signMessage(await connected(wallet), new Uint8Array(32))).toMatchObject({ kind: 'failed' });
+    expect(await signMessage(await connected(wallet), text)).toMatchObject({ kind: 'failed' });
+  });
+
+  test('it is never asked to sign a transaction as a message', async () => {
+    const local = await connected(await localWallet(seed));
+    const disguised = [
+      transaction,
+      transaction.subarray(65),
+      new Uint8Array(),
+      Uint8Array.of(0xff, 0x41),
+      Uint8Array.of(0x41, 0),
+    ];
+    for (const message of disguised) expect(await signMessage(local, message)).toMatchObject({ kind: 'failed' });
+    expect(await signMessage(local, text)).toMatchObject({ kind: 'done' });
+  });
+
+  test('its owner chooses another account, or none', async () => {
+    const first = await connected(await localWallet(seed));
+    const other = (await connected(await localWallet(new Uint8Array(32).fill(2)))).account;
+    let tell: (change: { accounts?: readonly WalletAccount[] }) => void = () => {};
+    const events = { on: (_: string, listener: typeof tell) => ((tell = listener), () => {}) };
+    const wallet = changed(await localWallet(seed), { 'standard:events': events });
+    const seen = vi.fn();
+    watchAccount({ wallet, account: first.account }, seen);
+    tell({});
+    tell({ accounts: [other, first.account] });
+    expect(seen).not.toHaveBeenCalled();
+    tell({ accounts: [other] });
+    expect(seen).toHaveBeenLastCalledWith({ wallet, account: other });
+    tell({ accounts: [] });
+    expect(seen).toHaveBeenLastCalledWith(null);
   });
 
   test.each([

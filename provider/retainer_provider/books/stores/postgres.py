@@ -17,6 +17,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -31,8 +32,11 @@ from retainer_provider.books.records import (
     Adoption,
     AnswerLimits,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -46,6 +50,7 @@ from retainer_provider.books.stores import (
     postgres_sessions,
     postgres_settlements,
     postgres_steps,
+    postgres_streams,
     postgres_tally,
     postgres_transfers,
 )
@@ -135,6 +140,12 @@ class PostgresLedger:
             self._turn.owe(reservation)
             raise
 
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        return await self._books.write(postgres_streams.deliver, reservation, progress)
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        return await self._books.write(postgres_streams.cut_streams, self._turn.epoch, limit)
+
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
         return await self._books.write(postgres_sessions.begin_close, session_id, reason, now)
 
@@ -202,6 +213,9 @@ class PostgresLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._books.write(postgres_sessions.account_gone, session_id)
+
+    async def parties(self) -> Sequence[Parties]:
+        return await self._books.read(postgres_tally.parties)
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
         return await self._books.read(postgres_tally.tally, now, alarm_before)

@@ -18,13 +18,14 @@ _RENEW: Final = """
 _END: Final = "UPDATE process SET lease_until = '-infinity' WHERE epoch = %(epoch)s"
 _HOLDING: Final = """
   SELECT DISTINCT session FROM reservation JOIN process USING (epoch)
-  WHERE lease_until <= clock_timestamp() ORDER BY session LIMIT 100"""
+  WHERE lease_until <= clock_timestamp() AND progress IS NULL ORDER BY session LIMIT 100"""
 _LOCK: Final = "SELECT number FROM session WHERE number = %(number)s FOR NO KEY UPDATE"
 _GIVE_BACK: Final = """
   WITH dropped AS (
     DELETE FROM reservation USING process
     WHERE reservation.session = %(number)s AND process.epoch = reservation.epoch
       AND process.lease_until <= clock_timestamp()
+      AND reservation.progress IS NULL -- a stream of which something has left is booked by whoever finds it
     RETURNING reservation.amount
   )
   UPDATE session SET

@@ -31,7 +31,7 @@ from retainer_provider.books.records import (
     StoredAnswer,
     ledger_amount,
 )
-from retainer_provider.books.stores import archive_sql
+from retainer_provider.books.stores import archive_sql, postgres_streams
 from retainer_provider.books.stores.postgres_rows import HELD_COLUMNS, Connection, all_rows, first_row, held_record
 from retainer_provider.books.stores.postgres_sessions import load
 from retainer_provider.books.usage import usage_entry
@@ -175,6 +175,8 @@ async def commit(connection: Connection, limits: AnswerLimits, end: Commit) -> C
 async def release(connection: Connection, reservation: Reservation) -> ReleaseOutcome:
     """See ``Ledger.release``."""
     session = await load(connection, reservation.session_id, lock=True)
+    if await postgres_streams.cut(connection, reservation):
+        return ReleaseOutcome.CUT
     taken = session and await first_row(connection, _TAKE, {"id": reservation.id, "epoch": reservation.epoch})
     if session is None or not taken:
         return ReleaseOutcome.GONE

@@ -3,8 +3,9 @@
 from typing import Final
 
 from retainer.protocol.session import SessionState
-from retainer_provider.books.records import URGENT_FRACTION, Tally
+from retainer_provider.books.records import URGENT_FRACTION, Parties, Tally
 from retainer_provider.books.stores.postgres_rows import Connection, all_rows
+from retainer_provider.books.stores.rows import PARTIES, parties_of
 
 _TALLY: Final = f"""
   SELECT offer_id, state, count(*), sum(deposit), sum(reserved), sum(spent), coalesce(sum(settled), 0),
@@ -30,3 +31,8 @@ async def tally(connection: Connection, now: int, alarm_before: int | None) -> l
             connection, _TALLY, {"now": now, "before": alarm_before}
         )
     ]
+
+
+async def parties(connection: Connection) -> list[Parties]:
+    """See ``Ledger.parties``."""
+    return [parties_of(row) for row in await all_rows(connection, PARTIES, {})]

@@ -12,7 +12,7 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.fields import Fields
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.vouchers import SignedVoucher, voucher_from_json
-from retainer_provider.books.records import Custody, NewSession, SessionRecord
+from retainer_provider.books.records import Custody, NewSession, Parties, SessionRecord
 
 
 # Requests of one session, and sessions of one service, name the same ones again and again.
@@ -59,6 +59,11 @@ _MOVING_READERS: Final = tuple((_MOVING.index(name), _READ[name]) for name in ("
 SESSION_COLUMNS: Final = ", ".join(_FIELDS)
 """Select list for ``session_record``."""
 
+PARTIES: Final = """
+  SELECT operator, payee, custody, min(session_id) FROM session
+  WHERE state IN ('pending', 'active', 'closing') GROUP BY operator, payee, custody"""
+"""Rows for ``parties_of``."""
+
 MOVING_COLUMNS: Final = ", ".join(_MOVING)
 """Select list for ``moved``."""
 
@@ -77,6 +82,12 @@ def moved(record: SessionRecord, row: Sequence[Any], reserved: BaseUnits) -> Ses
     for index, read in _MOVING_READERS:
         values[index] = read(values[index])
     return structs.replace(record, **dict(zip(_MOVING, values, strict=True)), reserved=reserved)
+
+
+def parties_of(row: Sequence[str]) -> Parties:
+    """The parties of a row selected by PARTIES."""
+    operator, payee, custody, session_id = row
+    return Parties(_key(operator), _key(payee), Custody(custody), session_id)
 
 
 def session_bindings(new: NewSession) -> dict[str, Any]:

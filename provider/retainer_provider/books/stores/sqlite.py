@@ -23,6 +23,7 @@ from retainer_provider.books.outcomes import (
     CloseBegin,
     CommitResult,
     CreditOutcome,
+    DeliverOutcome,
     DepositOutcome,
     ExpectOutcome,
     PlanOutcome,
@@ -37,8 +38,11 @@ from retainer_provider.books.records import (
     Adoption,
     AnswerLimits,
     Commit,
+    CutStream,
     ExpectedTransfer,
     NewSession,
+    Parties,
+    Progress,
     Reservation,
     ReserveRequest,
     SessionRecord,
@@ -52,6 +56,7 @@ from retainer_provider.books.stores import (
     sqlite_requests,
     sqlite_sessions,
     sqlite_settlements,
+    sqlite_streams,
     sqlite_tally,
     sqlite_transfers,
 )
@@ -72,6 +77,7 @@ class SqliteLedger:
         self._limits = limits
         self._closed = False
         self._holds = Holds()
+        sqlite_streams.restore(database.writer, self._holds)
         self._bell = Bell()
         self._drained: dict[str, asyncio.Event] = {}
         self._writer = GroupWriter(database.writer, asyncio.get_running_loop())
@@ -124,6 +130,13 @@ class SqliteLedger:
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
         return await self._end(reservation, partial(sqlite_requests.release, self._holds, reservation), durable=False)
+
+    async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+        return await self._write(sqlite_streams.deliver, self._holds, reservation, progress)
+
+    async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
+        operation = partial(sqlite_streams.cut_streams, self._database.writer, self._holds, limit)
+        return await self._writer.submit(operation, durable=False)
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
         return await self._write(sqlite_sessions.begin_close, session_id, reason, now)
@@ -182,6 +195,9 @@ class SqliteLedger:
 
     async def account_gone(self, session_id: str) -> None:
         await self._write(sqlite_sessions.account_gone, session_id)
+
+    async def parties(self) -> Sequence[Parties]:
+        return await self._read(sqlite_tally.parties)
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
         return await self._read(sqlite_tally.tally, self._holds, now, alarm_before)

@@ -29,7 +29,7 @@ from retainer_provider.books.records import (
     StoredAnswer,
     ledger_amount,
 )
-from retainer_provider.books.stores import archive_sql
+from retainer_provider.books.stores import archive_sql, sqlite_streams
 from retainer_provider.books.stores.rows import MOVING_COLUMNS, moved
 from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
@@ -96,6 +96,8 @@ def commit(connection: apsw.Connection, holds: Holds, limits: AnswerLimits, end:
     before = holds.session_of(reservation)
     if before is None:
         return CommitResult(CommitOutcome.LOST)
+    if holds.is_stream(reservation):
+        sqlite_streams.forget(connection, reservation)
     bindings = {
         "number": before.number,
         "amount": charge.amount,
@@ -126,6 +128,8 @@ def release(holds: Holds, reservation: Reservation) -> ReleaseOutcome:
     """See ``Ledger.release``."""
     if holds.session_of(reservation) is None:
         return ReleaseOutcome.GONE
+    if holds.cut(reservation):
+        return ReleaseOutcome.CUT
     holds.give_back(reservation)
     return ReleaseOutcome.RELEASED
 

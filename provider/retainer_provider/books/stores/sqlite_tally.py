@@ -8,7 +8,8 @@ from typing import Final
 import apsw
 
 from retainer.protocol.session import SessionState
-from retainer_provider.books.records import URGENT_FRACTION, Tally
+from retainer_provider.books.records import URGENT_FRACTION, Parties, Tally
+from retainer_provider.books.stores.rows import PARTIES, parties_of
 from retainer_provider.books.stores.sqlite_holds import Holds
 
 # total() is floating: what strangers deposit of their own tokens must not overflow a sum() and blind the monitoring.
@@ -39,6 +40,11 @@ def tally(connection: apsw.Connection, holds: Holds, now: int, alarm_before: int
     ]
     reserved = _reserved(connection, holds)
     return [replace(entry, reserved=reserved[entry.offer_id, entry.state]) for entry in tallies]
+
+
+def parties(connection: apsw.Connection) -> list[Parties]:
+    """See ``Ledger.parties``."""
+    return [parties_of(row) for row in connection.execute(PARTIES)]
 
 
 def _reserved(connection: apsw.Connection, holds: Holds) -> Counter[tuple[str, SessionState]]:

@@ -1,0 +1,199 @@
+/** Keeps the page in step with the provider: at the start, after a break, and with what other tabs do. */
+
+import { type Api, ApiError } from '../api/client';
+import { listen, type StreamEvent } from '../api/events';
+import { members, readInvoice, readSession } from '../api/read';
+import type { Invoice, Session } from '../api/types';
+import { TEXTS } from '../texts/en';
+import type { Keeping, Kept } from './keeping';
+import { askPath, isFinal, isOpen, newer, offerOf, wayOf } from './state';
+import type { Store } from './store';
+
+const POLL_SECONDS = 2;
+const RETRY_SECONDS = 3;
+
+export class Follow {
+  private stopListening: (() => void) | null = null;
+  private listeningWith: string | null = null;
+  private asking = false;
+
+  constructor(
+    private readonly api: Api,
+    private readonly store: Store,
+    private readonly keeping: Keeping,
+  ) {}
+
+  /** Reads everything anew: what the provider offers, and how the kept session and invoice stand. */
+  async restore(): Promise<void> {
+    if (this.asking) return;
+    this.asking = true;
+    try {
+      const service = await this.api.service();
+      this.store.set({ service });
+      await this.catchUp(this.keeping.read());
+      this.store.reached();
+      await this.look();
+    } catch (error) {
+      this.lost(error);
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  /** Another tab wrote: take over what it did. */
+  async adopt(kept: Kept | null): Promise<void> {
+    const { session } = this.store.state;
+    if (!kept) {
+      this.hush();
+      // The tab that saw the end keeps nothing; this one still shows it.
+      this.store.set(session && isFinal(session) ? { invoice: null } : { invoice: null, session: null });
+      return this.look();
+    }
+    try {
+      await this.catchUp(kept);
+    } catch (error) {
+      this.lost(error);
+    }
+  }
+
+  /** A second went by. */
+  async tick(now: number): Promise<void> {
+    const { outage, service, invoice, session } = this.store.state;
+    this.store.set({ now });
+    if (!service || outage !== null) {
+      if (now % RETRY_SECONDS === 0) await this.restore();
+      return;
+    }
+    const kept = this.keeping.read();
+    if (!kept || this.asking || now % POLL_SECONDS !== 0) return;
+    const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'CLOSING';
+    // Events say it first; asking makes sure of it where none arrive.
+    if (!waits) return;
+    this.asking = true;
+    try {
+      await this.catchUp(kept);
+    } catch (error) {
+      this.lost(error);
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  /** Asks what would pay for the next question, where no session does. */
+  async look(): Promise<void> {
+    const { state } = this.store;
+    if (!state.service || wayOf(state).by === 'session') return;
+    const path = askPath(state.service, offerOf(state.service, null));
+    try {
+      this.store.set({ preview: await this.api.preview('POST', path) });
+    } catch (error) {
+      if (error instanceof ApiError && error.kind === 'refused') this.store.set({ preview: null });
+      else this.lost(error);
+    }
+  }
+
+  /** Takes over what was told of a session, unless more is known already. */
+  tookSession(told: Session): void {
+    const { session } = this.store.state;
+    const now = newer(session, told);
+    this.store.set({ session: now });
+    if (isFinal(now)) {
+      this.hush();
+      this.keeping.write(null);
+      this.store.set({ sheet: 'offer', closing: null, invoice: null });
+      void this.look();
+    }
+  }
+
+  /** Takes over what was told of the invoice; one that is paid becomes its session. */
+  async tookInvoice(told: Invoice): Promise<void> {
+    const { invoice } = this.store.state;
+    // Events leave the transaction out.
+    const transaction = told.transaction ?? (invoice?.invoiceId === told.invoiceId ? invoice.transaction : null);
+    if (told.state !== 'active') {
+      this.store.set({ invoice: { ...told, transaction } });
+      return;
+    }
+    const kept = this.keeping.read();
+    if (told.sessionId && kept?.invoice?.id === told.invoiceId) {
+      // From here on the token of a top-up is the session's; its first use revokes the older one.
+      this.keeping.write({ sessionId: told.sessionId, token: kept.invoice.token, invoice: null });
+    }
+    const token = this.keeping.read()?.token;
+    this.store.set({ invoice: null, sheet: 'offer', showQr: false });
+    if (told.sessionId && token) {
+      this.tookSession(await this.api.session(told.sessionId, token));
+      this.hear(token);
+    }
+    if (invoice?.invoiceId === told.invoiceId) {
+      this.store.say(told.kind === 'open' ? TEXTS.opened : TEXTS.toppedUp, 'good');
+    }
+  }
+
+  /** Listens to the events of this token. */
+  hear(token: string): void {
+    if (this.listeningWith === token) return;
+    this.hush();
+    this.listeningWith = token;
+    this.stopListening = listen(this.api, token, {
+      heard: (event) => void this.heard(event).catch((error) => this.lost(error)),
+      connected: (live) => this.store.set({ live }),
+      refused: () => void this.refused(token),
+    });
+  }
+
+  hush(): void {
+    this.stopListening?.();
+    this.stopListening = null;
+    this.listeningWith = null;
+    this.store.set({ live: false });
+  }
+
+  private async catchUp(kept: Kept | null): Promise<void> {
+    if (!kept) return;
+    this.hear(kept.token);
+    try {
+      if (kept.invoice) await this.tookInvoice(await this.api.invoice(kept.invoice.id, kept.token));
+      else if (this.store.state.invoice) this.store.set({ invoice: null, showQr: false });
+      // An invoice that opens a session has none to show until it is paid.
+      const opens = kept.invoice !== null && this.store.state.invoice?.kind === 'open';
+      const token = this.keeping.read()?.token;
+      if (kept.sessionId && token && !opens) this.tookSession(await this.api.session(kept.sessionId, token));
+    } catch (error) {
+      if (error instanceof ApiError && (error.status === 401 || error.status === 404)) await this.refused(kept.token);
+      else throw error;
+    }
+  }
+
+  private async heard({ event, data }: StreamEvent): Promise<void> {
+    const json = members(data);
+    if (event === 'token') return this.refused(this.listeningWith ?? '');
+    if (json.has('session') && (event === 'session' || event === 'request')) {
+      this.tookSession(readSession((data as { session: unknown }).session));
+    }
+    if (event === 'invoice' && json.has('invoice')) {
+      const told = readInvoice((data as { invoice: unknown }).invoice);
+      if (this.keeping.read()?.invoice?.id === told.invoiceId) await this.tookInvoice(told);
+    }
+  }
+
+  /** A token is not valid: another tab has a newer one, a top-up brought one, or the session is lost to this browser. */
+  private async refused(token: string): Promise<void> {
+    const kept = this.keeping.read();
+    if (!kept || kept.token !== token) return kept ? this.catchUp(kept) : undefined;
+    if (kept.invoice && kept.invoice.token !== token) {
+      this.keeping.write({ ...kept, token: kept.invoice.token });
+      return this.catchUp(this.keeping.read());
+    }
+    this.hush();
+    this.keeping.write(null);
+    this.store.set({ session: null, invoice: null });
+    this.store.say(TEXTS.stale);
+    await this.look();
+  }
+
+  private lost(error: unknown): void {
+    if (error instanceof ApiError && error.kind === 'unreachable') this.store.set({ outage: error.message });
+    else this.store.fail(error);
+  }
+}

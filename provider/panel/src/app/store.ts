@@ -1,0 +1,45 @@
+/** The state of the page and who is told of its changes. */
+
+import { ApiError } from '../api/client';
+import { problemText, TEXTS } from '../texts/en';
+import { START, type State } from './state';
+
+export class Store {
+  state: State = START;
+
+  constructor(private readonly changed: (state: State) => void) {}
+
+  set(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    this.changed(this.state);
+  }
+
+  /** Runs `act` unless something else runs; what goes wrong is said. A second click does nothing. */
+  async during(busy: NonNullable<State['busy']>, act: () => Promise<void>): Promise<void> {
+    if (this.state.busy) return;
+    this.set({ busy, notice: null });
+    try {
+      await act();
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.set({ busy: null });
+    }
+  }
+
+  /** Says what went wrong; anything but an answer of the API is a mistake of ours and goes on. */
+  fail(error: unknown): void {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.kind === 'unreachable') this.set({ outage: error.message });
+    this.set({ notice: { tone: 'bad', text: problemText(error) } });
+  }
+
+  say(text: string, tone: 'info' | 'good' | 'bad' = 'info'): void {
+    this.set({ notice: { tone, text } });
+  }
+
+  /** What the provider said by answering at all. */
+  reached(): void {
+    if (this.state.outage !== null) this.set({ outage: null, notice: { tone: 'good', text: TEXTS.backAgain } });
+  }
+}

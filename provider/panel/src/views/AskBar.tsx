@@ -1,0 +1,59 @@
+/** The input bar: it says what pays for the next question, and leads to paying where nothing does. */
+
+import { useState } from 'preact/hooks';
+import type { Offer } from '../api/types';
+import type { Panel } from '../app/panel';
+import { type State, type Way, wayOf } from '../app/state';
+import { TEXTS, wayText } from '../texts/en';
+import { money } from './money';
+
+interface Props {
+  readonly state: State;
+  readonly offer: Offer | null;
+  readonly panel: Panel;
+}
+
+export function AskBar({ state, offer, panel }: Props) {
+  const [text, setText] = useState('');
+  const way = wayOf(state);
+  const running = state.turns.some(({ outcome }) => outcome.kind === 'running');
+  const waits = way.by === 'wait' || running;
+
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const question = text.trim();
+    if (waits) return;
+    if (way.by === 'topup') return panel.show('topup');
+    if (way.by === 'funding') return document.getElementById('amount')?.focus();
+    if (question === '') return;
+    setText('');
+    void panel.asking.ask(question);
+  };
+
+  return (
+    <form class="ask" onSubmit={submit}>
+      <label for="question">{TEXTS.question}</label>
+      <div>
+        <input
+          id="question"
+          autocomplete="off"
+          maxLength={4000}
+          value={text}
+          aria-describedby="way"
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
+        <button class="main" type="submit" aria-disabled={waits}>
+          {label(way)}
+        </button>
+      </div>
+      <p id="way" data-way={way.by}>
+        {wayText(way, offer ? money(offer.price, offer) : '')}
+      </p>
+    </form>
+  );
+}
+
+function label(way: Way): string {
+  if (way.by === 'topup') return TEXTS.topUp;
+  return way.by === 'funding' ? TEXTS.offer : TEXTS.ask;
+}

@@ -1,0 +1,65 @@
+/** What was asked in this tab, and what came back at what price. */
+
+import { useEffect, useRef } from 'preact/hooks';
+import type { Offer } from '../api/types';
+import type { Panel } from '../app/panel';
+import type { State, Turn } from '../app/state';
+import { TEXTS } from '../texts/en';
+import { money } from './money';
+
+export function Conversation({ state, offer, panel }: { state: State; offer: Offer | null; panel: Panel }) {
+  const end = useRef<HTMLLIElement>(null);
+  const { turns } = state;
+  const latest = turns.at(-1)?.outcome;
+  useEffect(() => end.current?.scrollIntoView({ block: 'nearest' }), [turns.length, latest]);
+  if (turns.length === 0) {
+    return (
+      <section class="empty" aria-label={TEXTS.conversation}>
+        <h2>{TEXTS.empty}</h2>
+        <p>{TEXTS.emptyHint}</p>
+      </section>
+    );
+  }
+  return (
+    <ol class="turns" aria-label={TEXTS.conversation} aria-live="polite">
+      {turns.map((turn, at) => (
+        <li key={turn.key} ref={at === turns.length - 1 ? end : null}>
+          <p class="question">{turn.question}</p>
+          <Outcome turn={turn} offer={offer} panel={panel} />
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Outcome({ turn, offer, panel }: { turn: Turn; offer: Offer | null; panel: Panel }) {
+  const { outcome } = turn;
+  switch (outcome.kind) {
+    case 'running':
+      return <p class="answer waiting">{TEXTS.running}</p>;
+    case 'unknown':
+      return (
+        <p class="answer bad">
+          {TEXTS.unknown}{' '}
+          <button type="button" class="link" onClick={() => void panel.asking.again(turn)}>
+            {TEXTS.again}
+          </button>
+        </p>
+      );
+    case 'refused':
+      return <p class="answer bad">{outcome.why}</p>;
+    case 'answered':
+      return (
+        <div class={`answer ${outcome.failed ? 'bad' : ''}`}>
+          <p class="text">{outcome.text || TEXTS.emptyAnswer}</p>
+          <p class="cost">
+            {outcome.broke !== null
+              ? TEXTS.freeBroke(outcome.broke)
+              : outcome.gift || !offer
+                ? TEXTS.free
+                : money(outcome.cost, offer)}
+          </p>
+        </div>
+      );
+  }
+}
