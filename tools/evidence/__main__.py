@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
-    "first-hour": ("first_hour", "docs/deploying.md followed to the letter: init, check, serve, ask, top up, close"),
+    "first-hour": (
+        "first_hour",
+        "README and docs/deploying.md followed to the letter, as on devnet too: deploy, init, serve, ask, close",
+    ),
     "wheel": (
         "wheel",
         "the built wheel works in clean environments, extra by extra; the sdist rebuilds the same wheel",
