@@ -69,6 +69,8 @@ class RetainerApp:
             await self._parts.people(scope, receive, send)
         elif scope["type"] == "http" and self._parts.api.owns(scope):
             await self._parts.api(scope, receive, send)
+        elif scope["type"] == "http" and self._parts.cards is not None and self._parts.cards.owns(scope):
+            await self._parts.cards(scope, receive, send)
         else:
             await self._parts.gate(scope, receive, send)
 

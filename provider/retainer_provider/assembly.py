@@ -15,11 +15,15 @@ from retainer_provider.blueprint import Blueprint
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger
+from retainer_provider.cards.access import CardAccess
+from retainer_provider.cards.opening import open_cards
+from retainer_provider.cards.routes import CardsApi
 from retainer_provider.identity import Identity
 from retainer_provider.keys import Keys
 from retainer_provider.lifespan import run_lifespan
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.monitoring.readiness import Readiness
+from retainer_provider.people.access import Access
 from retainer_provider.people.api import PeopleApi
 from retainer_provider.people.assembling import people_of
 from retainer_provider.people.streams import EventStreams
@@ -55,6 +59,7 @@ class Assembled:
     """The adapters of a running service, and whether it sells."""
 
     api: Api
+    cards: CardsApi | None
     people: PeopleApi
     streams: EventStreams
     gate: ASGIApp
@@ -124,6 +129,10 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             blueprint, chain, ledger, engine=engine, challenger=challenger, holding=holding, upstream=upstream
         )
         await stack.enter_async_context(watch.running())
+        access = CardAccess(engine, Access(ledger))
+        cards = await stack.enter_async_context(
+            open_cards(blueprint, ledger, engine, upstream=upstream, authorize=access, streams=streams)
+        )
         gate = RetainerGate(
             target,
             engine,
@@ -135,6 +144,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             observer=observer,
         )
         yield Assembled(
+            cards=cards,
             api=Api(
                 engine=engine,
                 identity=identity,

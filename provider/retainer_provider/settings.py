@@ -23,6 +23,7 @@ from retainer.protocol.constants import (
 from retainer.protocol.errors import RetainerError
 from retainer_provider.offer_settings import OfferSettings, RouteSettings
 from retainer_provider.people_settings import FreeTierSettings, PanelSettings
+from retainer_provider.responder_settings import ResponderSettings, require_responders
 
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
@@ -95,6 +96,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     port: Annotated[int, Meta(ge=0, le=_LARGEST_PORT)] = 8402
     upstream: str | None = None
     api_prefix: str = "/api"
+    node: str = ""
     challenge_ttl: Annotated[int, Meta(ge=30, le=3600)] = 300
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
@@ -228,12 +230,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settlement: SettlementSettings = field(default_factory=SettlementSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
+    responders: dict[str, ResponderSettings] = field(default_factory=dict)
     panel: PanelSettings = field(default_factory=PanelSettings)
     free_tier: FreeTierSettings = field(default_factory=FreeTierSettings)
 
     def __post_init__(self) -> None:
         if not self.offers:
             raise ValueError("at least one [offers.NAME] is needed: without it there is nothing to sell")
+        require_responders(self.responders, self.offers)
         priced = [(pattern, name) for name, offer in self.offers.items() for pattern in offer.tariffs]
         priced += [(pattern, "routes.free") for pattern in self.routes.free]
         seen: dict[str, str] = {}

@@ -15,6 +15,7 @@ from retainer_provider.cards.records import (
     Line,
     Message,
     NewCard,
+    Seat,
     Turn,
     TurnKind,
     Written,
@@ -71,14 +72,14 @@ async def sent(ledger: Ledger, new: NewCard, body: str, **who: str) -> Written:
 
 async def held(ledger: Ledger, owner: str = "first", seconds: float = LEASE, responder: str = "ada") -> Hold:
     """The responder, held by a process."""
-    hold = await ledger.transact(hosting.hold(responder, "", owner, "", seconds))
+    hold = await ledger.transact(hosting.hold(responder, "", Seat(owner, "", seconds)))
     assert hold is not None
     return hold
 
 
-def compose(card: Card, kind: TurnKind, lines: Sequence[Line], resume: str | None) -> str:
+def compose(card: Card, kind: TurnKind, line: int, lines: Sequence[Line], resume: str | None) -> str:
     """What is sent: all that it depends on."""
-    return f"{kind}:{len(lines)}:{lines[-1].body}:{resume}"
+    return f"{kind}:{len(lines)}:{lines[line - 1].body}:{resume}"
 
 
 async def taken(ledger: Ledger, hold: Hold) -> Turn:

@@ -8,7 +8,7 @@ from retainer_provider.activity.log import KEPT, events_after
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.steps import Steps
 from retainer_provider.cards import hosting, shelf, turns
-from retainer_provider.cards.records import CardScope, CardStatus, Fenced, Hold, TitleSource, TurnKind, Written
+from retainer_provider.cards.records import CardScope, CardStatus, Fenced, Hold, Seat, TitleSource, TurnKind, Written
 from tests.contract.cards import compose, ended, held, made, message, new_card, sent, session, shown, taken
 from tests.contract.conftest import OpenLedger
 
@@ -239,12 +239,12 @@ async def test_cards_are_listed_archived_or_not_last_changed_first(ledger: Ledge
 
 async def test_one_process_holds_a_responder_and_its_home_comes_first(ledger: Ledger) -> None:
     async def hold(owner: str, node: str) -> Hold | None:
-        return await ledger.transact(hosting.hold("ada", "north", owner, node, 30))
+        return await ledger.transact(hosting.hold("ada", "north", Seat(owner, node, 30)))
 
     first = await hold("s1", "south")  # nobody is at home
     assert first is not None
     assert await hold("s2", "south") is None
-    await ledger.transact(hosting.beat("n1", "north", 30))
+    await ledger.transact(hosting.beat(Seat("n1", "north", 30)))
     assert await hold("s1", "south") is None  # home is back: after its turn it goes home
     assert await ledger.transact(hosting.renew(first, 30)) is Fenced.DONE
     assert await hold("n1", "north") is None
@@ -273,7 +273,7 @@ async def test_what_a_dead_process_held_is_free_where_no_other_can_be(ledger: Le
 
 
 async def test_of_racing_hosts_one_holds(ledger: Ledger) -> None:
-    tries = [ledger.transact(hosting.hold("ada", "", f"owner-{number}", "", 30)) for number in range(10)]
+    tries = [ledger.transact(hosting.hold("ada", "", Seat(f"owner-{number}", "", 30))) for number in range(10)]
     assert sum(hold is not None for hold in await asyncio.gather(*tries)) == 1
 
 

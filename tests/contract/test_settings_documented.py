@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import FieldInfo
 
+from retainer.protocol.constants import PROGRAM_ID
 from retainer_provider.offer_settings import (
     AvailabilitySettings,
     OfferSettings,
@@ -17,6 +18,7 @@ from retainer_provider.offer_settings import (
     SlaSettings,
 )
 from retainer_provider.people_settings import FreeTierSettings, PanelSettings
+from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.settings import (
     KeySource,
     LedgerSettings,
@@ -42,6 +44,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[[offers.NAME.routes]]": PricedRoute,
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
+    "[responders.NAME]": ResponderSettings,
     "[limits]": LimitSettings,
     "[settlement]": SettlementSettings,
 }
@@ -87,6 +90,7 @@ def test_what_init_writes_is_served_and_names_its_own_document() -> None:
         "realm": "shop.test",
         "network": "localnet",
         "rpc_url": "http://127.0.0.1:8899",
+        "program_id": str(PROGRAM_ID),
         "upstream": "http://127.0.0.1:9000",
         "price": "0.008",
         "suggested_deposit": "1.0",

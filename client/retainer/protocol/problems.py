@@ -66,6 +66,14 @@ class ProblemType(StrEnum):
 
     REQUEST_MALFORMED = _OWN + "request-malformed"
     ROUTE_UNKNOWN = _OWN + "route-unknown"
+    QUICK_SESSION_UNKNOWN = _OWN + "quick-session-unknown"
+    QUICK_SESSION_ID_INVALID = _OWN + "quick-session-id-invalid"
+    QUICK_SESSION_ID_COLLISION = _OWN + "quick-session-id-collision"
+    QUICK_SESSION_ARCHIVED = _OWN + "quick-session-archived"
+    QUICK_SESSION_TITLE_REQUIRED = _OWN + "quick-session-title-required"
+    QUICK_SESSION_TITLE_INVALID = _OWN + "quick-session-title-invalid"
+    QUICK_SESSION_MESSAGE_INVALID = _OWN + "quick-session-message-invalid"
+    RESPONDER_UNKNOWN = _OWN + "responder-unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ _APPEND: Final = """
   INSERT INTO activity (session, number, scope, ref, kind, data, at)
   VALUES (:session, :number, :scope, :ref, :kind, :data, :at)"""
 _FORGET: Final = "DELETE FROM activity WHERE session = :session AND number <= :number"
+_LATEST: Final = "SELECT last FROM activity_count WHERE session = :session"
 _AFTER: Final = """
   SELECT number, scope, ref, kind, data, at FROM activity
   WHERE session = :session AND number > :after ORDER BY number LIMIT :page"""
@@ -78,6 +79,12 @@ def append(event: Event) -> Steps[int]:
     yield Statement(_FORGET, {"session": event.session_id, "number": number - KEPT})
     yield Ring()
     return number
+
+
+async def latest(books: Books, session_id: str) -> int:
+    """The number of the session's last event, 0 before the first."""
+    row = await books.look(one(_LATEST, session=session_id))
+    return 0 if row is None else int(row[0])
 
 
 async def events_after(books: Books, session_id: str, number: int, limit: int = 100) -> Sequence[Logged]:

@@ -7,7 +7,7 @@ what an earlier host still writes is refused. Its home comes first; while no pro
 from typing import Final
 
 from retainer_provider.books.steps import Statement, Steps, one
-from retainer_provider.cards.records import Fenced, Hold, Responder
+from retainer_provider.cards.records import Fenced, Hold, Responder, Seat
 
 _BEAT: Final = """
   INSERT INTO node (owner, name, lease_until) VALUES (:owner, :node, CLOCK() + :seconds)
@@ -36,9 +36,9 @@ _GUARD: Final = """
 _ALL: Final = "SELECT name, home, node, lease_until > CLOCK() FROM responder ORDER BY name"
 
 
-def beat(owner: str, node: str, seconds: float) -> Steps[None]:
-    """Let a process of this node count as living for so long."""
-    yield Statement(_BEAT, {"owner": owner, "node": node, "seconds": seconds})
+def beat(seat: Seat) -> Steps[None]:
+    """Let a process count as living for its lease from now."""
+    yield Statement(_BEAT, {"owner": seat.owner, "node": seat.node, "seconds": seat.lease})
     yield Statement(_FORGET)
 
 
@@ -53,11 +53,11 @@ def evict_all() -> Steps[None]:
     yield Statement(_NO_NODES)
 
 
-def hold(name: str, home: str, owner: str, node: str, seconds: float) -> Steps[Hold | None]:
-    """Hold the responder for so long, or go on holding it; None while another process is to."""
+def hold(name: str, home: str, seat: Seat) -> Steps[Hold | None]:
+    """Hold the responder for a lease, or go on holding it; None while another process is to."""
     yield Statement(_KNOW, {"name": name, "home": home})
-    row = yield from one(_HOLD, name=name, owner=owner, node=node, seconds=seconds)
-    return None if row is None else Hold(name, owner, row[0])
+    row = yield from one(_HOLD, name=name, owner=seat.owner, node=seat.node, seconds=seat.lease)
+    return None if row is None else Hold(name, seat.owner, row[0])
 
 
 def renew(held: Hold, seconds: float) -> Steps[Fenced]:

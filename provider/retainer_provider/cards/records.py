@@ -68,13 +68,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a thread, from 1; `at` in unix milliseconds."""
+    """One line of a thread, from 1; `at` in unix milliseconds, `answers` the line that it answers."""
 
     number: int
     role: Role
     author: str
     at: int
     body: str
+    answers: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,7 @@ class Message:
     preview: str
     request_key: str | None
     now_ms: int
+    answers: int | None = None
 
 
 class Written(StrEnum):
@@ -118,6 +120,15 @@ class Fenced(StrEnum):
 
     DONE = "done"
     LOST = "lost"  # its lease has passed, or another host has the responder: nothing was written
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A process among all that share the books: `owner` is its alone, `node` what it belongs to; leases in seconds."""
+
+    owner: str
+    node: str
+    lease: float
 
 
 @dataclass(frozen=True, slots=True)

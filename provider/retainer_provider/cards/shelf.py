@@ -44,7 +44,8 @@ _LISTED: Final = f"""
   {_CARD} WHERE session = :session AND scope = 'card' AND (archived_at > 0) = (:archived = 1)
   AND (updated_at, id) < (:before, :before_id) ORDER BY updated_at DESC, id DESC LIMIT :page"""
 _LINES: Final = """
-  SELECT line, role, author, at, body FROM card_line WHERE card = :card AND line > :after ORDER BY line LIMIT :page"""
+  SELECT line, role, author, at, body, answers FROM card_line
+  WHERE card = :card AND line > :after ORDER BY line LIMIT :page"""
 _MAKE: Final = """
   INSERT INTO card (
     id, session, scope, responder, creator, request_key, title, title_source, preview, lines, created_at, updated_at)
@@ -57,8 +58,8 @@ _LOCK_ANY: Final = "UPDATE card SET lines = lines WHERE id = :id RETURNING scope
 _REPEATED: Final = "SELECT body, author FROM card_line WHERE card = :card AND request_key = :key"
 _GROWN: Final = "UPDATE card SET lines = :line, preview = :preview, updated_at = :now WHERE id = :card"
 _WRITE: Final = """
-  INSERT INTO card_line (card, line, role, author, at, body, request_key)
-  VALUES (:card, :line, :role, :author, :now, :body, :key)"""
+  INSERT INTO card_line (card, line, role, author, at, body, answers, request_key)
+  VALUES (:card, :line, :role, :author, :now, :body, :answers, :key)"""
 _QUEUE: Final = """
   INSERT INTO card_turn (card, responder, kind, line, state) VALUES (:card, :responder, :kind, :line, 'queued')"""
 _HAS_TITLE_TURN: Final = """
@@ -133,7 +134,7 @@ def thread(session_id: str, card_id: str, after: int, limit: int) -> Steps[Threa
 def lines(card_id: str, after: int, limit: int) -> Steps[list[Line]]:
     """Lines of a card."""
     rows = yield Statement(_LINES, {"card": card_id, "after": after, "page": limit})
-    return [Line(number, Role(role), author, at, body) for number, role, author, at, body in rows]
+    return [Line(number, Role(role), *rest) for number, role, *rest in rows]
 
 
 def send(session_id: str, card_id: str, message: Message) -> Steps[Written]:
@@ -237,6 +238,7 @@ def _write(card_id: str, line: int, role: Role, message: Message) -> Steps[None]
             "author": message.author,
             "now": message.now_ms,
             "body": message.body,
+            "answers": message.answers,
             "key": message.request_key,
         },
     )

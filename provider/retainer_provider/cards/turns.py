@@ -26,8 +26,8 @@ from retainer_provider.cards.records import (
     TurnKind,
 )
 
-Compose = Callable[[Card, TurnKind, Sequence[Line], str | None], str]
-"""What is sent for a turn of a card: its kind, the thread as it is, and what the responder gave to go on with."""
+Compose = Callable[[Card, TurnKind, int, Sequence[Line], str | None], str]
+"""What is sent for a turn of a card: its kind and line, the thread, and what the responder gave to go on with."""
 
 CONTEXT_LINES: Final = 200
 """The latest lines of a thread that a responder is told."""
@@ -45,6 +45,7 @@ _TAKE: Final = """
     ORDER BY number LIMIT 1
   ) AND state = 'queued'
   RETURNING number, card, kind, line, attempt, request, answer"""
+_DUE: Final = "SELECT 1 FROM card_turn WHERE responder = :name AND state IN ('queued', 'running') LIMIT 1"
 _SESSION: Final = "SELECT session FROM card WHERE id = :card"
 _RESUME: Final = "SELECT resume FROM card_runtime WHERE card = :card"
 _COMPOSED: Final = "UPDATE card_turn SET request = :request WHERE number = :number"
@@ -70,6 +71,11 @@ _TROUBLE: Final = """
   ON CONFLICT (card) DO UPDATE SET last_error = :error"""
 
 
+def due(name: str) -> Steps[bool]:
+    """Whether something may be to do for a responder."""
+    return (yield from one(_DUE, name=name)) is not None
+
+
 def take(held: Hold, compose: Compose, now_ms: int) -> Steps[Turn | Fenced | None]:
     """The turn that is to run now: one that an earlier host left, or the next; None while there is none."""
     if (yield from guard(held)) is Fenced.LOST:
@@ -86,7 +92,7 @@ def take(held: Hold, compose: Compose, now_ms: int) -> Steps[Turn | Fenced | Non
     if request is None:
         resume = yield from one(_RESUME, card=card_id)
         lines = yield from shelf.lines(card_id, card.lines - CONTEXT_LINES, CONTEXT_LINES)
-        request = compose(card, TurnKind(kind), lines, None if resume is None else resume[0])
+        request = compose(card, TurnKind(kind), line, lines, None if resume is None else resume[0])
         yield Statement(_COMPOSED, {"number": number, "request": request})
     turn = Turn(
         number=number,
@@ -139,6 +145,7 @@ def end(held: Hold, turn: Turn, charged: Charged, now_ms: int) -> Steps[Fenced]:
             preview=charged.preview,
             request_key=None,
             now_ms=now_ms,
+            answers=turn.line,
         )
         if not (yield from shelf.answer_line(turn.card, message)):
             raise LookupError(f"turn {turn.number} would write on card {turn.card}, which has no title yet")

@@ -1,18 +1,19 @@
 """What happens to a session, as server-sent events. Read from the books, so that any process tells the same.
 
-An event's id says how far in the books its reader is: request number, state, deposit, invoices. So a reader that comes
-back with one, to whichever process, is told what it has missed, and nothing has to be kept for it.
+An event's id says how far in the books its reader is: request number, cards' events, state, deposit, invoices. So a
+reader that comes back with one, to whichever process, is told what it has missed, and nothing is kept for it.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from retainer.protocol.amounts import format_amount
 from retainer.protocol.encoding import Json, canonical_json, decode_base64url, encode_base64url
 from retainer.protocol.errors import MessageError
+from retainer_provider.activity.log import events_after, latest
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.people import Grant, Invoice, TokenStage
 from retainer_provider.books.records import SessionRecord
@@ -34,12 +35,13 @@ class Place:
     """How far a reader is. `session` is what the session's last event said, empty before the first."""
 
     sequence: int = 0
+    activity: int = 0
     session: str = ""
     invoices: dict[str, str] = field(default_factory=dict)
 
     def id(self) -> str:
         """As an event's id."""
-        said: dict[str, Json] = {"n": self.sequence, "s": self.session, "i": {**self.invoices}}
+        said: dict[str, Json] = {"n": self.sequence, "a": self.activity, "s": self.session, "i": {**self.invoices}}
         return encode_base64url(canonical_json(said))
 
     @classmethod
@@ -48,9 +50,12 @@ class Place:
         try:
             said = json.loads(decode_base64url(text[:_LONGEST_ID], "Last-Event-ID"))
             sequence, session, invoices = int(said["n"]), str(said["s"]), dict(said["i"])
+            activity = int(said["a"])
         except (MessageError, ValueError, TypeError, KeyError):
             return None
-        return cls(max(0, sequence), session, {str(name): str(state) for name, state in invoices.items()})
+        return cls(
+            max(0, sequence), max(0, activity), session, {str(name): str(state) for name, state in invoices.items()}
+        )
 
 
 class Events:
@@ -93,7 +98,7 @@ class Events:
         usable = grant.stage in (TokenStage.FRESH, TokenStage.LIVE)
         session_id = grant.session_id if usable else None
         record = None if session_id is None else await self._ledger.session(session_id)
-        at = place or Place(sequence=0 if record is None else record.sequence)
+        at = place or await self._now(record)
         for invoice in await self._invoices(grant, session_id):
             state = invoice_state(invoice, self._clock.now())
             if at.invoices.get(invoice.invoice_id) != state:
@@ -120,11 +125,20 @@ class Events:
                 if entry.sequence >= record.sequence:
                     said["session"] = (await self._engine.view(record)).to_json()
                 yield at, self._event("request", at, record.session_id, str(entry.sequence), said)
+        for one in await events_after(self._ledger, record.session_id, at.activity):
+            at = replace(at, activity=one.number)
+            yield at, _sent(one.event.kind, at, one.to_json())
         state = _known(record, self._clock.now())
         if at.session != state:
             at = replace(at, session=state)
             view = (await self._engine.view(record)).to_json()
             yield at, self._event("session", at, record.session_id, record.session_id, {"session": view})
+
+    async def _now(self, record: SessionRecord | None) -> Place:
+        """The place from which nothing of the past is told."""
+        if record is None:
+            return Place()
+        return Place(sequence=record.sequence, activity=await latest(self._ledger, record.session_id))
 
     async def _invoices(self, grant: Grant, session_id: str | None) -> list[Invoice]:
         """Its own while nothing is paid, then those of its session that are not history."""
@@ -135,8 +149,12 @@ class Events:
 
     def _event(self, name: str, place: Place, session_id: str | None, ref: str, said: dict[str, Json]) -> bytes:
         head: dict[str, Json] = {"scope": _SCOPE, "session_id": session_id, "ref": ref, "at": self._clock.now()}
-        data = canonical_json({**head, **said}).decode()
-        return f"id: {place.id()}\nevent: {name}\ndata: {data}\n\n".encode()
+        return _sent(name, place, {**head, **said})
+
+
+def _sent(name: str, place: Place, said: Mapping[str, Json]) -> bytes:
+    data = canonical_json(said).decode()
+    return f"id: {place.id()}\nevent: {name}\ndata: {data}\n\n".encode()
 
 
 def _known(record: SessionRecord, now: int) -> str:

@@ -168,13 +168,16 @@ class Engine:
         return await self._statement(await self._closer.close(record))
 
     async def show(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionView:
-        """A session as whoever can pay from it may see it, at any time, for nothing: no voucher is taken for it."""
+        """A session as whoever can pay from it may see it, at any time, for nothing."""
+        return await self.view(await self.owned(challenge, action))
+
+    async def owned(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionRecord:
+        """The session that whoever sends this can pay from; no voucher is taken for it."""
         if isinstance(action, VoucherAction):
             record = await self._authority.vouched(challenge, action.channel_id, action.signed)
             _require(check_signer(action.signed, record))
-        else:
-            record = await self._authority.authenticate(challenge, action.channel_id, action.authentication)
-        return await self.view(record)
+            return record
+        return await self._authority.authenticate(challenge, action.channel_id, action.authentication)
 
     async def view(self, record: SessionRecord) -> SessionView:
         """A session as people see it now."""

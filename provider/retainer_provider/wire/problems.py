@@ -64,6 +64,14 @@ _PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
         ProblemType.FREE_QUOTA_EXHAUSTED: (402, "Free asks used up"),
         ProblemType.REQUEST_MALFORMED: (400, "Malformed request"),
         ProblemType.ROUTE_UNKNOWN: (404, "Nothing here"),
+        ProblemType.QUICK_SESSION_UNKNOWN: (404, "No such card"),
+        ProblemType.QUICK_SESSION_ID_INVALID: (400, "Not a card's id"),
+        ProblemType.QUICK_SESSION_ID_COLLISION: (503, "No free id for a card"),
+        ProblemType.QUICK_SESSION_ARCHIVED: (409, "Card is archived"),
+        ProblemType.QUICK_SESSION_TITLE_REQUIRED: (409, "Card needs a title"),
+        ProblemType.QUICK_SESSION_TITLE_INVALID: (400, "Not a title"),
+        ProblemType.QUICK_SESSION_MESSAGE_INVALID: (400, "Not a message"),
+        ProblemType.RESPONDER_UNKNOWN: (404, "No such responder"),
     }
 )
 

@@ -45,6 +45,11 @@ class Upstream:
         self._timeout = timeout
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def limit(self) -> int:
+        """The longest answer that is taken, in bytes."""
+        return self._limit
+
     async def call(self, scope: Scope, body: bytes, *, stream: bool = False) -> UpstreamResult:
         """Send one request whose body is already read, and wait for the whole answer; with `stream` for its first byte.
 

@@ -30,6 +30,7 @@ CREATE TABLE card_line (
   author TEXT NOT NULL,
   at INTEGER NOT NULL,
   body TEXT NOT NULL,
+  answers INTEGER,  -- the line that it answers
   request_key TEXT,
   PRIMARY KEY (card, line),
   UNIQUE (card, request_key)

@@ -43,6 +43,7 @@ CREATE TABLE card_line (
   author TEXT NOT NULL,
   at BIGINT NOT NULL,
   body TEXT NOT NULL,
+  answers BIGINT,  -- the line that it answers
   request_key TEXT,
   PRIMARY KEY (card, line),
   UNIQUE (card, request_key)
