@@ -79,20 +79,36 @@ install_project() { # VENV
     --no-build-isolation --editable "$root" || die "pip could not install the project into $(basename "$1")"
 }
 
-ensure_venv() { # VENV LOCKFILE...
+ensure_python() { # VENV: an environment, still empty
   local venv=$1 found
+  "$venv/bin/python" -c '' 2>/dev/null && return
+  found=$(find_python) || {
+    apt_install "Python 3.11 or newer with its venv module is needed, and none was found" python3 python3-venv
+    found=$(find_python) || die "Debian's python3 is older than 3.11; install Python 3.11 or newer (pyenv install 3.12)"
+  }
+  step "creating $(basename "$venv") with $("$found" --version)"
+  rm -rf "$venv"
+  "$found" -m venv "$venv" || die "$found could not create $venv"
+}
+
+ensure_venv() { # VENV LOCKFILE...: with the project
+  local venv=$1
   shift
-  if ! "$venv/bin/python" -c '' 2>/dev/null; then
-    found=$(find_python) || {
-      apt_install "Python 3.11 or newer with its venv module is needed, and none was found" python3 python3-venv
-      found=$(find_python) || die "Debian's python3 is older than 3.11; install Python 3.11 or newer (pyenv install 3.12)"
-    }
-    step "creating $(basename "$venv") with $("$found" --version)"
-    rm -rf "$venv"
-    "$found" -m venv "$venv" || die "$found could not create $venv"
-  fi
+  ensure_python "$venv"
   when_changed "$venv/.locked" "$*" install_locked "$venv" "$@"
   when_changed "$venv/.project" pyproject.toml install_project "$venv"
+}
+
+ensure_foreign_venv() { # VENV LOCKFILE...: without it
+  local venv=$1
+  shift
+  ensure_python "$venv"
+  when_changed "$venv/.locked" "$*" install_locked "$venv" "$@"
+}
+
+ensure_wrk() {
+  command -v wrk >/dev/null || apt_install "Load comes from wrk" wrk
+  command -v wrk >/dev/null || die "wrk was installed, but is not on PATH"
 }
 
 install_localnet() {
@@ -147,6 +163,8 @@ ensure_rust_tools() {
 # What scripts call. Each leaves the named environment complete.
 setup_python() { locked ensure_venv "$root/.venv" requirements/dev.txt; }
 setup_anchorpy() { locked ensure_venv "$root/.venv-anchorpy" requirements/anchorpy.txt requirements/stock.txt; }
+setup_peer() { locked ensure_foreign_venv "$root/.venv-peer" requirements/peer.txt; }
+setup_wrk() { locked ensure_wrk; }
 setup_localnet() { locked ensure_localnet; }
 setup_panel() { locked ensure_panel; }
 setup_chromium() { locked ensure_chromium; }

@@ -6,12 +6,17 @@ import importlib
 import secrets
 import sys
 
+from tools.bench.load.wrk import LoadError
 from tools.bench.result import Result
 
 # name -> (module under tools.bench, what it measures)
 SECTIONS = {
     "chain": ("chain", "compute units, bytes, fees and rent of every instruction, with and without a priority fee"),
+    "gate": ("gate", "signed requests through FastAPI behind our gate, durable, and behind the peer's, in memory"),
+    "fastapi": ("fastapi_kept", "how much of its unmetered rate a FastAPI app keeps behind the gate, durability on"),
+    "flood": ("flood", "an honest client's latency while others send bad signatures"),
     "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite and PostgreSQL"),
+    "cold-start": ("cold_start", "how late a service sells that finds 100,000 open sessions in its books"),
     "session-length": ("session_length", "a request late in a long session, and among many open ones"),
 }
 
@@ -50,7 +55,11 @@ def main(arguments: list[str]) -> int:
         result = Result(name)
         print(f"{name}: {SECTIONS[name][1]} (seed {seed})", file=sys.stderr, flush=True)
         module = importlib.import_module(f"tools.bench.{SECTIONS[name][0]}")
-        asyncio.run(module.run(result, seed))
+        try:
+            asyncio.run(module.run(result, seed))
+        except LoadError as error:
+            print(f"scripts/bench: {error}", file=sys.stderr)
+            return 1
         print(result.as_json() if options.json else result.as_table(), flush=True)
         met = met and result.met
     return 0 if met else 1
