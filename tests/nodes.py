@@ -24,6 +24,7 @@ class Node(FakeChain):
         self.denies = False  # knows of no transaction
         self.frozen: list[AccountInfo] = []  # accounts it shows as they were
         self.hidden: set[Pubkey] = set()  # accounts it does not show at confirmed
+        self.gone: set[Pubkey] = set()  # accounts it does not show at all
         self.has_batch = True
 
     def drop_first(self) -> None:
@@ -70,7 +71,7 @@ class Node(FakeChain):
     ) -> list[AccountInfo | None]:
         found = await super().accounts(addresses, commitment=commitment, min_slot=min_slot)
         shown = {info.address: info for info in self.frozen}
-        hidden = self.hidden if commitment is Commitment.CONFIRMED else set()
+        hidden = self.gone | (self.hidden if commitment is Commitment.CONFIRMED else set())
         return [
             None if address in hidden else shown.get(address, info)
             for address, info in zip(addresses, found, strict=True)

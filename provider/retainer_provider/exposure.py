@@ -7,6 +7,7 @@ from solders.pubkey import Pubkey
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.sessions import session_account
 from retainer.protocol.constants import PROGRAM_ID
+from retainer.protocol.session import VoucherSigner
 
 
 class Exposure:
@@ -36,5 +37,7 @@ class Exposure:
         final = await session_account(
             self._chain, session, program_id=self._program_id, commitment=Commitment.FINALIZED
         )
-        at_risk = deposit - (0 if final is None else final.deposit)
+        # The program takes no voucher above the deposit: with a top-up, the voucher that covers all before it may go.
+        safe = final is not None and final.voucher_signer is VoucherSigner.OPERATOR
+        at_risk = deposit - (final.deposit if final is not None and safe else 0)
         return self._commitment if at_risk <= cap else Commitment.FINALIZED

@@ -19,6 +19,8 @@ READS |= {"tally", "parties", "expected_transfers", "old_logs", "cut_streams", "
 # not kept; and a log leaves the books once it is archived; no service adopts: `recover` does, and is run again.
 NO_POINT = {"release", "mark_closing_on_chain", "abandon", "drop_transfer", "claim_settlement", "purge_answers"}
 NO_POINT |= {"adopt", "forget_log"}
+# What a fork brought about, the next look finds again.
+NO_POINT |= {"reland"}
 # What is kept beside the money: people's tokens and cards.
 NO_POINT |= {"transact"}
 

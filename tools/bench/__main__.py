@@ -16,6 +16,7 @@ SECTIONS = {
     "fastapi": ("fastapi_kept", "how much of its unmetered rate a FastAPI app keeps behind the gate, durability on"),
     "flood": ("flood", "an honest client's latency while others send bad signatures"),
     "ledger": ("ledger", "durable debits of the ledger beside the bare writes of SQLite and PostgreSQL"),
+    "cold-start": ("cold_start", "how late a service sells that finds 100,000 open sessions in its books"),
     "session-length": ("session_length", "a request late in a long session, and among many open ones"),
 }
 

@@ -1,10 +1,10 @@
 """Books of a size that no run could fill request by request: rows written in bulk, in the shape of real ones."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 import apsw
 from solders.pubkey import Pubkey
@@ -14,7 +14,7 @@ from retainer_provider.books.stores.sqlite import SqliteLedger
 from tools.bench.books import debit, open_session
 
 # Whatever else there may be of a session: its own row is copied, but for what makes it another one.
-_OTHER: Final = frozenset({"number", "session_id", "escrow", "payer", "challenge_id", "deadline"})
+_OTHER: Final = frozenset({"number", "session_id", "escrow", "salt", "challenge_id", "deadline"})
 _COUNT: Final = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :last) "
 _USAGE: Final = """
   INSERT INTO usage SELECT number, i, entry, randomblob(32)
@@ -23,6 +23,14 @@ _ANSWERS: Final = """
   INSERT INTO answer (session, key, fingerprint, status, headers, receipt, body)
   SELECT number, 'before-' || i, fingerprint, status, headers, receipt, body
   FROM session CROSS JOIN n JOIN answer ON answer.id = 1 WHERE number > 1 OR i > 1"""
+
+
+class Copy(NamedTuple):
+    """What makes a session another one, as the books write it."""
+
+    session_id: str
+    escrow: str
+    salt: str
 
 
 async def bulk_book(path: Path, operator: Signer, *, sessions: int, requests: int, rng: Random) -> list[str]:
@@ -37,21 +45,24 @@ async def bulk_book(path: Path, operator: Signer, *, sessions: int, requests: in
     finally:
         await ledger.aclose()
     others = [str(Pubkey(rng.randbytes(32))) for _ in range(sessions - 1)]
-    await asyncio.to_thread(_copy, path, others, requests, rng)
+    copies = [Copy(one, str(Pubkey(rng.randbytes(32))), str(salt)) for salt, one in enumerate(others, start=1)]
+    await asyncio.to_thread(_lengthen, path, copies, requests)
     return [first, *others]
 
 
-def _copy(path: Path, others: Sequence[str], requests: int, rng: Random) -> None:
-    db = apsw.Connection(str(path))
-    db.execute("PRAGMA synchronous = OFF")  # nobody's money: a run that is cut off is run again
-    columns = [str(column[1]) for column in db.execute("PRAGMA table_info(session)")]
-    same = ", ".join(column for column in columns if column not in _OTHER)
+def copy_sessions(path: Path, copies: Iterable[Copy]) -> None:
+    """Write sessions that are as the first one of the ledger, without its requests."""
+    db = _open(path)
     with db:
-        db.executemany(
-            f"INSERT INTO session (session_id, escrow, payer, challenge_id, {same}) "  # noqa: S608 - our own columns
-            f"SELECT ?1, ?2, ?3, 'challenge of ' || ?1, {same} FROM session WHERE number = 1",
-            ((one, str(Pubkey(rng.randbytes(32))), str(Pubkey(rng.randbytes(32)))) for one in others),
-        )
+        _insert(db, copies)
+        db.execute("UPDATE session SET sequence = 0, spent = 0, units_charged = 0, answer_bytes = 0 WHERE number > 1")
+    db.close()
+
+
+def _lengthen(path: Path, copies: Iterable[Copy], requests: int) -> None:
+    db = _open(path)
+    with db:
+        _insert(db, copies)
         db.execute(_COUNT + _USAGE, {"last": requests})
         db.execute(_COUNT + _ANSWERS, {"last": requests})
         db.execute(
@@ -60,3 +71,19 @@ def _copy(path: Path, others: Sequence[str], requests: int, rng: Random) -> None
             {"last": requests},
         )
     db.close()
+
+
+def _open(path: Path) -> apsw.Connection:
+    db = apsw.Connection(str(path))
+    db.execute("PRAGMA synchronous = OFF")  # nobody's money: a run that is cut off is run again
+    return db
+
+
+def _insert(db: apsw.Connection, copies: Iterable[Copy]) -> None:
+    columns = [str(column[1]) for column in db.execute("PRAGMA table_info(session)")]
+    same = ", ".join(column for column in columns if column not in _OTHER)
+    db.executemany(
+        f"INSERT INTO session (session_id, escrow, salt, challenge_id, {same}) "  # noqa: S608 - our own columns
+        f"SELECT ?1, ?2, ?3, 'challenge of ' || ?1, {same} FROM session WHERE number = 1",
+        copies,
+    )

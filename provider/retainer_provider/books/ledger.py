@@ -25,6 +25,7 @@ from retainer_provider.books.outcomes import (
     ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
+    RelandOutcome,
     ReleaseOutcome,
     ReserveResult,
     SignedOutcome,
@@ -150,6 +151,10 @@ class Ledger(Books, Protocol):
 
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
         """Take over the account's deposit after a top-up. It never goes down, however often or late told (F02)."""
+        ...
+
+    async def reland(self, session_id: str, opened_at: int) -> RelandOutcome:
+        """A CLOSING session whose opening a fork took back has landed again, at another time (F06)."""
         ...
 
     async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:

@@ -134,6 +134,13 @@ class CloseBegin(StrEnum):
     UNKNOWN = "unknown"
 
 
+class RelandOutcome(StrEnum):
+    """Of a session that a fork took back and that landed again."""
+
+    TAKEN = "taken"
+    NOT_CLOSING = "not_closing"  # or its settlement is signed already
+
+
 class DepositOutcome(StrEnum):
     """Of a top-up that was confirmed."""
 

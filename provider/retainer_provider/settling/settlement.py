@@ -14,15 +14,23 @@ class Mismatch:
     reason: str
 
 
-def plan_settlement(record: SessionRecord, account: SessionAccount, credit_units: int = 0) -> SettlementPlan | Mismatch:
+def plan_settlement(
+    record: SessionRecord, account: SessionAccount, credit_units: int = 0, *, after_fork: bool = False
+) -> SettlementPlan | Mismatch:
     """Settle what is spent and refund the rest of the account's deposit, unless books and account do not fit.
 
     ``credit_units`` are given back out of what is spent: so many at most as are not settled on chain already.
+    ``after_fork`` says that the account is what is left for good of a deposit that was credited before it was final:
+    what it cannot pay is the payee's loss, and counts as refunded, since it never left the payer.
     """
-    reason = _contradiction(record, account)
+    reason = _contradiction(record, account, after_fork=after_fork)
     if reason is not None:
         return Mismatch(f"session {record.session_id}: {reason}")
-    return plan_refund(record, min(credit_units, record.units_charged - account.charged_units))
+    given_back = min(credit_units, record.units_charged - account.charged_units)
+    plan = plan_refund(record, max(given_back, _unpayable_units(record, account)))
+    if plan.amount < account.settled:
+        return Mismatch(f"session {record.session_id}: {account.settled} are settled, of {plan.amount} to be settled")
+    return plan
 
 
 def plan_refund(record: SessionRecord, credit_units: int = 0) -> SettlementPlan:
@@ -38,7 +46,16 @@ def plan_refund(record: SessionRecord, credit_units: int = 0) -> SettlementPlan:
     )
 
 
-def _contradiction(record: SessionRecord, account: SessionAccount) -> str | None:
+def _unpayable_units(record: SessionRecord, account: SessionAccount) -> int:
+    """Units charged that the program does not pay, by what a fork left in the account."""
+    voucher = record.voucher
+    if voucher is not None and voucher.voucher.cumulative > account.deposit:
+        # The program takes no voucher above the deposit; without one it pays no more than it has.
+        return record.units_charged - account.charged_units
+    return -(-max(0, record.spent - account.deposit) // max(record.price, 1))
+
+
+def _contradiction(record: SessionRecord, account: SessionAccount, *, after_fork: bool) -> str | None:
     # The address fixes payer, payee, mint, signer, salt and slot; opened_at tells this life of it from others (C48).
     if account.opened_at != record.opened_at:
         return f"the account was opened at {account.opened_at}, the books say {record.opened_at}"
@@ -49,7 +66,7 @@ def _contradiction(record: SessionRecord, account: SessionAccount) -> str | None
             f"{account.settled} base units are settled on chain and only {record.spent} spent in the books: "
             "were they restored from an old backup?"
         )
-    if account.deposit != record.deposit:
+    if account.deposit != record.deposit and not (after_fork and account.deposit < record.deposit):
         return f"the account's deposit is {account.deposit}, the books say {record.deposit}"
     if account.price_per_unit and record.spent != record.units_charged * account.price_per_unit:
         return (

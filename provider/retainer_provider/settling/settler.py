@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Chain, Commitment
@@ -30,12 +31,13 @@ from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionAccount, SessionState
 from retainer.protocol.signing import Signer
 from retainer_provider.books.ledger import Ledger
-from retainer_provider.books.outcomes import ClaimOutcome, PlanOutcome, RecordOutcome, SignedOutcome
+from retainer_provider.books.outcomes import ClaimOutcome, PlanOutcome, RecordOutcome, RelandOutcome, SignedOutcome
 from retainer_provider.books.records import Custody, SessionRecord, Settlement, SettlementPlan, SettlementStage
 from retainer_provider.clock import Clock
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.settling.closing_transaction import CloseBuilder, CloseRefused, CostPolicy
 from retainer_provider.settling.crediting import availability_of
+from retainer_provider.settling.forks import Forks, forked
 from retainer_provider.settling.payout import Payout
 from retainer_provider.settling.removal import Removal, RemovalKind, find_removal
 from retainer_provider.settling.settlement import Mismatch, plan_settlement
@@ -49,10 +51,11 @@ _PAYOUT_ATTEMPT: Final = 1
 
 
 class SettlementOutcome(StrEnum):
-    """How far a settlement got. Only the first two are the end; the others are worth another try later."""
+    """How far a settlement got. The first three are the end; the others but the last are worth another try later."""
 
     SETTLED = "settled"
     WITHDRAWN = "withdrawn"  # the payer took its exit first
+    VANISHED = "vanished"  # a fork took the opening back: the payer kept its deposit, the payee gets nothing
     UNDER_WAY = "under_way"  # the chain did not answer, or does not say yet what happened
     REFUND_BLOCKED = "refund_blocked"  # the payee is paid; the payer's token account takes no refund
     TOO_LATE = "too_late"  # past the deadline: only the payer's withdrawal ends it
@@ -63,7 +66,7 @@ class SettlementOutcome(StrEnum):
     @property
     def is_end(self) -> bool:
         """Whether nothing is left to do."""
-        return self in (SettlementOutcome.SETTLED, SettlementOutcome.WITHDRAWN, SettlementOutcome.NOT_CLOSING)
+        return self in _OVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,7 @@ class Settler:
         self._observer = observer
         self._builder = CloseBuilder(chain, operator, self._options.program_id, self._options.costs)
         self._payout = Payout(chain=chain, builder=self._builder, timer=timer)
+        self._forks = Forks(chain, self._options.program_id)
         self._alarmed: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._slots = asyncio.Semaphore(self._options.parallel)
@@ -125,6 +129,7 @@ class Settler:
         self._alarmed.discard(session_id)
         if outcome.is_end:
             self._locks.pop(session_id, None)
+            self._forks.forget(session_id)
         return outcome
 
     async def _settle(self, session_id: str) -> SettlementOutcome:
@@ -178,14 +183,39 @@ class Settler:
         if account.deposit > record.deposit:  # a top-up that nobody told us of
             await self._ledger.update_deposit(record.session_id, account.deposit, self._clock.now())
             record = await self._ledger.session(record.session_id) or record
+        after_fork = forked(record, account)
+        if after_fork:
+            survivor = await self._forks.survivor(record)
+            if survivor is None:
+                return None
+            account = survivor
+            record = await self._reland(record, account)
         availability = await availability_of(self._ledger, record)
-        plan = plan_settlement(record, account, availability.credit_units)
+        plan = plan_settlement(record, account, availability.credit_units, after_fork=after_fork)
         if isinstance(plan, Mismatch):
             return self._mismatch(record, plan.reason)
         planned = await self._ledger.plan_settlement(record.session_id, plan, self._clock.now())
         if planned is not PlanOutcome.PLANNED:
             return None  # the books moved on: look again
         return await self._sign(record, account, plan, attempts=0)
+
+    async def _reland(self, record: SessionRecord, account: SessionAccount) -> SessionRecord:
+        """The session as it landed again on another fork: its time of opening is the account's."""
+        _log.error(
+            "session_forked",
+            session=record.session_id,
+            credited=record.deposit,
+            deposit=account.deposit,
+            unpayable=max(0, record.spent - account.deposit),
+        )
+        if account.opened_at == record.opened_at:
+            return record
+        # Unless it was removed and opened anew: then its removal is what the books still have to learn (C48).
+        if await find_removal(self._chain, Pubkey.from_string(record.session_id), self._options.program_id) is None:
+            taken = await self._ledger.reland(record.session_id, account.opened_at)
+            if taken is RelandOutcome.TAKEN:
+                return replace(record, opened_at=account.opened_at)
+        return record
 
     async def _sign(
         self, record: SessionRecord, account: SessionAccount, plan: SettlementPlan, *, attempts: int
@@ -235,13 +265,18 @@ class Settler:
         address = Pubkey.from_string(record.session_id)
         expected = None if own is None else own.signature
         removal = await find_removal(self._chain, address, self._options.program_id, expected=expected) or own
+        now = self._clock.now()
         if removal is None:
+            if await self._forks.vanished(record, now):
+                await self._ledger.record_settled(record.session_id, None, 0, record.deposit, now)
+                _log.error("session_vanished", session=record.session_id, unpaid=record.spent)
+                return SettlementOutcome.VANISHED
             _log.warning("settlement_unattributed", session=record.session_id)
             return SettlementOutcome.UNDER_WAY
-        now = self._clock.now()
         if removal.deposit is not None and removal.deposit > record.deposit:
             await self._ledger.update_deposit(record.session_id, removal.deposit, now)
-        deposit = removal.deposit or record.deposit
+        # What a fork took back of the deposit never left the payer.
+        deposit = max(removal.deposit or 0, record.deposit)
         refunded = BaseUnits(deposit - removal.settled)
         recorded = await self._ledger.record_settled(
             record.session_id, removal.signature, removal.settled, refunded, now
@@ -294,6 +329,14 @@ class Settler:
             _log.error("settlement_urgent", session=record.session_id, seconds_left=left, unpaid=record.spent)
 
 
+_OVER: Final = frozenset(
+    {
+        SettlementOutcome.SETTLED,
+        SettlementOutcome.WITHDRAWN,
+        SettlementOutcome.VANISHED,
+        SettlementOutcome.NOT_CLOSING,
+    }
+)
 _ENDS: Final = {
     RemovalKind.CLOSED: SettlementOutcome.SETTLED,
     RemovalKind.WITHDRAWN: SettlementOutcome.WITHDRAWN,

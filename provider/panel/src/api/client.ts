@@ -51,11 +51,11 @@ export class Api {
 
   /** An invoice for a session; its token is in this answer only. */
   fund(offer: string, amount: bigint, payer: string | null): Promise<Made> {
-    return this.post('/sessions', null, { offer, amount: String(amount), ...(payer && { payer }) }, readMade);
+    return this.post('/sessions', null, { offer, amount: String(amount), ...(payer && { payer }) }, over(amount));
   }
 
   topUp(session: string, token: string, amount: bigint): Promise<Made> {
-    return this.post(`/sessions/${session}/topup`, token, { amount: String(amount) }, readMade);
+    return this.post(`/sessions/${session}/topup`, token, { amount: String(amount) }, over(amount));
   }
 
   invoice(id: string, token: string): Promise<Invoice> {
@@ -163,6 +163,16 @@ export interface Proof {
   readonly nonce: string;
   readonly expiresAt: number;
   readonly signature: string;
+}
+
+/** An invoice over what was asked for, and over nothing else. */
+function over(amount: bigint): (json: unknown) => Made {
+  return (json) => {
+    const made = readMade(json);
+    if (made.invoice.amount !== amount)
+      throw new MalformedError(`an invoice over ${made.invoice.amount}, not ${amount}`);
+    return made;
+  };
 }
 
 async function refusal(response: Response): Promise<ApiError> {

@@ -146,6 +146,7 @@ export class Funding {
       operator: address(offer.operator),
       mint: address(offer.token.mint),
       tokenProgram: address(offer.token.tokenProgram),
+      decimals: offer.token.decimals,
       amount: invoice.amount,
       pricePerUnit: offer.price,
       gracePeriod: offer.gracePeriodSeconds,

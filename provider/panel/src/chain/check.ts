@@ -7,6 +7,7 @@
  */
 
 import { type Address, getI64Decoder, getU32Decoder, getU64Decoder } from '@solana/kit';
+import { canHaveDecimals } from './amounts';
 import { deriveAta, deriveSession, deriveVault } from './addresses';
 import { OPEN_WITH_TERMS, TOP_UP } from './instructions';
 import { COMPUTE_BUDGET_PROGRAM, SYSTEM_PROGRAM } from './programs';
@@ -21,6 +22,8 @@ export interface OfferedSession {
   readonly operator: Address;
   readonly mint: Address;
   readonly tokenProgram: Address;
+  /** With which the page turned `amount` into what the person read. */
+  readonly decimals: number;
   readonly amount: bigint;
   readonly pricePerUnit: bigint;
   readonly gracePeriod: number;
@@ -84,7 +87,7 @@ export async function checkOpening(bytes: Uint8Array, offered: OfferedSession): 
     ...[tokenProgram, SYSTEM_PROGRAM],
   ];
   if (!same(instruction.accounts, accounts)) return refuse('other-accounts');
-  if (u64.decode(data, 9) !== offered.amount) return refuse('other-amount');
+  if (u64.decode(data, 9) !== offered.amount || !canHaveDecimals(mint, offered.decimals)) return refuse('other-amount');
   const kept =
     u32.decode(data, 17) === offered.gracePeriod &&
     u64.decode(data, 29) === offered.pricePerUnit &&

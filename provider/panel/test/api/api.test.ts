@@ -56,6 +56,14 @@ describe('calls', () => {
     expect(await refusalOf(answering({}, 502).service())).toMatchObject({ kind: 'unreachable' });
   });
 
+  it('take no invoice over another amount than was asked for', async () => {
+    const made = answering({ ...INVOICE, token: 'secret' }, 201);
+    const asked = BigInt(INVOICE.amount);
+    expect((await made.fund('standard', asked, null)).invoice.amount).toBe(asked);
+    expect(await refusalOf(made.fund('standard', asked - 1n, null))).toMatchObject({ kind: 'garbage' });
+    expect(await refusalOf(made.topUp('9wFF', 'secret', asked + 1n))).toMatchObject({ kind: 'garbage' });
+  });
+
   it('tell an answer that is none', async () => {
     expect(await refusalOf(answering({ offers: 'many' }).service())).toMatchObject({ kind: 'garbage' });
   });

@@ -34,6 +34,7 @@ const offered: OfferedSession = {
   operator: address(fields.authorized_signer),
   mint: address(fields.mint),
   tokenProgram: TOKEN_PROGRAM,
+  decimals: Number(fields.decimals),
   amount: BigInt(fields.deposit),
   pricePerUnit: BigInt(fields.price_per_unit),
   gracePeriod: Number(fields.grace_period),
@@ -138,6 +139,13 @@ describe('an opening is refused', () => {
     ['two prices', transaction({ before: [price(1n), price(1n)] }), 'other-instructions'],
   ] as const)('with %s', async (_, bad, refusal) => {
     expect(await checkOpening(bad, offered)).toEqual({ ok: false, refusal });
+  });
+
+  test('when the page showed USDC with other decimals, and so another amount', async () => {
+    expect(await checkOpening(transaction(), { ...offered, decimals: 5 })).toEqual({
+      ok: false,
+      refusal: 'other-amount',
+    });
   });
 
   test('when it is the published one, whose vouchers another key signs', async () => {

@@ -22,6 +22,7 @@ from retainer_provider.books.outcomes import (
     ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
+    RelandOutcome,
     ReleaseOutcome,
     ReserveResult,
     SignedOutcome,
@@ -159,6 +160,9 @@ class PostgresLedger:
 
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
         return await self._books.write(postgres_sessions.update_deposit, session_id, deposit, now)
+
+    async def reland(self, session_id: str, opened_at: int) -> RelandOutcome:
+        return await self._books.write(postgres_sessions.reland, session_id, opened_at)
 
     async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
         return await self._books.write(postgres_transfers.expect_transfer, session_id, transfer)

@@ -16,6 +16,7 @@ from retainer_provider.books.outcomes import (
     AdoptOutcome,
     CloseBegin,
     DepositOutcome,
+    RelandOutcome,
 )
 from retainer_provider.books.records import Adoption, NewSession, SessionRecord, ledger_amount
 from retainer_provider.books.stores.postgres_rows import (
@@ -74,6 +75,12 @@ _DUE: Final = f"""
 _LEFT_BEHIND: Final = f"SELECT {HELD_COLUMNS} FROM session WHERE account_left ORDER BY number LIMIT %(limit)s"
 _ACCOUNT_GONE: Final = "UPDATE session SET account_left = FALSE WHERE session_id = %(session_id)s"
 _CLOSING: Final = "SELECT session_id FROM session WHERE state = 'closing' ORDER BY deadline NULLS LAST, number"
+_RELAND: Final = """
+  UPDATE session SET opened_at = %(opened_at)s
+  WHERE session_id = %(session_id)s AND state = 'closing'
+    AND NOT EXISTS (SELECT FROM settlement WHERE settlement.session = session.number AND stage <> 'planned')
+  RETURNING number"""
+_UNPLAN: Final = "DELETE FROM settlement WHERE session = %(number)s"
 
 
 async def load(connection: Connection, session_id: str, *, lock: bool = False) -> SessionRecord | None:
@@ -174,6 +181,15 @@ async def update_deposit(connection: Connection, session_id: str, deposit: int, 
             return DepositOutcome.UNCHANGED
         case _:
             return DepositOutcome.NOT_OPEN
+
+
+async def reland(connection: Connection, session_id: str, opened_at: int) -> RelandOutcome:
+    """See ``Ledger.reland``."""
+    taken = await first_row(connection, _RELAND, {"session_id": session_id, "opened_at": opened_at})
+    if taken is None:
+        return RelandOutcome.NOT_CLOSING
+    await connection.execute(_UNPLAN, {"number": taken[0]})
+    return RelandOutcome.TAKEN
 
 
 async def page(

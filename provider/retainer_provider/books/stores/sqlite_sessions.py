@@ -19,6 +19,7 @@ from retainer_provider.books.outcomes import (
     AdoptOutcome,
     CloseBegin,
     DepositOutcome,
+    RelandOutcome,
 )
 from retainer_provider.books.records import Adoption, NewSession, SessionRecord, ledger_amount
 from retainer_provider.books.stores.rows import NEW_FIELDS, SESSION_COLUMNS, session_bindings, session_record
@@ -71,6 +72,12 @@ _DUE: Final = f"""
 _LEFT_BEHIND: Final = f"SELECT {SESSION_COLUMNS} FROM session WHERE account_left = 1 ORDER BY number LIMIT ?"
 _ACCOUNT_GONE: Final = "UPDATE session SET account_left = 0 WHERE session_id = ?"
 _CLOSING: Final = "SELECT session_id FROM session WHERE state = 'closing' ORDER BY deadline NULLS LAST, number"
+_RELAND: Final = """
+  UPDATE session SET opened_at = :opened_at
+  WHERE session_id = :session_id AND state = 'closing'
+    AND NOT EXISTS (SELECT 1 FROM settlement WHERE session = number AND stage <> 'planned')
+  RETURNING number"""
+_UNPLAN: Final = "DELETE FROM settlement WHERE session = ?"
 
 
 def load(connection: apsw.Connection, holds: Holds, session_id: str) -> SessionRecord | None:
@@ -166,6 +173,15 @@ def update_deposit(connection: apsw.Connection, session_id: str, deposit: int, n
             return DepositOutcome.UNCHANGED
         case _:
             return DepositOutcome.NOT_OPEN
+
+
+def reland(connection: apsw.Connection, session_id: str, opened_at: int) -> RelandOutcome:
+    """See ``Ledger.reland``."""
+    taken = first_row(connection, _RELAND, {"session_id": session_id, "opened_at": opened_at})
+    if taken is None:
+        return RelandOutcome.NOT_CLOSING
+    connection.execute(_UNPLAN, taken)
+    return RelandOutcome.TAKEN
 
 
 def page(
