@@ -29,8 +29,9 @@ export class Follow {
     this.asking = true;
     try {
       const service = await this.api.service();
-      this.store.set({ service });
+      // Shown together: whoever has a session never sees an offer flash by.
       await this.catchUp(this.keeping.read());
+      this.store.set({ service });
       this.store.reached();
       await this.look();
     } catch (error) {
@@ -42,15 +43,13 @@ export class Follow {
 
   /** Another tab wrote: take over what it did. */
   async adopt(kept: Kept | null): Promise<void> {
-    const { session } = this.store.state;
-    if (!kept) {
-      this.hush();
-      // The tab that saw the end keeps nothing; this one still shows it.
-      this.store.set(session && isFinal(session) ? { invoice: null } : { invoice: null, session: null });
-      return this.look();
-    }
     try {
-      await this.catchUp(kept);
+      if (kept) return await this.catchUp(kept);
+      // The tab that saw the end keeps nothing; this one shows it as well.
+      const session = await this.lastSight();
+      this.hush();
+      this.store.set({ invoice: null, session, sheet: 'offer' });
+      await this.look();
     } catch (error) {
       this.lost(error);
     }
@@ -66,7 +65,7 @@ export class Follow {
     }
     const kept = this.keeping.read();
     if (!kept || this.asking || now % POLL_SECONDS !== 0) return;
-    const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'CLOSING';
+    const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'closing';
     // Events say it first; asking makes sure of it where none arrive.
     if (!waits) return;
     this.asking = true;
@@ -163,6 +162,14 @@ export class Follow {
       if (error instanceof ApiError && (error.status === 401 || error.status === 404)) await this.refused(kept.token);
       else throw error;
     }
+  }
+
+  /** The session that this tab showed, if it is over. */
+  private async lastSight(): Promise<Session | null> {
+    const { session } = this.store.state;
+    if (!session || isFinal(session) || !this.listeningWith) return session;
+    const told = await this.api.session(session.sessionId, this.listeningWith);
+    return isFinal(told) ? told : null;
   }
 
   private async heard({ event, data }: StreamEvent): Promise<void> {

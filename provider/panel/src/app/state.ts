@@ -85,18 +85,18 @@ const SOON_SECONDS = 300;
 /** Its standing now. `low` and `ending` warn while asks are still answered. */
 export function standingOf(session: Session, now: number): Standing {
   switch (session.state) {
-    case 'PENDING':
+    case 'pending':
       return 'pending';
-    case 'DEPLETED':
+    case 'depleted':
       return 'depleted';
-    case 'EXPIRED':
+    case 'expired':
       return 'expired';
-    case 'CLOSING':
+    case 'closing':
       return 'closing';
-    case 'REFUNDED':
-    case 'ABANDONED':
+    case 'refunded':
+    case 'abandoned':
       return 'closed';
-    case 'ACTIVE':
+    case 'active':
       break;
   }
   if (session.expiresAt !== null && now >= session.expiresAt) return 'expired';
@@ -177,7 +177,7 @@ export function newer(known: Session | null, told: Session): Session {
 
 /** Whether nothing more happens to a session. */
 export function isFinal(session: Session): boolean {
-  return session.state === 'REFUNDED' || session.state === 'ABANDONED';
+  return session.state === 'refunded' || session.state === 'abandoned';
 }
 
 /** Whether an invoice still waits for something, so that it is worth asking about. */
