@@ -119,6 +119,10 @@ CHECKS = {
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",
     ),
+    "cards": (
+        "cards",
+        "50 cards on 4 responders and 2 nodes, one killed: every message answered once, in order, and charged once",
+    ),
     "cards-unicode": (
         "cards_unicode",
         "ids, titles and references of cards, held against rules of their own on 10,000 random Unicode inputs each",
