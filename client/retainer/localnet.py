@@ -55,11 +55,15 @@ class Localnet:
     program_id: Pubkey
 
     @classmethod
-    def start(cls, *, slot_ms: int = 400, port: int = 0, program: Path = _PROGRAM) -> Self:
-        """Start one with `program` deployed, once it answers; LocalnetError with its own words when it does not."""
+    def start(
+        cls, *, slot_ms: int = 400, port: int = 0, program: Path = _PROGRAM, program_id: Pubkey = PROGRAM_ID
+    ) -> Self:
+        """Start one with `program` at `program_id`, once it answers; LocalnetError with its own words when not."""
         # Its complaints go to a file: a pipe that nobody reads would fill up and block it.
         with tempfile.TemporaryFile("w+") as complaints:
-            process = cls._spawn(command(slot_ms=slot_ms, port=port, program=program), complaints)
+            process = cls._spawn(
+                command(slot_ms=slot_ms, port=port, program=program, program_id=program_id), complaints
+            )
             line = process.stdout.readline() if process.stdout else ""
             if not line:
                 process.communicate()

@@ -6,18 +6,21 @@ from importlib import resources
 from importlib.metadata import version
 
 import click
+from solders.pubkey import Pubkey
 
 from retainer.protocol.constants import PROGRAM_ID
+from retainer.relocation import relocated
 
 
-def program_bytes() -> bytes:
-    """The compiled program, as it must be deployed."""
-    return (resources.files("retainer") / "artifacts" / "session_escrow.so").read_bytes()
+def program_bytes(address: Pubkey = PROGRAM_ID) -> bytes:
+    """The compiled program, as it must be deployed at ``address``."""
+    released = (resources.files("retainer") / "artifacts" / "session_escrow.so").read_bytes()
+    return relocated(released, address)
 
 
-def program_hash() -> str:
+def program_hash(address: Pubkey = PROGRAM_ID) -> str:
     """SHA-256 of it, in hexadecimal."""
-    return hashlib.sha256(program_bytes()).hexdigest()
+    return hashlib.sha256(program_bytes(address)).hexdigest()
 
 
 def version_text(command: str) -> str:

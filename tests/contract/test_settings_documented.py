@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import FieldInfo
 
+from retainer.protocol.constants import PROGRAM_ID
 from retainer_provider.offer_settings import (
     AvailabilitySettings,
     OfferSettings,
@@ -89,6 +90,7 @@ def test_what_init_writes_is_served_and_names_its_own_document() -> None:
         "realm": "shop.test",
         "network": "localnet",
         "rpc_url": "http://127.0.0.1:8899",
+        "program_id": str(PROGRAM_ID),
         "upstream": "http://127.0.0.1:9000",
         "price": "0.008",
         "suggested_deposit": "1.0",

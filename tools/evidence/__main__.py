@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKS = {
     "main-job": ("main_job", "scripts/demo in a fresh clone ends with its two lines and leaves no process"),
     "program-bytes": ("program_bytes", "the rebuilt program and IDL are byte-identical to the committed ones"),
-    "first-hour": ("first_hour", "docs/deploying.md followed to the letter: init, check, serve, ask, top up, close"),
+    "first-hour": (
+        "first_hour",
+        "README and docs/deploying.md followed to the letter, as on devnet too: deploy, init, serve, ask, close",
+    ),
     "wheel": (
         "wheel",
         "the built wheel works in clean environments, extra by extra; the sdist rebuilds the same wheel",
@@ -59,6 +62,18 @@ CHECKS = {
     "exit": (
         "payers_exit",
         "provider dead: no withdrawal one second early, the unsettled deposit at the deadline",
+    ),
+    "panel": (
+        "panel",
+        "in Chromium: fund 1.0, ask 30 times, reload, top up, close; exact balance on chain; a second tab sees it all",
+    ),
+    "panel-quality": (
+        "panel_quality",
+        "the panel in Chromium: at most 150 kB compressed, axe finds nothing serious, no other host, keyboard alone",
+    ),
+    "panel-states": (
+        "panel_states",
+        "screenshots of the panel in each of its states, phone and desktop, light and dark, in build/screenshots",
     ),
     "panel-exit": (
         "panel_exit",
@@ -103,6 +118,10 @@ CHECKS = {
     "stateful": (
         "stateful",
         "random calls and restarts on both stores: the books agree with a simple model after every step",
+    ),
+    "cards": (
+        "cards",
+        "50 cards on 4 responders and 2 nodes, one killed: every message answered once, in order, and charged once",
     ),
     "cards-unicode": (
         "cards_unicode",

@@ -1,13 +1,19 @@
 """More processes of the service that stands on a stage: the same settings, on a port of their own."""
 
+import re
 from contextlib import AsyncExitStack
 
 from tools.stage import Service, Stage, free_port
 
 
-async def another(stood: Stage, stack: AsyncExitStack, number: int) -> Service:
-    """One more process, which ends with `stack`; `number` tells its files from the others'."""
+async def another(stood: Stage, stack: AsyncExitStack, number: int, *, node: str | None = None) -> Service:
+    """One more process, which ends with `stack`; `number` tells its files from the others'.
+
+    With `node` it is of that one, and not of the first process's.
+    """
     text = stood.service.settings.read_text(encoding="utf-8")
+    if node is not None:
+        text = re.sub(r'^node = ".*"$', f'node = "{node}"', text, count=1, flags=re.MULTILINE)
     used, port = stood.service.url.rsplit(":", 1)[1], free_port()
     settings = stood.folder / f"settings-{number}.toml"
     settings.write_text(text.replace(f"port = {used}\n", f"port = {port}\n"), encoding="utf-8")

@@ -40,3 +40,8 @@ _GENESIS: Final[Mapping[str, Network]] = MappingProxyType(
 def public_cluster(genesis_hash: str) -> Network | None:
     """Which public cluster begins with this hash; None for any other chain."""
     return _GENESIS.get(genesis_hash)
+
+
+def genesis_hash(network: Network) -> str | None:
+    """The hash that a public cluster begins with; None for localnet, where every run has its own."""
+    return next((known for known, public in _GENESIS.items() if public is network), None)

@@ -9,7 +9,7 @@ from retainer.chain.base import AccountInfo, Chain
 from retainer.chain.errors import ForeignAccountError
 
 _LOADER_V2: Final = Pubkey.from_string("BPFLoader2111111111111111111111111111111111")
-_LOADER_V3: Final = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+LOADER_V3: Final = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 _PROGRAM_STATE_BYTES: Final = 36  # u32 tag 2, then the address of the program's data
 _PROGRAM_TAG: Final = b"\x02\0\0\0"
 _DATA_TAG: Final = b"\x03\0\0\0"
@@ -37,10 +37,10 @@ async def deployed_program(chain: Chain, address: Pubkey) -> DeployedProgram | N
         return None
     if info.owner == _LOADER_V2:
         return DeployedProgram(address, info.data, None)
-    if info.owner != _LOADER_V3 or not info.data.startswith(_PROGRAM_TAG) or len(info.data) != _PROGRAM_STATE_BYTES:
+    if info.owner != LOADER_V3 or not info.data.startswith(_PROGRAM_TAG) or len(info.data) != _PROGRAM_STATE_BYTES:
         raise ForeignAccountError(f"{address} is no program: its account belongs to {info.owner}")
     held = await chain.account(Pubkey.from_bytes(info.data[-Pubkey.LENGTH :]))
-    if held is None or held.owner != _LOADER_V3 or not held.data.startswith(_DATA_TAG):
+    if held is None or held.owner != LOADER_V3 or not held.data.startswith(_DATA_TAG):
         raise ForeignAccountError(f"program {address} has been closed: deploy it at a new address")
     return DeployedProgram(address, held.data[_DATA_HEADER:], _authority(held))
 

@@ -14,6 +14,7 @@ from retainer.cli.ask import Question, ask_times
 from retainer.cli.audit import audit
 from retainer.cli.budget import budgeted
 from retainer.cli.consent import consenting, yes_option
+from retainer.cli.deploy import deploy_program
 from retainer.cli.doctor import doctor, verify_program
 from retainer.cli.failures import MEANINGS, ExitStatus, report
 from retainer.cli.mcp import mcp
@@ -267,5 +268,5 @@ def _print_json(value: Json) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-for command in (audit, doctor, mcp, verify_program):
+for command in (audit, deploy_program, doctor, mcp, verify_program):
     main.add_command(command)

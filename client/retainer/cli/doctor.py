@@ -89,9 +89,10 @@ async def doctor(options: Options, url: str | None) -> ExitStatus:
 async def verify_program(options: Options, program_id: Pubkey, so: Path | None) -> ExitStatus:
     """Check that the program deployed at PROGRAM_ID is, byte for byte, the one that this release was tested with.
 
-    Any node will do, and no key is needed. Tells who may still change the program; exit status 1 where it is another.
+    At another address than the usual one it differs by that address alone. Any node will do, and no key is needed.
+    Tells who may still change the program; exit status 1 where it is another.
     """
-    expected = program_bytes() if so is None else await asyncio.to_thread(so.read_bytes)
+    expected = program_bytes(program_id) if so is None else await asyncio.to_thread(so.read_bytes)
     digest = hashlib.sha256(expected).hexdigest()
     async with options.chain() as chain:
         finding = await told("program", program_is(chain, program_id, expected, digest))
@@ -119,12 +120,12 @@ async def _findings(options: Options, chain: Chain, url: str | None) -> AsyncIte
     network = Network(options.network)
     yield await told("node", node_answers(chain, network))
     yield await told("clock", clocks_agree(chain, int(time.time())))
-    if PROGRAM_ID in options.pins.programs:
-        yield await told("program", program_is(chain, PROGRAM_ID, program_bytes(), program_hash()))
-    else:
-        # Other people's programs, which this release cannot know byte by byte: that they are programs.
-        for program in sorted(options.pins.programs, key=str):
+    if options.programs or PROGRAM_ID not in options.pins.programs:
+        # Named by the user, or other people's: that they are programs, and whether they are this release's.
+        for program in sorted(options.programs or options.pins.programs, key=str):
             yield await told("program", _is_there(chain, program))
+    else:
+        yield await told("program", program_is(chain, PROGRAM_ID, program_bytes(), program_hash()))
     keypair, payer = _keypair(options)
     yield keypair
     yield await told("store", _store(options))
@@ -168,9 +169,12 @@ async def _store(options: Options) -> str:
 
 
 async def _is_there(chain: Chain, program: Pubkey) -> str:
-    if await deployed_program(chain, program) is None:
+    deployed = await deployed_program(chain, program)
+    if deployed is None:
         raise WrongError(f"there is no program {program} on this cluster: use another node, or trust another program")
-    return f"{program} is deployed; its bytes are not this release's to know"
+    if not deployed.runs(program_bytes(program)):
+        return f"{program} is deployed; its bytes are not this release's to know"
+    return await program_is(chain, program, program_bytes(program), program_hash(program))
 
 
 async def _ask(options: Options, url: str) -> tuple[Finding, Offer | None]:

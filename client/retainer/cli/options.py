@@ -122,15 +122,17 @@ def reads_chain(body: Body) -> Callable[..., None]:
     return command
 
 
+keypair_option = click.option(
+    "--keypair",
+    envvar="RETAINER_KEYPAIR",
+    show_default=f"{DEFAULT_KEYPAIR}, or that of --cluster config",
+    show_envvar=True,
+    help="The keypair file that pays (Solana CLI format).",
+)
+
+
 def spends(body: Body) -> Callable[..., None]:
     """Like ``reads_chain``, with --keypair and --store."""
-    keypair = click.option(
-        "--keypair",
-        envvar="RETAINER_KEYPAIR",
-        show_default=f"{DEFAULT_KEYPAIR}, or that of --cluster config",
-        show_envvar=True,
-        help="The keypair file that pays (Solana CLI format).",
-    )
     store = click.option(
         "--store",
         envvar="RETAINER_STORE",
@@ -140,7 +142,7 @@ def spends(body: Body) -> Callable[..., None]:
         show_envvar=True,
         help="Where your sessions are kept. The file spends them: keep it private.",
     )
-    return keypair(store(reads_chain(body)))
+    return keypair_option(store(reads_chain(body)))
 
 
 def _text(value: object) -> str | None:

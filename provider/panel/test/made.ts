@@ -50,7 +50,7 @@ export const LIVE = {
   requestsMade: 0,
   requestsLeft: '125',
   expiresAt: 1_800_086_400,
-  state: 'ACTIVE',
+  state: 'active',
 };
 
 export const INVOICE = {

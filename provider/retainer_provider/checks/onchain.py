@@ -52,7 +52,8 @@ async def _announces(identity: Identity, url: str) -> str:
 
 async def check_service(identity: Identity, offers: Mapping[str, Offer], chain: Chain) -> AsyncIterator[Finding]:
     """Check one thing after the other; what the node does not answer is a finding too."""
-    yield await told("program", program_is(chain, identity.program_id, program_bytes(), program_hash()))
+    own = identity.program_id
+    yield await told("program", program_is(chain, own, program_bytes(own), program_hash(own)))
     for offer in offers.values():
         yield await told(f"token of {offer.id}", _mint(offer, chain))
         yield await told(f"payee of {offer.id}", _payee(offer, identity, chain))

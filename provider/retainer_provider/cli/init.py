@@ -13,7 +13,7 @@ from solders.keypair import Keypair
 
 from retainer.chain.clusters import RPC_URLS
 from retainer.protocol.amounts import format_amount, parse_amount
-from retainer.protocol.constants import Network
+from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.protocol.errors import AmountError
 from retainer_provider.catalog import load_offers
 from retainer_provider.cli.common import DEFAULT_CONFIG, told
@@ -30,6 +30,12 @@ _FEWEST_REQUESTS: Final = 10
 @click.option("--realm", help="This service's own name, such as api.your-domain.org.")
 @click.option("--network", type=click.Choice([*map(str, Network)]), default="localnet", show_default=True)
 @click.option("--rpc-url", help="The Solana node; the network's public one by default.")
+@click.option(
+    "--program-id",
+    default=str(PROGRAM_ID),
+    show_default=True,
+    help="The session program; name your own if you deployed it.",
+)
 @click.option("--mint", help="The token that the offer is priced in.")
 @click.option("--decimals", type=click.IntRange(0, 9), default=6, show_default=True, help="The token's decimals.")
 @click.option("--price", default="0.008", show_default=True, help="Of one request, in the token's units.")

@@ -1,14 +1,12 @@
-"""first-hour: docs/deploying.md followed to the letter, against a fresh validator."""
+"""first-hour: README and docs/deploying.md followed to the letter, on localnet and on a stand-in for devnet."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
+import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,154 +14,160 @@ from solders.pubkey import Pubkey
 
 from retainer.chain.rpc import RpcChain
 from retainer.chain.testing import token_balance
-from tools.evidence.clones import ROOT
+from tools.evidence.checks.wheel import build, install
+from tools.evidence.clones import ROOT, fresh_clone
+from tools.evidence.devnet import TOKENS, devnet
+from tools.evidence.reader import Reader, free_ports
 from tools.stage import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from tools.evidence.report import Report
 
-PAGE: Final = ROOT / "docs" / "deploying.md"
-STEP: Final = re.compile(r"<!-- first-hour: (terminal|run) -->\n```sh\n(.*?)```", re.DOTALL)
-ADDRESS: Final = r"([1-9A-HJ-NP-Za-km-z]{32,44})"
-# What the reader puts in for a word in capitals: what was printed after this.
-PRINTED: Final = {
-    "MINT": re.compile(rf"token TEST\s+{ADDRESS}"),
-    "AGENT": re.compile(rf"^{ADDRESS}\nwritten to", re.MULTILINE),
-    "OPERATOR": re.compile(rf"operator and payee: {ADDRESS}"),
-    "SESSION": re.compile(rf"\bsession {ADDRESS}"),
-}
-# What tells that a terminal's program is ready for the next command.
-READY: Final = {"scripts/localnet": "Ctrl-C stops it", "uvicorn": "running on", "retainer-provider serve": "serving "}
+STEP: Final = re.compile(r"<!-- first-hour: (terminal|run|devnet|devnet terminal) -->\n```sh\n(.*?)```", re.DOTALL)
+README_STEPS: Final = re.compile(r"```sh\n(retainer-provider init .*?)```", re.DOTALL)
 STEPS: Final = ("init", "check", "verify-program", "serve", "doctor", "ask", "top-up", "close")
-# Three requests at 0.008; the faucet gave both of them 100.
-FAUCET, PAID = 100_000_000, 24_000
-
-
-@dataclass(slots=True)
-class Reader:
-    """Somebody who types what the page says, in a home of their own, and reads what is printed."""
-
-    home: Path
-    ports: dict[str, str]
-    printed: str = ""
-    ran: list[tuple[str, int]] = field(default_factory=list)
-
-    def puts_in(self, commands: str) -> str:
-        """The commands with this machine's free ports, and with what was printed for the words in capitals."""
-        for word, pattern in PRINTED.items():
-            if re.search(rf"\b{word}\b", commands):
-                found = pattern.findall(self.printed)
-                commands = re.sub(rf"\b{word}\b", found[-1] if found else word, commands)
-        for documented, free in self.ports.items():
-            commands = commands.replace(documented, free)
-        # Beside a validator of the developer's own, whose faucet this must not use.
-        return commands.replace("scripts/localnet", f"scripts/localnet --state {self.home / 'localnet.json'}")
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Of every command; the ports stand in for the defaults that the page relies on."""
-        rpc = f"http://127.0.0.1:{self.ports['8899']}"
-        return {
-            "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
-            "HOME": str(self.home),
-            "RETAINER_RPC_URL": rpc,
-            "RETAINER_KEYPAIR": str(self.home / "agent.json"),
-            "RETAINER_PROVIDER_RPC_URL": rpc,
-            "RETAINER_PROVIDER_UPSTREAM": f"http://127.0.0.1:{self.ports['9000']}",
-            "RETAINER_PROVIDER_PORT": self.ports["8402"],
-        }
-
-    async def run(self, commands: str) -> int:
-        """Type the commands and wait for their end."""
-        process = await self._start(commands)
-        out, _ = await process.communicate()
-        self.printed += out.decode(errors="replace")
-        self.ran.append((commands.strip(), process.returncode or 0))
-        return process.returncode or 0
-
-    @asynccontextmanager
-    async def terminal(self, commands: str) -> AsyncIterator[None]:
-        """Type the commands into a terminal of their own, and go on when they say that they are ready."""
-        if commands.startswith("scripts/localnet"):
-            commands = f"{commands} --port {self.ports['8899']} --slot-ms 100"
-        process = await self._start(f"exec {commands}")
-        ready = next(said for command, said in READY.items() if command in commands)
-        reading = asyncio.create_task(self._read(process, ready))
-        try:
-            await asyncio.wait_for(reading, 120)
-            rest = asyncio.create_task(self._read(process, None))
-            yield
-            process.terminate()
-            await asyncio.wait_for(process.wait(), 60)
-            await rest
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-    async def _read(self, process: asyncio.subprocess.Process, until: str | None) -> None:
-        if process.stdout is None:
-            return
-        while line := (await process.stdout.readline()).decode(errors="replace"):
-            self.printed += line
-            if until is not None and until in line:
-                return
-
-    async def _start(self, commands: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *("bash", "-euo", "pipefail", "-c", commands),
-            cwd=ROOT,
-            env=self.environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-
-
-def steps() -> Iterator[tuple[str, str]]:
-    """Where, and what: the page's commands in its order."""
-    return iter(STEP.findall(PAGE.read_text(encoding="utf-8")))
+# Three requests at 0.008, and the thirty of the README's client; the faucets give 100.
+PRICE, ASKED, README_ASKED = 8_000, 3, 30
 
 
 async def run(report: Report) -> None:
-    """Follow the page; then count the tokens on chain."""
+    """Follow the pages; then count the tokens on chain."""
     if report.sabotage:
         report.plant("the reader leaves out the line that sends the operator SOL")
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="retainer-first-hour-") as folder:
-        reader = Reader(Path(folder), {documented: str(free_port()) for documented in ("8899", "8402", "9000")})
-        async with AsyncExitStack() as terminals:
-            for where, commands in steps():
-                if report.sabotage and "faucet OPERATOR" in commands:
-                    continue
-                typed = reader.puts_in(commands)
-                for line in typed.strip().splitlines():
-                    report.step(f"$ {line}")
-                if where == "terminal":
-                    await terminals.enter_async_context(reader.terminal(typed.strip()))
-                elif status := await reader.run(typed):
-                    report.step(f"ended with status {status}; printed last:\n{reader.printed[-1500:]}")
-                    break
-            typed_all = "\n".join(commands for commands, _ in reader.ran)
-            report.equal("commands that failed", [commands for commands, status in reader.ran if status], [])
-            missing = [step for step in STEPS if step not in typed_all and step != "serve"]
-            report.equal("steps that were not reached", missing, [])
-            if not missing:
-                await count(report, reader)
-    report.told("seconds, from a set-up clone to the settlement", round(time.monotonic() - started, 1))
-    report.fact("commands", reader.ran)
-    report.fact("printed", reader.printed.splitlines())
+    with tempfile.TemporaryDirectory(prefix="retainer-first-hour-") as folder, fresh_clone() as fresh:
+        # What is set up already spares CI a minute; the pages are the same.
+        clone = fresh if report.scale == "full" else ROOT
+        report.told("the reader's checkout", "a fresh clone" if clone is fresh else "this one, set up")
+        if await on_localnet(report, clone, folder_in(Path(folder), "localnet")):
+            await on_devnet(report, clone, folder_in(Path(folder), "devnet"))
+    report.told("seconds, from the clone to the settlements", round(time.monotonic() - started, 1))
 
 
-async def count(report: Report, reader: Reader) -> None:
-    """What the three requests cost, by the chain's own word."""
-    mint, agent, operator = (
-        Pubkey.from_string(PRINTED[word].findall(reader.printed)[-1]) for word in ("MINT", "AGENT", "OPERATOR")
+async def on_localnet(report: Report, clone: Path, home: Path) -> bool:
+    """The page's first part, and the README's commands beside it."""
+    ports = free_ports(("8899", "8402", "9000"))
+    rpc_url = f"http://127.0.0.1:{ports['8899']}"
+    environ = {
+        "RETAINER_RPC_URL": rpc_url,
+        "RETAINER_KEYPAIR": str(home / "agent.json"),
+        "RETAINER_PROVIDER_RPC_URL": rpc_url,
+        "RETAINER_PROVIDER_UPSTREAM": f"http://127.0.0.1:{ports['9000']}",
+        "RETAINER_PROVIDER_PORT": ports["8402"],
+    }
+    reader = Reader(clone, home, clone / ".venv" / "bin", ports, environ)
+    async with AsyncExitStack() as terminals:
+        steps = [step for step in page(clone) if not step[0].startswith("devnet")]
+        if not await follow(report, reader, steps, terminals):
+            return False
+        paid = await spent(reader, rpc_url)
+        report.equal("base units that three requests cost the agent, and gave the operator", paid, (ASKED * PRICE,) * 2)
+        return await follow_readme(report, reader, clone, rpc_url, terminals)
+
+
+async def follow_readme(report: Report, reader: Reader, clone: Path, rpc_url: str, terminals: AsyncExitStack) -> bool:
+    """The README's provider, in a folder of its own, and the README's client before it."""
+    found = README_STEPS.search((clone / "README.md").read_text(encoding="utf-8"))
+    if found is None:
+        report.equal("the README's commands for a provider", "not found", "found")
+        return False
+    shop = folder_in(reader.home, "readme")
+    port = str(free_port())
+    beside = Reader(
+        shop, reader.home, reader.path, reader.ports, {**reader.environ, "RETAINER_PROVIDER_PORT": port}, reader.printed
     )
-    async with RpcChain(reader.environment["RETAINER_RPC_URL"]) as chain:
-        report.equal(
-            "base units that the operator was paid", int(await token_balance(chain, operator, mint)) - FAUCET, PAID
-        )
-        report.equal("base units that the agent spent", FAUCET - int(await token_balance(chain, agent, mint)), PAID)
+    init, check, serve = found[1].strip().splitlines()
+    operator_paid = f"{clone}/scripts/localnet faucet OPERATOR"
+    steps = [("run", init), ("run", operator_paid), ("run", check), ("terminal", serve)]
+    client = f'python {clone}/examples/client.py http://127.0.0.1:{port}/question "$RETAINER_KEYPAIR" {rpc_url}'
+    if not await follow(report, beside, [*steps, ("run", client)], terminals):
+        return False
+    agent = README_ASKED * PRICE + ASKED * PRICE
+    paid = await spent(beside, rpc_url)
+    report.equal("after the README's thirty requests", paid, (agent, README_ASKED * PRICE))
+    return True
+
+
+async def on_devnet(report: Report, clone: Path, home: Path) -> None:
+    """The page's second part, with nothing but the wheel installed, where the program is not deployed yet."""
+    programs = clone / ".venv" / "bin"
+    if report.scale == "full":
+        wheel = await build(clone, "wheel", home / "wheel")
+        status, lines = await install(wheel, "provider", Path(sys.executable), home / "venv", "dev.txt")
+        report.fact("pip", lines)
+        report.equal("installing the wheel with [provider] ends with", status, 0)
+        programs = home / "venv" / "bin"
+    ports = free_ports(("8402", "9000"))
+    async with devnet() as cluster, AsyncExitStack() as terminals:
+        environ = {
+            "RETAINER_RPC_URL": cluster.rpc_url,
+            "RETAINER_KEYPAIR": str(home / "agent.json"),
+            "RETAINER_PROVIDER_RPC_URL": cluster.rpc_url,
+            "RETAINER_PROVIDER_UPSTREAM": f"http://127.0.0.1:{ports['9000']}",
+            "RETAINER_PROVIDER_PORT": ports["8402"],
+        }
+        reader = Reader(home, home, programs, ports, environ, f"token TEST {cluster.mint}\n")
+        before = [
+            ("run", "retainer keygen ~/agent.json"),
+            ("terminal", f"uvicorn --app-dir {clone}/examples upstream:app --port 9000"),
+        ]
+        if not await follow(report, reader, before, terminals):
+            return
+        await cluster.give(Pubkey.from_string(reader.told("AGENT") or ""), tokens=True)
+        absent = await reader.run("retainer verify-program --cluster devnet")
+        report.equal("before anything is deployed, `verify-program` ends with", absent, 1)
+        reader.ran.clear()
+        for where, commands in page(clone):
+            if not where.startswith("devnet"):
+                continue
+            if not await follow(report, reader, [(where.removeprefix("devnet ").strip(), commands)], terminals):
+                return
+            if "retainer-provider init" in commands:
+                await cluster.give(Pubkey.from_string(reader.told("OPERATOR") or ""))
+        missing = [step for step in STEPS if step not in f"serve {reader.ran}"]
+        report.equal("steps that were not reached", missing, [])
+        paid = await spent(reader, cluster.rpc_url, operator_had=0)
+        report.equal("base units paid there, on chain", paid, (ASKED * PRICE,) * 2)
+
+
+async def follow(report: Report, reader: Reader, steps: list[tuple[str, str]], terminals: AsyncExitStack) -> bool:
+    """Type it all; whether every command ended well."""
+    for where, commands in steps:
+        if report.sabotage and "faucet OPERATOR" in commands:
+            continue
+        typed = reader.puts_in(commands).strip()
+        for line in typed.splitlines():
+            report.step(f"$ {line}")
+        if where == "terminal":
+            quick = " --slot-ms 100" if "scripts/localnet" in typed else ""
+            port = f" --port {reader.ports['8899']}" if quick else ""
+            if not await terminals.enter_async_context(reader.terminal(f"{typed}{port}{quick}")):
+                report.step(f"ended before it was ready; printed last:\n{reader.printed[-1500:]}")
+                break
+        elif status := await reader.run(typed):
+            report.step(f"ended with status {status}; printed last:\n{reader.printed[-1500:]}")
+            break
+    failed = [commands for commands, status in reader.ran if status]
+    report.equal(f"commands that failed, of {len(reader.ran)} so far", failed, [])
+    report.fact(f"printed by {len(reader.ran)} commands in {reader.place.name}", reader.printed.splitlines())
+    return not failed
+
+
+def folder_in(parent: Path, name: str) -> Path:
+    """A new folder."""
+    folder = parent / name
+    folder.mkdir()
+    return folder
+
+
+def page(clone: Path) -> list[tuple[str, str]]:
+    """Where, and what: the commands of docs/deploying.md in its order."""
+    return STEP.findall((clone / "docs" / "deploying.md").read_text(encoding="utf-8"))
+
+
+async def spent(reader: Reader, rpc_url: str, *, operator_had: int = TOKENS) -> tuple[int, int]:
+    """What the agent has less, and the operator more, than the faucet gave, by the chain's own word."""
+    mint, agent, operator = (Pubkey.from_string(reader.told(word) or "") for word in ("MINT", "AGENT", "OPERATOR"))
+    async with RpcChain(rpc_url) as chain:
+        left, got = await token_balance(chain, agent, mint), await token_balance(chain, operator, mint)
+    return TOKENS - int(left), int(got) - operator_had

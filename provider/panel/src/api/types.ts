@@ -76,7 +76,7 @@ export interface Made {
   readonly token: string;
 }
 
-export const SESSION_STATES = ['PENDING', 'ACTIVE', 'DEPLETED', 'EXPIRED', 'CLOSING', 'REFUNDED', 'ABANDONED'] as const;
+export const SESSION_STATES = ['pending', 'active', 'depleted', 'expired', 'closing', 'refunded', 'abandoned'] as const;
 export type SessionState = (typeof SESSION_STATES)[number];
 
 export interface Session {

@@ -16,6 +16,8 @@ export class Follow {
   private stopListening: (() => void) | null = null;
   private listeningWith: string | null = null;
   private asking = false;
+  /** The invoice whose signed transaction is being handed in: to the payer it is paid, whatever the provider saw yet. */
+  private handedIn: string | null = null;
 
   constructor(
     private readonly api: Api,
@@ -29,8 +31,9 @@ export class Follow {
     this.asking = true;
     try {
       const service = await this.api.service();
-      this.store.set({ service });
+      // Shown together: whoever has a session never sees an offer flash by.
       await this.catchUp(this.keeping.read());
+      this.store.set({ service });
       this.store.reached();
       await this.look();
     } catch (error) {
@@ -42,15 +45,13 @@ export class Follow {
 
   /** Another tab wrote: take over what it did. */
   async adopt(kept: Kept | null): Promise<void> {
-    const { session } = this.store.state;
-    if (!kept) {
-      this.hush();
-      // The tab that saw the end keeps nothing; this one still shows it.
-      this.store.set(session && isFinal(session) ? { invoice: null } : { invoice: null, session: null });
-      return this.look();
-    }
     try {
-      await this.catchUp(kept);
+      if (kept) return await this.catchUp(kept);
+      // The tab that saw the end keeps nothing; this one shows it as well.
+      const session = await this.lastSight();
+      this.hush();
+      this.store.set({ invoice: null, session, sheet: 'offer' });
+      await this.look();
     } catch (error) {
       this.lost(error);
     }
@@ -66,7 +67,7 @@ export class Follow {
     }
     const kept = this.keeping.read();
     if (!kept || this.asking || now % POLL_SECONDS !== 0) return;
-    const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'CLOSING';
+    const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'closing';
     // Events say it first; asking makes sure of it where none arrive.
     if (!waits) return;
     this.asking = true;
@@ -111,7 +112,8 @@ export class Follow {
     // Events leave the transaction out.
     const transaction = told.transaction ?? (invoice?.invoiceId === told.invoiceId ? invoice.transaction : null);
     if (told.state !== 'active') {
-      this.store.set({ invoice: { ...told, transaction } });
+      const state = told.state === 'waiting' && told.invoiceId === this.handedIn ? 'confirming' : told.state;
+      this.store.set({ invoice: { ...told, state, transaction } });
       return;
     }
     const kept = this.keeping.read();
@@ -130,6 +132,19 @@ export class Follow {
     }
   }
 
+  /** Runs `pay` for an invoice, which shows as confirming until that has an answer. */
+  async handingIn(invoice: Invoice, pay: () => Promise<Invoice>): Promise<void> {
+    this.handedIn = invoice.invoiceId;
+    this.store.set({ invoice: { ...invoice, state: 'confirming' } });
+    let told = invoice;
+    try {
+      told = await pay();
+    } finally {
+      this.handedIn = null;
+      await this.tookInvoice(told);
+    }
+  }
+
   /** Listens to the events of this token. */
   hear(token: string): void {
     if (this.listeningWith === token) return;
@@ -137,7 +152,11 @@ export class Follow {
     this.listeningWith = token;
     this.stopListening = listen(this.api, token, {
       heard: (event) => void this.heard(event).catch((error) => this.lost(error)),
-      connected: (live) => this.store.set({ live }),
+      connected: (live) => {
+        this.store.set({ live });
+        // A stream that breaks is the first sign of a provider that is gone: find out before anybody asks.
+        if (!live) void this.restore();
+      },
       refused: () => void this.refused(token),
     });
   }
@@ -163,6 +182,14 @@ export class Follow {
       if (error instanceof ApiError && (error.status === 401 || error.status === 404)) await this.refused(kept.token);
       else throw error;
     }
+  }
+
+  /** The session that this tab showed, if it is over. */
+  private async lastSight(): Promise<Session | null> {
+    const { session } = this.store.state;
+    if (!session || isFinal(session) || !this.listeningWith) return session;
+    const told = await this.api.session(session.sessionId, this.listeningWith);
+    return isFinal(told) ? told : null;
   }
 
   private async heard({ event, data }: StreamEvent): Promise<void> {

@@ -22,6 +22,7 @@ export class Panel {
   readonly follow: Follow;
   readonly funding: Funding;
   readonly asking: Asking;
+  private offered = false;
 
   constructor(
     private readonly api: Api,
@@ -38,9 +39,21 @@ export class Panel {
     watchWallets((wallets) => this.store.set({ wallets }));
     this.keeping.watch(page, (kept) => void this.follow.adopt(kept));
     this.store.set({ now: seconds() });
-    page.setInterval(() => void this.follow.tick(seconds()), 1000);
+    page.setInterval(() => void this.tick(page), 1000);
     await this.follow.restore();
-    if (this.store.state.service?.network === 'localnet') await offerLocalWallet(page.localStorage, givenSeed(page));
+    await this.offerLocalWallet(page);
+  }
+
+  private async tick(page: Window): Promise<void> {
+    await this.follow.tick(seconds());
+    await this.offerLocalWallet(page);
+  }
+
+  /** Where money is worth nothing, the page brings a wallet of its own. */
+  private async offerLocalWallet(page: Window): Promise<void> {
+    if (this.offered || this.store.state.service?.network !== 'localnet') return;
+    this.offered = true;
+    await offerLocalWallet(page.localStorage, givenSeed(page));
   }
 
   show(sheet: Sheet): void {

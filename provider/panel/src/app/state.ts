@@ -85,18 +85,18 @@ const SOON_SECONDS = 300;
 /** Its standing now. `low` and `ending` warn while asks are still answered. */
 export function standingOf(session: Session, now: number): Standing {
   switch (session.state) {
-    case 'PENDING':
+    case 'pending':
       return 'pending';
-    case 'DEPLETED':
+    case 'depleted':
       return 'depleted';
-    case 'EXPIRED':
+    case 'expired':
       return 'expired';
-    case 'CLOSING':
+    case 'closing':
       return 'closing';
-    case 'REFUNDED':
-    case 'ABANDONED':
+    case 'refunded':
+    case 'abandoned':
       return 'closed';
-    case 'ACTIVE':
+    case 'active':
       break;
   }
   if (session.expiresAt !== null && now >= session.expiresAt) return 'expired';
@@ -129,7 +129,7 @@ export function wayOf(state: State): Way {
   if (session && standing && answers(standing)) return { by: 'session', session };
   if (preview?.coveredBy === 'free') return { by: 'free', left: preview.freeLeft };
   if (preview?.coveredBy === 'nothing') return { by: 'nothing' };
-  if (invoice?.state === 'confirming') return { by: 'wait', for: 'payment' };
+  if (invoice && isOpen(invoice)) return { by: 'wait', for: 'payment' };
   if (standing === 'pending') return { by: 'wait', for: 'opening' };
   if (standing === 'closing') return { by: 'wait', for: 'closing' };
   if (standing === 'depleted') return { by: 'topup' };
@@ -177,7 +177,7 @@ export function newer(known: Session | null, told: Session): Session {
 
 /** Whether nothing more happens to a session. */
 export function isFinal(session: Session): boolean {
-  return session.state === 'REFUNDED' || session.state === 'ABANDONED';
+  return session.state === 'refunded' || session.state === 'abandoned';
 }
 
 /** Whether an invoice still waits for something, so that it is worth asking about. */

@@ -1,6 +1,7 @@
 /** The state of the page and who is told of its changes. */
 
 import { ApiError } from '../api/client';
+import { MalformedError } from '../api/read';
 import { problemText, TEXTS } from '../texts/en';
 import { START, type State } from './state';
 
@@ -29,6 +30,7 @@ export class Store {
 
   /** Says what went wrong; anything but an answer of the API is a mistake of ours and goes on. */
   fail(error: unknown): void {
+    if (error instanceof MalformedError) return this.say(TEXTS.garbage, 'bad');
     if (!(error instanceof ApiError)) throw error;
     if (error.kind === 'unreachable') this.set({ outage: error.message });
     this.set({ notice: { tone: 'bad', text: problemText(error) } });

@@ -18,6 +18,7 @@ export const TEXTS = {
     'No Solana wallet was found in this browser. Open this page in the browser that has it. If the page is a saved file, allow the wallet extension “access to file URLs” in the browser’s extension settings, or serve the folder (python3 -m http.server) and open http://localhost:8000/exit.html.',
   walletLocal: 'Use a local test wallet',
   walletLocalKey: 'Secret key of the local test wallet (64 hex digits, or the 64 numbers of a keypair file)',
+  walletLocalStored: 'The key of this browser’s test wallet, to paste it above or into a saved page:',
   walletLocalBad: 'That is no secret key: 64 hex digits, or 64 numbers in brackets.',
   sessions: '3. Your sessions',
   sessionsNone: 'This wallet has no sessions on this chain: everything was paid out or taken back.',

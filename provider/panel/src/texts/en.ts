@@ -6,6 +6,14 @@ import type { Standing, Way } from '../app/state';
 import type { Refusal } from '../chain/check';
 import type { Outcome } from '../wallet/outcomes';
 
+// The names of SLA terms, as receipts have them.
+const BROKEN: Readonly<Record<string, string>> = {
+  max_latency_ms: 'it came later than promised',
+  accepted_statuses: 'it did not work as promised',
+  min_body_bytes: 'it was shorter than promised',
+  response_schema: 'it had not the promised form',
+};
+
 export const TEXTS = {
   title: 'Fund once, ask many',
   skip: 'Skip to the question',
@@ -13,6 +21,7 @@ export const TEXTS = {
   unreachable: 'The provider does not answer',
   unreachableHint: 'This page tries again every few seconds. Your deposit is safe on chain.',
   outage: 'The provider does not answer. Trying again every few seconds; what you paid is safe on chain.',
+  garbage: 'The provider’s answer could not be read. Reload this page.',
   exit: 'If it stays away, take your money back without it',
   backAgain: 'The provider answers again.',
   nothingToFund: 'This provider sells nothing that can be paid on this page.',
@@ -29,28 +38,28 @@ export const TEXTS = {
   unknown: 'The connection broke. Ask again: it is charged once at most.',
   again: 'Ask again',
   free: 'free',
-  freeBroke: (term: string) => `not charged: it broke the promise “${term}”`,
+  freeBroke: (term: string) => `not charged: ${BROKEN[term] ?? `it broke the promise “${term}”`}`,
 
   session: 'Session',
   state: 'State',
   balance: 'Balance',
-  asksLeft: 'Asks left',
+  asksLeft: 'Requests left',
   timeLeft: 'Time left',
   noLimit: 'no limit',
   none: 'none',
 
   offer: 'Fund a session',
   price: 'Price',
-  perAsk: 'per ask',
+  perAsk: 'per request',
   promises: 'What the provider promises',
   terms: 'Terms',
   amount: 'Amount',
   presets: 'Suggested amounts',
   otherAmount: 'Another amount',
-  aboutAsks: (asks: bigint) => (asks === 1n ? 'about 1 ask' : `about ${grouped(asks)} asks`),
-  anyAsks: 'any number of asks',
+  aboutAsks: (asks: bigint) => (asks === 1n ? 'about 1 request' : `about ${grouped(asks)} requests`),
+  anyAsks: 'any number of requests',
   worst: (amount: string) =>
-    `At worst you lose all of it, ${amount}: the provider says what each ask costs, up to the price above. Receipts prove it.`,
+    `At worst you lose all of it, ${amount}: the provider says what each request costs, up to the agreed price. Receipts prove it.`,
   toFund: (amount: string) => `Fund with ${amount}`,
   funding: 'Preparing…',
   lost: 'Funded before in another browser?',
@@ -60,6 +69,8 @@ export const TEXTS = {
   payTopUp: 'Pay the top-up',
   to: 'To',
   payBefore: 'Pay within',
+  runsFor: 'Session runs for',
+  grace: 'Grace period',
   withWallet: (name: string) => `Pay with ${name}`,
   chooseWallet: 'With a wallet in this browser',
   noWallets:
@@ -92,13 +103,13 @@ export const TEXTS = {
 
   paid: 'Paid in',
   used: 'Used',
-  asked: 'Asked',
+  asked: 'Requests made',
   account: 'Account',
   topUp: 'Top up',
   toTopUp: (amount: string) => `Top up with ${amount}`,
   close: 'Close and get the rest back',
   closing: 'Close the session?',
-  toProvider: 'To the provider, for what you used',
+  toProvider: 'To the provider',
   toPayer: 'Back to your wallet',
   closeFee: 'One transaction does both. The provider pays the network fee.',
   closeNow: 'Close it now',
@@ -109,7 +120,7 @@ export const TEXTS = {
   startOver: 'Fund a new session',
   lowBalance: 'Your balance runs low. Top up to go on without a break.',
   endsSoon: 'Your session ends soon. Close it to get the rest back at once.',
-  depleted: 'Your balance does not cover another ask. Top up, or close to get the rest back.',
+  depleted: 'Your balance does not cover another request. Top up, or close to get the rest back.',
   expiredSession: 'The session’s time is over. Close it to get the rest back; otherwise the provider does it soon.',
 
   stale:
@@ -180,7 +191,7 @@ export function termTexts(offer: {
   const terms = ['What you do not use comes back to your wallet when the session closes.'];
   if (offer.durationSeconds !== null) terms.push(`The session ends after ${span(offer.durationSeconds)}.`);
   if (offer.idleTimeoutSeconds !== null && offer.idleTimeoutSeconds > 0)
-    terms.push(`It is closed for you after ${span(offer.idleTimeoutSeconds)} without an ask.`);
+    terms.push(`It is closed for you after ${span(offer.idleTimeoutSeconds)} without a request.`);
   terms.push(`If the provider is gone, you can take the rest back yourself after ${span(offer.gracePeriodSeconds)}.`);
   return terms;
 }
@@ -237,19 +248,19 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'invoice-over': 'This invoice is over. Begin anew.',
   'invoice-unknown': 'The provider does not know this invoice any more. Begin anew.',
   'token-invalid': 'This browser’s key to the session is not valid any more. Find the session with your wallet.',
-  'free-quota-exhausted': 'Today’s free asks are used up. Fund a session to go on.',
-  'session-depleted': 'Your balance does not cover this ask. Top up, or close to get the rest back.',
+  'free-quota-exhausted': 'Today’s free requests are used up. Fund a session to go on.',
+  'session-depleted': 'Your balance does not cover this request. Top up, or close to get the rest back.',
   'session-expired': 'The session’s time is over. Close it to get the rest back.',
   'session-closing': 'The session is being closed.',
   'session-closed': 'The session is closed.',
-  'too-many-requests': 'Too many asks at once. Wait a moment and try again.',
+  'too-many-requests': 'Too many requests at once. Wait a moment and try again.',
   'chain-unavailable': 'The provider cannot reach the network at the moment. Try again in a minute.',
 };
 
 /** What an answer of the API that refused means for whoever asked. */
 export function problemText(error: ApiError): string {
   if (error.kind === 'unreachable') return TEXTS.outage;
-  if (error.kind === 'garbage') return 'The provider’s answer could not be read. Reload this page.';
+  if (error.kind === 'garbage') return TEXTS.garbage;
   return PROBLEMS[error.problem] ?? error.message;
 }
 

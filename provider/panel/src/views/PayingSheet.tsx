@@ -3,7 +3,7 @@
 import type { Invoice, Offer } from '../api/types';
 import type { Panel } from '../app/panel';
 import type { State } from '../app/state';
-import { clock, TEXTS } from '../texts/en';
+import { clock, span, TEXTS } from '../texts/en';
 import { money } from './money';
 import { Address, Facts, Title } from './parts';
 import { Qr } from './Qr';
@@ -77,6 +77,8 @@ function Waiting({ state, invoice, offer, panel }: Props) {
       <Facts
         rows={[
           [TEXTS.to, <Address of={offer.payee} />],
+          [TEXTS.runsFor, offer.durationSeconds === null ? TEXTS.noLimit : span(offer.durationSeconds)],
+          [TEXTS.grace, span(offer.gracePeriodSeconds)],
           [TEXTS.payBefore, clock(invoice.expiresAt - state.now)],
         ]}
       />

@@ -137,7 +137,7 @@ function Closed({ session, offer, panel }: Props) {
   return (
     <>
       <Title>{TEXTS.closed}</Title>
-      {session.state === 'ABANDONED' ? (
+      {session.state === 'abandoned' ? (
         <p>{TEXTS.abandoned}</p>
       ) : (
         <Facts

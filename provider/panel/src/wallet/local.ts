@@ -130,8 +130,14 @@ export function parseSecret(text: string): Uint8Array | null {
   return numbers.every((number) => number < 256) ? Uint8Array.from(numbers.slice(0, SEED_LENGTH)) : null;
 }
 
+/** The key of this browser's local wallet in hex, to bring it to a saved page; null where there is none. */
+export function storedSecret(storage: Storage): string | null {
+  const stored = storage.getItem(STORED_AS);
+  return stored && parseSecret(stored) ? stored : null;
+}
+
 function storedSeed(storage: Storage): Uint8Array {
-  const stored = parseSecret(storage.getItem(STORED_AS) ?? '');
+  const stored = parseSecret(storedSecret(storage) ?? '');
   if (stored) return stored;
   const seed = crypto.getRandomValues(new Uint8Array(SEED_LENGTH));
   storage.setItem(STORED_AS, Array.from(seed, (byte) => byte.toString(16).padStart(2, '0')).join(''));

@@ -16,16 +16,16 @@ describe('how a session stands', () => {
     [{ requestsLeft: '12', remaining: '96000' }, 'low'],
     [{ deposit: '80000', requestsLeft: '5', remaining: '40000' }, 'low'],
     [{ requestsLeft: '0', remaining: '7999' }, 'depleted'],
-    [{ state: 'DEPLETED', requestsLeft: '0' }, 'depleted'],
+    [{ state: 'depleted', requestsLeft: '0' }, 'depleted'],
     [{ expiresAt: NOW + 301 }, 'active'],
     [{ expiresAt: NOW + 300 }, 'ending'],
     [{ expiresAt: NOW }, 'expired'],
-    [{ state: 'EXPIRED' }, 'expired'],
+    [{ state: 'expired' }, 'expired'],
     [{ expiresAt: null }, 'active'],
-    [{ state: 'PENDING' }, 'pending'],
-    [{ state: 'CLOSING' }, 'closing'],
-    [{ state: 'REFUNDED' }, 'closed'],
-    [{ state: 'ABANDONED' }, 'closed'],
+    [{ state: 'pending' }, 'pending'],
+    [{ state: 'closing' }, 'closing'],
+    [{ state: 'refunded' }, 'closed'],
+    [{ state: 'abandoned' }, 'closed'],
   ])('%o is %s', (change, standing) => {
     expect(standingOf(session(change), NOW)).toBe(standing);
   });
@@ -45,20 +45,21 @@ describe('where the input bar leads', () => {
     ['the path costs nothing', { preview: { ...free, coveredBy: 'nothing' } }, 'nothing'],
     ['a session pays, before free asks', { preview: free, session: session() }, 'session'],
     ['the balance is low', { session: session({ requestsLeft: '1' }) }, 'session'],
-    ['the balance is used up', { session: session({ state: 'DEPLETED' }) }, 'topup'],
+    ['the balance is used up', { session: session({ state: 'depleted' }) }, 'topup'],
     [
       'the balance is used up and free asks are left',
-      { preview: free, session: session({ state: 'DEPLETED' }) },
+      { preview: free, session: session({ state: 'depleted' }) },
       'free',
     ],
+    ['an invoice waits', { invoice: invoice() }, 'wait'],
     ['a payment is on its way', { invoice: invoice({ state: 'confirming' }) }, 'wait'],
     [
       'a top-up is on its way',
       { session: session(), invoice: invoice({ kind: 'topup', state: 'confirming' }) },
       'session',
     ],
-    ['the session closes', { session: session({ state: 'CLOSING' }) }, 'wait'],
-    ['the session is over', { session: session({ state: 'EXPIRED' }) }, 'funding'],
+    ['the session closes', { session: session({ state: 'closing' }) }, 'wait'],
+    ['the session is over', { session: session({ state: 'expired' }) }, 'funding'],
   ])('when %s', (_, change, by) => {
     expect(wayOf(state(change)).by).toBe(by);
   });
@@ -89,11 +90,11 @@ describe('of two readings', () => {
     expect(newer(later, other)).toBe(other);
   });
   it('the end is the end', () => {
-    const over = session({ state: 'REFUNDED' });
+    const over = session({ state: 'refunded' });
     expect(newer(over, later)).toBe(over);
   });
   it('closing counts though nothing was asked', () => {
-    const closing = session({ requestsMade: 2, state: 'CLOSING' });
+    const closing = session({ requestsMade: 2, state: 'closing' });
     expect(newer(later, closing)).toBe(closing);
   });
 });
