@@ -138,7 +138,7 @@ async def listening(app: ASGIApp, token: str, last: str | None = None) -> AsyncI
     if last is not None:
         headers.append((b"last-event-id", last.encode()))
     scope = {"type": "http", "method": "GET", "path": "/api/events", "query_string": b"", "headers": headers}
-    serving = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+    serving = asyncio.ensure_future(app(scope, receive, send))
     try:
         yield events_of(lines())
     finally:

@@ -46,9 +46,11 @@ class Routes:
 
     def find(self, scope: Scope) -> tuple[str, Segments] | None:
         """The name and the path's parts; None where this API serves nothing."""
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        head = scope["method"] == "HEAD"
         for served, pattern, name in self._routes:
-            if served == method and (match := pattern.match(scope["path"])):
+            # A stream of events has a body or nothing.
+            asked = served == scope["method"] or (head and served == "GET" and name != "events")
+            if asked and (match := pattern.match(scope["path"])):
                 # With another credential than a token, a session is shown by the API for agents.
                 if name == "session" and not _has_bearer(scope):
                     return None

@@ -23,6 +23,7 @@ from retainer.protocol.encoding import Json
 from retainer.protocol.problems import MEDIA_TYPE
 from retainer.protocol.tokens import token_symbol
 from retainer_provider.offers import Offer
+from retainer_provider.wire.openapi_people import people_paths, people_schemas
 from retainer_provider.wire.routing import Priced
 from retainer_provider.wire.schemas import reference, schemas
 
@@ -85,7 +86,10 @@ def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> d
         "openapi": "3.1.0",
         "info": {"title": title, "version": version("retainer")},
         "paths": {**paths, **_api(prefix)},
-        "components": {"securitySchemes": {"payment": scheme}, "schemas": schemas()},
+        "components": {
+            "securitySchemes": {"payment": scheme, "token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**schemas(), **people_schemas()},
+        },
     }
 
 
@@ -113,7 +117,7 @@ def _priced(target: Priced, method: str, path: str) -> Json:
             "202": _json("The session, while the chain has not finished closing it", "Session"),
             "204": {"description": "A replay of an answer too large to be kept: its receipt alone"},
             "402": PAYMENT_REQUIRED,
-            **_problems(*_PROBLEMS),
+            **_problems(*_PROBLEMS, behind=True),
             "default": {"description": "Whatever the service behind answers, with a receipt"},
         },
         "x-payment-info": payment_info(target),
@@ -142,6 +146,7 @@ def _api(prefix: str) -> dict[str, Json]:
         f"{prefix}/readyz": _page(_READY, ready),
         f"{prefix}/openapi.json": _page("This document", {"200": _json("OpenAPI 3.1")}),
         f"{prefix}/sessions/{{id}}": {"get": session},
+        **people_paths(prefix, PAYMENT_REQUIRED),
     }
 
 
@@ -154,8 +159,11 @@ def _json(description: str, schema: str | None = None) -> dict[str, Json]:
     return {"description": description, "content": {"application/json": content}}
 
 
-def _problems(*statuses: str) -> dict[str, Json]:
-    content: Json = {MEDIA_TYPE: {"schema": reference("Problem")}}
+def _problems(*statuses: str, behind: bool = False) -> dict[str, Json]:
+    """Refusals by status; the service `behind` may answer with the same status in its own words."""
+    content: dict[str, Json] = {MEDIA_TYPE: {"schema": reference("Problem")}}
+    if behind:
+        content["*/*"] = {"schema": {}}
     return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
 
 

@@ -129,7 +129,7 @@ export function wayOf(state: State): Way {
   if (session && standing && answers(standing)) return { by: 'session', session };
   if (preview?.coveredBy === 'free') return { by: 'free', left: preview.freeLeft };
   if (preview?.coveredBy === 'nothing') return { by: 'nothing' };
-  if (invoice?.state === 'confirming') return { by: 'wait', for: 'payment' };
+  if (invoice && isOpen(invoice)) return { by: 'wait', for: 'payment' };
   if (standing === 'pending') return { by: 'wait', for: 'opening' };
   if (standing === 'closing') return { by: 'wait', for: 'closing' };
   if (standing === 'depleted') return { by: 'topup' };

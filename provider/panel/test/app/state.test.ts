@@ -51,6 +51,7 @@ describe('where the input bar leads', () => {
       { preview: free, session: session({ state: 'depleted' }) },
       'free',
     ],
+    ['an invoice waits', { invoice: invoice() }, 'wait'],
     ['a payment is on its way', { invoice: invoice({ state: 'confirming' }) }, 'wait'],
     [
       'a top-up is on its way',
