@@ -213,7 +213,7 @@ def _compare_upstream(report: Report, upstream: Responders, url: str) -> None:
         changes = sum(int(fence) - 1 for (fence,) in connection.execute(_FENCES).fetchall())
     repeated = sum(count - 1 for count in upstream.executions.values())
     report.equal("turns that the upstream was asked for", len(upstream.executions), len(turns))
-    # A host that dies, or that a busy machine keeps from renewing its lease, takes one answer with it at most.
+    # A host that dies, or that a busy machine keeps from renewing its lease, takes at most one answer with it.
     report.at_most("turns asked again, of which each change of a host may cost one", repeated, changes)
     differing = sum(len(bodies) > 1 for bodies in upstream.bodies.values())
     report.equal("repeated requests that were not the same, byte for byte", differing, 0)
