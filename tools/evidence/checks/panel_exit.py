@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Page, expect
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -65,12 +65,8 @@ async def run(report: Report) -> None:
             await _connect(page, stood)
             found = page.get_by_role("article")
             await expect(found).to_have_count(2)
-            report.step(
-                "it found both sessions of the wallet; the other is of another provider, without terms, of Token-2022"
-            )
-            await _leave(page, report, stood, session.pda)
-            report.step("the other one, whose payer has not even a token account left")
-            await _leave(page, report, stood, elsewhere)
+            report.step("it found both sessions: one of another provider, of Token-2022, with no token account left")
+            await _leave(page, report, stood, [session.pda, elsewhere])
             report.equal("hosts that the page asked", sorted(watched.hosts), [urlsplit(stood.rpc_url).netloc])
             report.equal("errors in the page", watched.errors, [])
             paid = before - await stood.balance(stood.agent.pubkey())
@@ -149,31 +145,35 @@ async def _open_elsewhere(stood: Stage) -> tuple[Pubkey, Pubkey]:
     return derive_session(params.seeds)[0], mint
 
 
-async def _leave(page: Page, report: Report, stood: Stage, session: Pubkey) -> None:
-    card = page.get_by_role("article", name=str(session))
-    # A hasty hand: the second click must do nothing.
-    await card.get_by_role("button", name="Request the close").dblclick()
-    await expect(card).to_have_attribute("data-stage", "waiting")
-    account = await session_account(stood.chain, session)
-    if account is None or (deadline := account.deadline()) is None:
-        report.equal("the session after the request", account, "closing")
-        return
-    report.equal("the session's status on chain", account.status.name, ChainStatus.CLOSING.name)
-    report.equal("a way to withdraw before the deadline", await _withdrawals(card), 0)
-    report.told("countdown after the request", await card.get_by_role("timer").inner_text())
-    await time_travel(stood.rpc_url, deadline - 120)
-    await expect(card.get_by_role("timer")).to_have_text(re.compile(r"^[01]:\d\d$"))
-    report.told("countdown two minutes before the deadline", await card.get_by_role("timer").inner_text())
-    report.equal("a way to withdraw then", await _withdrawals(card), 0)
-    await time_travel(stood.rpc_url, deadline)
-    await card.get_by_role("button", name="Withdraw").dblclick()
-    await expect(card).to_have_attribute("data-stage", "over")
-    said = await card.get_by_role("status").inner_text()
-    report.equal("what the page says came back", said.split(" ", 1)[0], f"{DEPOSIT / 10**6}")
+async def _leave(page: Page, report: Report, stood: Stage, sessions: list[Pubkey]) -> None:
+    """All of them side by side, each click a hasty double one: the second must do nothing."""
+    cards = [page.get_by_role("article", name=str(session)) for session in sessions]
+    for card in cards:
+        await card.get_by_role("button", name="Request the close").dblclick()
+    for card in cards:
+        await expect(card).to_have_attribute("data-stage", "waiting")
+    accounts = [account for one in sessions if (account := await session_account(stood.chain, one))]
+    closing = [account.status for account in accounts]
+    report.equal("sessions that are closing on chain", closing.count(ChainStatus.CLOSING), len(sessions))
+    deadlines = [deadline for account in accounts if (deadline := account.deadline())]
+    report.equal("ways to withdraw before the deadline", await _withdrawals(page), 0)
+    report.told("countdown after the requests", await page.get_by_role("timer").all_inner_texts())
+    await time_travel(stood.rpc_url, min(deadlines) - 120)
+    for card in cards:
+        await expect(card.get_by_role("timer")).to_have_text(re.compile(r"^[012]:\d\d$"))
+    report.told("countdown two minutes before the first deadline", await page.get_by_role("timer").all_inner_texts())
+    report.equal("ways to withdraw then", await _withdrawals(page), 0)
+    await time_travel(stood.rpc_url, max(deadlines))
+    for card in cards:
+        await card.get_by_role("button", name="Withdraw").dblclick()
+    for card in cards:
+        await expect(card).to_have_attribute("data-stage", "over")
+        said = await card.get_by_role("status").inner_text()
+        report.equal("what the page says came back", said.split(" ", 1)[0], f"{DEPOSIT / 10**6}")
 
 
-async def _withdrawals(card: Locator) -> int:
-    return await card.get_by_role("button", name="Withdraw").count()
+async def _withdrawals(page: Page) -> int:
+    return await page.get_by_role("button", name="Withdraw").count()
 
 
 def _keypair_file(key: Keypair) -> str:
