@@ -220,7 +220,8 @@ export class Follow {
   }
 
   private lost(error: unknown): void {
-    if (error instanceof ApiError && error.kind === 'unreachable') this.store.set({ outage: error.message });
+    if (error instanceof ApiError && error.kind === 'unreachable')
+      this.store.set({ outage: error.message, notice: null });
     else this.store.fail(error);
   }
 }

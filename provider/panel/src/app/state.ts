@@ -120,6 +120,7 @@ export type Way =
   /** Money is on its way, or somebody has to act first. */
   | { readonly by: 'wait'; readonly for: 'service' | 'payment' | 'opening' | 'closing' }
   | { readonly by: 'topup' }
+  | { readonly by: 'close' }
   | { readonly by: 'funding' };
 
 export function wayOf(state: State): Way {
@@ -133,6 +134,7 @@ export function wayOf(state: State): Way {
   if (standing === 'pending') return { by: 'wait', for: 'opening' };
   if (standing === 'closing') return { by: 'wait', for: 'closing' };
   if (standing === 'depleted') return { by: 'topup' };
+  if (standing === 'expired') return { by: 'close' };
   return { by: 'funding' };
 }
 
