@@ -40,12 +40,15 @@ class Routes:
     """Finds what answers a request. `prefix` stands before every path."""
 
     def __init__(self, prefix: str) -> None:
+        self._prefix = prefix + "/"
         self._routes = tuple(
             (method, re.compile(re.escape(prefix) + _pattern(path) + r"\Z"), name) for method, path, name in PATHS
         )
 
     def find(self, scope: Scope) -> tuple[str, Segments] | None:
         """The name and the path's parts; None where this API serves nothing."""
+        if not scope["path"].startswith(self._prefix):
+            return None  # what is sold should not wait for all of these
         head = scope["method"] == "HEAD"
         for served, pattern, name in self._routes:
             # A stream of events has a body or nothing.
