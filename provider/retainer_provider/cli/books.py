@@ -36,6 +36,17 @@ from retainer_provider.settling.settler import SettlementOutcome, Settler
 from retainer_provider.wire.views import session_view
 
 _PAGE = 100
+OUTCOME_WORDS = {
+    SettlementOutcome.WITHDRAWN: "its payer took its exit before; see `show` for what was paid",
+    SettlementOutcome.VANISHED: "a fork took its deposit back, so there is nothing to settle",
+    SettlementOutcome.UNDER_WAY: "the chain has not said yet what happened; run this again, nothing is paid twice",
+    SettlementOutcome.REFUND_BLOCKED: "you are paid; its payer's account takes no refund now, so run this again",
+    SettlementOutcome.TOO_LATE: "its deadline is over, so that only its payer's withdrawal can end it",
+    SettlementOutcome.REFUSED: "the chain refused it; the log says why (`settlement_refused`), then run this again",
+    SettlementOutcome.MISMATCH: "books and chain contradict each other; the log says how (`settlement_mismatch`)",
+    SettlementOutcome.NOT_CLOSING: "there is nothing to settle; see `show`",
+}
+"""What to do about a settlement that is not plainly done."""
 
 
 @click.command()
@@ -161,10 +172,16 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
                     raise NotFoundError(f"there is no session {session_id} in the books")
                 outcomes[session_id] = await settler.settle(session_id)
                 if not as_json:
-                    click.echo(f"{session_id} {outcomes[session_id]}")
+                    click.echo(f"{session_id} {_told(outcomes[session_id])}")
             return outcomes
     finally:
         await ledger.aclose()
+
+
+def _told(outcome: SettlementOutcome) -> str:
+    """The outcome's name, and what to do where it is not plainly the end."""
+    words = OUTCOME_WORDS.get(outcome)
+    return str(outcome) if words is None else f"{outcome}: {words}"
 
 
 async def _rehearse(settings: Settings, session_ids: tuple[str, ...]) -> list[tuple[SessionRecord, Rehearsal]]:

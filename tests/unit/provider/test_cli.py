@@ -12,9 +12,10 @@ from solders.keypair import Keypair
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.stores.chosen import check_ledger, open_ledger
 from retainer_provider.books.stores.sqlite import SqliteLedger
-from retainer_provider.cli import main
+from retainer_provider.cli import books, main
 from retainer_provider.keys import load_keypair, load_secrets
 from retainer_provider.settings import load_settings
+from retainer_provider.settling.settler import SettlementOutcome
 from tests.books import key, open_session
 
 MINT = str(key("mint"))
@@ -106,6 +107,10 @@ def test_settle_wants_to_know_which(tmp_path: Path) -> None:
     for arguments in ((), ("--all", "ID")):
         told = run("settle", "--config", str(tmp_path / "retainer.toml"), *arguments)
         assert (told.exit_code, "--all" in told.output) == (2, True)
+
+
+def test_settle_says_what_to_do_about_each_outcome() -> None:
+    assert set(SettlementOutcome) - books.OUTCOME_WORDS.keys() == {SettlementOutcome.SETTLED}
 
 
 @pytest.mark.parametrize("custodial", [True, False])
