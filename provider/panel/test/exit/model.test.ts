@@ -228,6 +228,18 @@ describe('withdrawing', () => {
   });
 });
 
+test('only what waits is asked for again', async () => {
+  const exit = await opened();
+  node.asked.length = 0;
+  await exit.refresh();
+  expect(node.asked).toEqual([]);
+  node.put(home, SESSION_PROGRAM, account(CLOSING, 900n));
+  await exit.find();
+  node.asked.length = 0;
+  await exit.refresh();
+  expect(node.asked).toEqual(['getAccountInfo', 'getAccountInfo']);
+});
+
 test('the countdown follows the chain, not this device', async () => {
   node.put(home, SESSION_PROGRAM, account(CLOSING, 900n));
   const exit = await opened();
