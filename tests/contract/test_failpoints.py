@@ -22,7 +22,7 @@ NO_POINT |= {"adopt", "forget_log"}
 # What a fork brought about, the next look finds again.
 NO_POINT |= {"reland"}
 # What is kept beside the money: people's tokens and cards.
-NO_POINT |= {"transact"}
+NO_POINT |= {"transact", "transact_ahead"}
 
 
 def test_every_write_to_the_books_is_a_failpoint_before_and_after() -> None:
