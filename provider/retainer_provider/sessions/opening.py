@@ -127,8 +127,11 @@ class Opener:
             # What cannot take effect is not worth a row: rows are for ever.
             simulation = await self._chain.simulate(raw)
             if simulation.error is not None:
+                known = await self._ledger.session(claim.session_id)
+                if known is not None and known.creation_signature == opening.signature:
+                    return  # the same credential on another connection: on the books before it was sent, it has landed
                 if await self._chain.signature_status(opening.signature or "") is not None:
-                    return  # the same credential on another connection: its transaction has landed meanwhile
+                    return
                 raise failed(simulation.error)
             await self._claims.admit(claim, _holder(opening), opening.signature)
         await self._landing.send(raw)
