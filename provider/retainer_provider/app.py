@@ -66,7 +66,7 @@ class RetainerApp:
         if self._parts is None:
             raise RuntimeError("the service is not running: serve it with lifespan events, or inside `running()`")
         if scope["type"] == "http" and self._parts.people.owns(scope):
-            await self._parts.people(scope, receive, send)
+            await self._parts.people_door(scope, receive, send)
         elif scope["type"] == "http" and self._parts.api.owns(scope):
             await self._parts.api(scope, receive, send)
         elif scope["type"] == "http" and self._parts.cards is not None and self._parts.cards.owns(scope):

@@ -61,6 +61,7 @@ class Assembled:
     api: Api
     cards: CardsApi | None
     people: PeopleApi
+    people_door: ASGIApp
     streams: EventStreams
     gate: ASGIApp
     readiness: Readiness
@@ -158,6 +159,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             gate=Door(gate, head_limit=limits.request_head_bytes, most=limits.concurrent_requests),
             readiness=readiness,
             people=people,
+            people_door=Door(people, head_limit=limits.request_head_bytes, most=limits.concurrent_requests),
             streams=streams,
         )
 

@@ -55,7 +55,7 @@ class RequireSession:
         except ValueError as error:
             raise SettingsError(f"RequireSession({self.offer!r}): {error}") from None
 
-    def __call__(self, request: Request) -> PaidRequest:
+    async def __call__(self, request: Request) -> PaidRequest:  # a plain function would run in a thread of a pool
         """What the gate let through; RuntimeError where there is no gate, so that nothing is served unpaid."""
         paid = request.scope.get(SCOPE_KEY)
         if not isinstance(paid, PaidRequest) or paid.offer_id != self.offer:

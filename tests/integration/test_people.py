@@ -5,8 +5,10 @@ import base64
 from typing import Any
 
 import pytest
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from solders.transaction import Transaction
 
 from retainer.chain.errors import TransactionRefusedError
 from retainer.chain.testing import mint_to
@@ -14,7 +16,7 @@ from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import parse_receipt, verify_receipt
 from tests.integration.conftest import AGENT, OPERATOR, Shop, problem
 from tests.people import Page
-from tests.shop import DEPOSIT, MINIMUM, PRICE
+from tests.shop import DEPOSIT, MINIMUM, PRICE, Agent
 
 
 @pytest.fixture
@@ -292,3 +294,58 @@ class TestPhone:
         await shop.chain.send(page.sign(asked.json()["transaction"]))
         assert (await look(shop, page, invoice))["state"] == "active"
         assert "token" not in asked.json()
+
+
+def lesser(shop: Shop, invoice: dict[str, Any], page: Page, amount: int) -> bytes:
+    """What a wallet of the payer's own making deposits at the invoice's address: another amount."""
+    transaction = Transaction.from_bytes(base64.b64decode(invoice["transaction"]))
+    message = transaction.message
+    [compiled] = message.instructions
+    data = bytes(compiled.data)
+    wanted = int(invoice["amount"]).to_bytes(8, "little")
+    assert data.count(wanted) == 1
+    writable = len(message.account_keys) - message.header.num_readonly_unsigned_accounts
+    instruction = Instruction(
+        message.account_keys[compiled.program_id_index],
+        data.replace(wanted, amount.to_bytes(8, "little")),
+        [
+            AccountMeta(
+                message.account_keys[index], message.is_signer(index), index < writable or message.is_signer(index)
+            )
+            for index in compiled.accounts
+        ],
+    )
+    return Agent(page.wallet).sign([instruction], message.recent_blockhash)
+
+
+@pytest.mark.parametrize(
+    ("amount", "state"), [(MINIMUM - 1, "underpaid"), (MINIMUM, "active"), (DEPOSIT - 1, "active")]
+)
+async def test_another_amount_counts_if_the_offer_takes_it(shop: Shop, page: Page, amount: int, state: str) -> None:
+    invoice = await page.fund(DEPOSIT)
+    await shop.chain.send(lesser(shop, invoice, page, amount))
+    found = await look(shop, page, invoice)
+    assert (found["state"], found["received"]) == (state, str(amount))
+    assert (await page.ask(invoice["sessionId"])).status_code == (200 if state == "active" else 401)
+    assert (await look(shop, page, invoice))["state"] == state
+
+
+async def test_what_a_fork_could_take_back_is_confirming(shop: Shop, page: Page) -> None:
+    """F06: more than the offer credits before finality, the standing deposit by default."""
+    invoice = await page.fund(DEPOSIT + 1)
+    await send(shop, page, invoice)
+    seen = await look(shop, page, invoice)
+    assert (seen["state"], seen["transaction"]) == ("confirming", None)
+    assert (await page.ask(invoice["sessionId"])).status_code == 401
+    await shop.chain.sleep(20)
+    assert (await look(shop, page, invoice))["state"] == "active"
+
+
+async def test_a_node_that_is_away_decides_nothing(shop: Shop, page: Page) -> None:
+    invoice = await page.fund()
+    raw = page.sign(invoice["transaction"])
+    await shop.chain.send(raw)
+    shop.chain.down = True
+    assert (await look(shop, page, invoice))["state"] == "waiting"
+    shop.chain.down = False
+    assert (await look(shop, page, invoice))["state"] == "active"

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from solders.pubkey import Pubkey
 
-from tests.integration.conftest import AGENT, Shop
+from retainer.chain.fake import FakeChain
+from tests.integration.conftest import AGENT, Shop, opened_shop
 from tests.people import Event, Page, listening
 from tests.shop import DEPOSIT, MINIMUM, PRICE
 
@@ -74,6 +78,29 @@ async def test_who_comes_back_is_told_what_it_missed_once(shop: Shop, page: Page
         await page.ask(session, "after")
         [seen], [seen_fresh] = await following(one, 1), await following(fresh, 1)
         assert (seen.data["ref"], seen_fresh.data["ref"]) == ("5", "5")
+
+
+async def test_any_process_continues_a_stream(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path, postgres_url: str
+) -> None:
+    """Funded at one, asked at another, followed at both: the books are what they share."""
+    raw_settings["ledger"] = {"url": postgres_url}
+    async with (
+        opened_shop(chain, mint, raw_settings, tmp_path) as one,
+        opened_shop(chain, mint, raw_settings, tmp_path) as other,
+    ):
+        page = Page(one.http, AGENT)
+        session = await page.funded()
+        elsewhere = Page(other.http, AGENT, page.token)
+        async with listening(one.app, page.token) as events:
+            known = await following(events, 2)
+            assert (await elsewhere.ask(session)).status_code == 200
+            [asked] = await following(events, 1)
+            assert asked.data["ref"] == "1"
+        async with listening(other.app, page.token, known[-1].id) as events:
+            [again] = await following(events, 1)
+            assert (again.name, again.data["ref"], again.id) == ("request", "1", asked.id)
+        assert (await page.session(session))["spent"] == str(PRICE)
 
 
 async def test_a_revoked_token_hears_that_and_nothing_more(shop: Shop, page: Page) -> None:

@@ -1,5 +1,6 @@
-"""The compiled encoder is used only where it writes the bytes of RFC 8785's reference."""
+"""The compiled encoder is used only where it writes the bytes of RFC 8785's reference, and reading goes by the same."""
 
+import json
 from enum import StrEnum
 
 import pytest
@@ -7,8 +8,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retainer.protocol import encoding
 from retainer.protocol.constants import JSON_INTEGER_MAX
-from retainer.protocol.encoding import Json, canonical_json
+from retainer.protocol.encoding import Json, canonical_json, read_json
 from retainer.protocol.errors import MessageError
 
 # Any text, halves of surrogate pairs included; control characters and names beyond the BMP more often than by chance.
@@ -40,3 +42,38 @@ def test_canonical_json_is_the_references(value: dict[str, Json]) -> None:
 @pytest.mark.parametrize("value", [{"word": Word.CLOSED}, {Word.CLOSED: 1}, {"pair": ("a", 1)}])
 def test_what_only_looks_like_json_is_left_to_the_reference(value: dict[str, Json]) -> None:
     assert canonical_json(value) == rfc8785.dumps(value)
+
+
+# Texts as a peer might send them: canonical, otherwise spelled, and with what two readers could read differently.
+_FLOATS = st.recursive(
+    _LEAVES | st.floats(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_ANY_TEXT, inner)
+)
+_SPELLED = st.builds(
+    lambda value, indent, escaped, ordered: json.dumps(
+        value, indent=indent, ensure_ascii=escaped, sort_keys=ordered, separators=(",", ":")
+    ),
+    st.dictionaries(_ANY_TEXT, _FLOATS, max_size=4),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+    st.booleans(),
+)
+_ODD = st.sampled_from(
+    ['{"a":1,"a":1}', '{"a":1.0}', "1e3", "-0", "9007199254740993", '{"a":NaN}', "[" * 5000, "", '"', "[]x"]
+)
+
+
+def outcome(data: bytes) -> object:
+    """What reading gives, as text that tells 1 from True; the refusal's own words where it is refused."""
+    try:
+        return repr(read_json(data, "it"))
+    except MessageError as error:
+        return error.args
+
+
+@given(_SPELLED | _ODD)
+def test_the_compiled_decoder_reads_what_the_strict_one_reads(text: str) -> None:
+    data = text.encode("utf-8", "surrogatepass")
+    fast = outcome(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "_canonical_value", lambda _: encoding._OTHER)  # noqa: SLF001 - the strict way alone
+        assert outcome(data) == fast

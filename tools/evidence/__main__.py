@@ -71,6 +71,10 @@ CHECKS = {
         "panel_quality",
         "the panel in Chromium: at most 150 kB compressed, axe finds nothing serious, no other host, keyboard alone",
     ),
+    "panel-states": (
+        "panel_states",
+        "screenshots of the panel in each of its states, phone and desktop, light and dark, in build/screenshots",
+    ),
     "panel-exit": (
         "panel_exit",
         "provider dead: a page from a file, in Chromium, requests the close, counts down and withdraws it all",

@@ -25,7 +25,8 @@ PRINTED: Final = {
 }
 # What tells that a terminal's program is ready for the next command.
 READY: Final = {"scripts/localnet": "Ctrl-C stops it", "uvicorn": "running on", "retainer-provider serve": "serving "}
-_READY_SECONDS: Final = 300
+# The first terminal sets up a whole environment.
+_READY_SECONDS: Final = 900
 
 
 def free_ports(documented: Iterable[str]) -> dict[str, str]:

@@ -37,6 +37,7 @@ from retainer.chain.errors import ChainError, ChainUnavailableError, SendOutcome
 from retainer.chain.raw import decode_signed, signature_of
 from retainer.chain.svm import BLOCKHASH_BLOCKS, Svm
 from retainer.protocol.constants import PROGRAM_ID, SYSTEM_PROGRAM_ID
+from retainer.relocation import relocated
 
 _START_SLOT: Final = 400_000_000
 _START_TIME: Final = 1_800_000_000
@@ -78,7 +79,7 @@ class FakeChain:
         }
         self._svm = Svm(slot=_START_SLOT, time=_START_TIME, slot_seconds=_SLOT_SECONDS)
         program = resources.files("retainer") / "artifacts" / "session_escrow.so"
-        self._svm.add_program(program_id, program.read_bytes())
+        self._svm.add_program(program_id, relocated(program.read_bytes(), program_id))
         self._elapsed = 0.0
         self._plans: deque[_Plan] = deque()
         self._late: list[tuple[int, VersionedTransaction]] = []

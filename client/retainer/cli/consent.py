@@ -35,7 +35,10 @@ def consenting(
                 click.echo(preview_words(preview), err=True)
             if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
                 return True
-            return click.confirm("Sign it?", err=True)
+            try:
+                return click.confirm("Sign it?", err=True)
+            except click.Abort:  # the end of input, or Ctrl-C: no yes
+                return False
 
     return consent
 

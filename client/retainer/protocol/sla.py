@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPMethod, HTTPStatus
 from typing import Final
 
@@ -146,6 +147,8 @@ def judge(terms: SlaTerms | None, observation: Observation) -> Verdict:
     return KEPT
 
 
+# Few terms and few statuses meet, each request anew.
+@lru_cache(maxsize=1_024)
 def _accepted(accepted: tuple[str, ...], status: int) -> bool:
     # A 304 stands for the 200 that the agent asked to be spared, so it is accepted wherever that is.
     codes = (status, HTTPStatus.OK) if status == HTTPStatus.NOT_MODIFIED else (status,)

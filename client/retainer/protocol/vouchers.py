@@ -1,18 +1,18 @@
 """Vouchers: cumulative authorizations, 50 signed bytes that the program reads back from the Ed25519 precompile."""
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
-from construct import Int64sl, Int64ul, Struct
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from retainer.protocol import fields
 from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.codec import PUBLIC_KEY, Layout
 from retainer.protocol.constants import JSON_INTEGER_MAX
 from retainer.protocol.encoding import Json
+from retainer.protocol.errors import LayoutError
 from retainer.protocol.fields import Fields
 
 _SIGNATURE_TYPE: Final = "ed25519"
@@ -37,21 +37,26 @@ class SignedVoucher:
 
 
 # "V" and the format's version keep these bytes apart from anything else the key might sign.
-_LAYOUT: Final = Layout(
-    Voucher,
-    Struct("channel_id" / PUBLIC_KEY, "cumulative" / Int64ul, "expires_at" / Int64sl),
-    tag=b"\x56\x01",
-)
+_TAG: Final = b"\x56\x01"
+# Channel, cumulative u64, expiry i64. A provider packs them with each request: construct would take ten times as long.
+_PARTS: Final = struct.Struct("<32sQq")
+_SIZE: Final = len(_TAG) + _PARTS.size
 
 
 def voucher_bytes(voucher: Voucher) -> bytes:
     """The 50 bytes that are signed; LayoutError when a number does not fit."""
-    return _LAYOUT.encode(voucher)
+    try:
+        return _TAG + _PARTS.pack(bytes(voucher.channel_id), voucher.cumulative, voucher.expires_at)
+    except struct.error as error:
+        raise LayoutError(f"a voucher's number does not fit: {error}") from None
 
 
 def decode_voucher(data: bytes) -> Voucher:
     """The voucher in 50 signed bytes; LayoutError on anything else."""
-    return _LAYOUT.decode(data)
+    if len(data) != _SIZE or not data.startswith(_TAG):
+        raise LayoutError(f"a voucher has {_SIZE} bytes and starts with {_TAG.hex()}: these are {len(data)}")
+    channel_id, cumulative, expires_at = _PARTS.unpack_from(data, len(_TAG))
+    return Voucher(Pubkey(channel_id), BaseUnits(cumulative), expires_at)
 
 
 def sign_voucher(voucher: Voucher, keypair: Keypair) -> SignedVoucher:

@@ -163,9 +163,10 @@ class PeopleApi:
 
     def _file(self, scope: Scope) -> str | None:
         panel = self._parts.panel
-        if panel is None or scope["method"] not in {"GET", "HEAD"} or self._sells(scope):
+        if panel is None or scope["method"] not in {"GET", "HEAD"}:
             return None
-        return panel.file(scope["path"])
+        name = panel.file(scope["path"])
+        return None if name is None or self._sells(scope) else name
 
     async def _offers(self, scope: Scope, receive: Receive, segments: Segments) -> Answer:
         return json_answer(STATUS_OK, await self._parts.storefront.page())

@@ -48,7 +48,10 @@ def people_of(
         ledger=ledger,
         clock=clock,
     )
-    asker, streams = Asker(engine=engine, find=blueprint.find, upstream=upstream), EventStreams()
+    asker, streams = (
+        Asker(engine=engine, find=blueprint.find, upstream=upstream),
+        EventStreams(limits.concurrent_requests // 2),
+    )
     parts = Parts(
         access=Access(ledger),
         asker=asker,
@@ -83,5 +86,5 @@ def people_of(
     def sells(scope: Scope) -> bool:
         return blueprint.find(scope) is not Unpriced.UNKNOWN
 
-    watch = InvoiceWatch(desk=desk, ledger=ledger, clock=clock, timer=blueprint.around.pace)
+    watch = InvoiceWatch(desk=desk, chain=chain, ledger=ledger, clock=clock, timer=blueprint.around.pace)
     return PeopleApi(parts, sells), watch, streams

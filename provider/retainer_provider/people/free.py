@@ -18,7 +18,7 @@ from retainer_provider.people.asking import Asked, Asker, response_json
 from retainer_provider.people.views import amounts
 from retainer_provider.people.visitors import counted_as
 from retainer_provider.people_settings import FreeTierSettings
-from retainer_provider.rates import Slots
+from retainer_provider.rates import Slots, Throttle
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.problems import STATUS_INTERNAL
@@ -49,6 +49,7 @@ class FreeTier:
         self._key = key
         self._routes = RouteTable({}, settings.routes)
         self._running = Slots(_AT_ONCE)
+        self._returned = Throttle(clock, 1)
 
     def visitor(self, scope: Scope, cookie: str) -> Visitor:
         """As the books count them."""
@@ -111,13 +112,10 @@ class FreeTier:
                 )
             ask_id = secrets.token_urlsafe(_ID_BYTES)
             await self._take(ask_id, visitor)
-            answered = False
-            try:
-                answer = await self._asker.given(asked, outer, sold)
-                answered = answer is not None and answer.status < STATUS_INTERNAL
-            finally:
-                if not answered:
-                    await self._people.give_back_free(ask_id)
+            # A visitor who leaves half-way has had the work done: only what was not answered is given back.
+            answer = await self._asker.given(asked, outer, sold)
+            if answer is None or answer.status >= STATUS_INTERNAL:
+                await self._give_back(ask_id, visitor)
         if answer is None:
             raise RefusedError(
                 Refusal(
@@ -151,6 +149,11 @@ class FreeTier:
                 f"{whose} free asks of today are used up: fund a session, or come back tomorrow (UTC).",
                 extra={"freeLeft": 0},
             )
+
+    async def _give_back(self, ask_id: str, visitor: Visitor) -> None:
+        """Not often: who knows how to make the service behind fail would else have it work for nothing."""
+        if not self._returned.take(visitor.address):
+            await self._people.give_back_free(ask_id)
 
     def _gives(self, scope: Scope) -> bool:
         return self._settings.asks_per_day > 0 and self._routes.of(scope) is Unpriced.FREE

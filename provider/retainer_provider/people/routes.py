@@ -40,15 +40,20 @@ class Routes:
     """Finds what answers a request. `prefix` stands before every path."""
 
     def __init__(self, prefix: str) -> None:
+        self._prefix = prefix + "/"
         self._routes = tuple(
             (method, re.compile(re.escape(prefix) + _pattern(path) + r"\Z"), name) for method, path, name in PATHS
         )
 
     def find(self, scope: Scope) -> tuple[str, Segments] | None:
         """The name and the path's parts; None where this API serves nothing."""
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        if not scope["path"].startswith(self._prefix):
+            return None  # what is sold should not wait for all of these
+        head = scope["method"] == "HEAD"
         for served, pattern, name in self._routes:
-            if served == method and (match := pattern.match(scope["path"])):
+            # A stream of events has a body or nothing.
+            asked = served == scope["method"] or (head and served == "GET" and name != "events")
+            if asked and (match := pattern.match(scope["path"])):
                 # With another credential than a token, a session is shown by the API for agents.
                 if name == "session" and not _has_bearer(scope):
                     return None

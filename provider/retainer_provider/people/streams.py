@@ -15,7 +15,6 @@ from retainer_provider.wire import headers
 from retainer_provider.wire.problems import STATUS_OK
 
 _OF_ONE_TOKEN: Final = 8
-_OF_ALL: Final = 500
 _HEAD: Final = (
     ("content-type", MEDIA_TYPE),
     ("cache-control", "private, no-store"),
@@ -25,12 +24,12 @@ _HEAD: Final = (
 
 
 class EventStreams:
-    """The streams of this process."""
+    """The streams of this process, `most` of them at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.ended = asyncio.Event()
         self._each = Slots(_OF_ONE_TOKEN)
-        self._all = Slots(_OF_ALL)
+        self._all = Slots(max(1, most))
 
     async def send(self, whose: str, events: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
         """Send events as they come; RefusedError, before anything is sent, when too many streams are open."""

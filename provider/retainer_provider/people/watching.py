@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import structlog
+from solders.pubkey import Pubkey
 
+from retainer.chain.base import Chain, Commitment
 from retainer.chain.confirm import Timer
 from retainer.chain.errors import ChainUnavailableError
 from retainer_provider.books.ledger import Ledger, LedgerError
+from retainer_provider.books.people import Invoice, InvoiceKind
 from retainer_provider.clock import Clock
 from retainer_provider.people.invoices import InvoiceDesk
 
@@ -22,13 +25,15 @@ _YOUNG_SECONDS: Final = 180
 _REMEMBERED_SECONDS: Final = 86_400
 _PASSES_BETWEEN_ALL: Final = 150
 _AT_ONCE: Final = 500
+_PAGE: Final = 100  # what one call for many accounts may ask for
 
 
 class InvoiceWatch:
     """One pass over what is undecided, again and again."""
 
-    def __init__(self, *, desk: InvoiceDesk, ledger: Ledger, clock: Clock, timer: Timer) -> None:
+    def __init__(self, *, desk: InvoiceDesk, chain: Chain, ledger: Ledger, clock: Clock, timer: Timer) -> None:
         self._desk = desk
+        self._chain = chain
         self._ledger = ledger
         self._clock = clock
         self._timer = timer
@@ -48,13 +53,26 @@ class InvoiceWatch:
         """One pass; the first one, after a start, is over a whole day."""
         now, people = self._clock.now(), self._ledger.people
         everything = self._passes % _PASSES_BETWEEN_ALL == 0
-        self._passes += 1
         if everything:
             await people.forget_invoices(now - _REMEMBERED_SECONDS, now - _YOUNG_SECONDS)
             await people.forget_free(now // _REMEMBERED_SECONDS)
-        for invoice in await people.undecided(now - _REMEMBERED_SECONDS, limit=_AT_ONCE):
-            if everything or now < invoice.expires_at + _YOUNG_SECONDS:
-                await self._desk.look(invoice)
+        undecided = await people.undecided(now - _REMEMBERED_SECONDS, limit=_AT_ONCE)
+        due = [invoice for invoice in undecided if everything or now < invoice.expires_at + _YOUNG_SECONDS]
+        for invoice in await self._arriving(due):
+            await self._desk.look(invoice)
+        self._passes += 1
+
+    async def _arriving(self, invoices: Sequence[Invoice]) -> list[Invoice]:
+        """Those worth a closer look, found by few calls however many invoices nobody means to pay."""
+        topups = [invoice for invoice in invoices if invoice.kind is InvoiceKind.TOPUP]
+        opens = [invoice for invoice in invoices if invoice.kind is InvoiceKind.OPEN and invoice.session_id is not None]
+        arriving = []
+        for first in range(0, len(opens), _PAGE):
+            page = opens[first : first + _PAGE]
+            addresses = [Pubkey.from_string(invoice.session_id or "") for invoice in page]
+            found = await self._chain.accounts(addresses, commitment=Commitment.PROCESSED)
+            arriving += [invoice for invoice, info in zip(page, found, strict=True) if info is not None]
+        return topups + arriving
 
     async def _repeat(self) -> None:
         while True:

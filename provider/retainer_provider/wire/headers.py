@@ -29,6 +29,8 @@ _HOP_BY_HOP: Final = frozenset(
 )
 # A bearer proof must not reach the upstream, and only the gate speaks of sessions and payments (F22, F27).
 _NEVER_TO_UPSTREAM: Final = ("payment-", "x-retainer-", "retainer-")
+# Of a body that is sent on whole, whatever it came in.
+_FRAMING: Final = frozenset({"content-length", "expect"})
 _NEVER_TO_CLIENT: Final = frozenset(
     {HEADER_RECEIPT.lower(), HEADER_UNITS.lower(), "cache-control", "expires", "pragma", "date", "server"}
 )
@@ -60,7 +62,8 @@ def end_to_end(headers: Headers) -> list[tuple[str, str]]:
     named = {
         token.strip().lower() for name, value in headers if name.lower() == "connection" for token in value.split(",")
     }
-    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP | named]
+    dropped = _HOP_BY_HOP | named
+    return [(name, value) for name, value in headers if name.lower() not in dropped]
 
 
 def to_upstream(
@@ -70,20 +73,21 @@ def to_upstream(
 
     `plain`: the answer is to be read here, so it must not be compressed.
     """
+    replaced = _FRAMING if body_length is not None else frozenset[str]()
+    if plain:
+        replaced = replaced | {"accept-encoding"}
+    if session_id is not None:
+        replaced = replaced | {"authorization"}
     kept = [
         (name, value)
         for name, value in end_to_end(decode(headers))
-        if not name.startswith(_NEVER_TO_UPSTREAM) and not _is_payment(name, value)
+        if name not in replaced and not name.startswith(_NEVER_TO_UPSTREAM) and not _is_payment(name, value)
     ]
-    if body_length is not None:
-        kept = [(name, value) for name, value in kept if name not in {"content-length", "expect"}]
-        if body_length:
-            kept.append(("content-length", str(body_length)))
+    if body_length:
+        kept.append(("content-length", str(body_length)))
     if plain:
-        kept = [(name, value) for name, value in kept if name != "accept-encoding"]
         kept.append(("accept-encoding", "identity"))
     if session_id is not None:
-        kept = [(name, value) for name, value in kept if name != "authorization"]
         kept.append((SESSION_TO_UPSTREAM, session_id))
     return encode(kept)
 

@@ -18,6 +18,7 @@ ALLOWED = {
     "dataclasses",
     "datetime",
     "enum",
+    "functools",
     "hashlib",
     "hmac",
     "http",
@@ -26,6 +27,7 @@ ALLOWED = {
     "re",
     "rfc8785",
     "solders",
+    "struct",
     "types",
     "typing",
 }

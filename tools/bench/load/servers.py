@@ -1,11 +1,12 @@
 """Server processes of both sides, started and ended one at a time."""
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ _ROOT: Final = Path(__file__).parents[3]
 PEER_PYTHON: Final = _ROOT / ".venv-peer" / "bin" / "python"
 _PEER: Final = _ROOT / "tools" / "bench" / "load" / "peer_serving.py"
 _READY_SECONDS: Final = 120
+# Among the fields of /proc/PID/stat that follow the program's name.
+_USER_TICKS: Final = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,22 @@ class Served:
 
     async def load(self, *, seconds: int, connections: int, most: int) -> Load:
         """Load it; LoadError when an answer is not of 2xx, which no figure may hide."""
+        before = self._processor_seconds()
         load = await run_wrk(
             self.url, PATH, self.lines, self.folder, seconds=seconds, connections=connections, most=most
         )
         if load.refused:
             raise LoadError(f"{load.refused} answers were not of 2xx")
-        return load
+        used = self._processor_seconds() - before
+        return replace(load, cpu=1e6 * used / load.answers)
+
+    def _processor_seconds(self) -> float:
+        """What the server's process has used of all processors, in user and in kernel mode; 0 where no /proc tells."""
+        told = Path(f"/proc/{self.process.pid}/stat")
+        if not told.exists():
+            return 0.0
+        after_name = told.read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(after_name[_USER_TICKS]) + int(after_name[_USER_TICKS + 1])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager

@@ -51,6 +51,8 @@ class Rounds:
         """Every side's rate with its range, and how much the machine itself moved."""
         for name, loads in self.loads.items():
             result.spread(f"{name}: answers", [load.rate for load in loads], "1/s")
+            if all(load.cpu for load in loads):
+                result.spread(f"{name}: processor time of the server per answer", [load.cpu for load in loads], "us")
         result.spread("bare SQLite before over after a round", self.moved, "ratio")
 
 
@@ -76,7 +78,11 @@ async def alternate(sides: Sequence[Side], plan: Plan) -> Rounds:
 async def _measured(side: Side, plan: Plan) -> Load:
     async with served(side) as server:
         load = await loaded(server, plan)
-    print(f"  {side.name}: {load.rate:,.0f}/s, p99 {load.p99:,.1f} ms", file=sys.stderr, flush=True)
+    print(
+        f"  {side.name}: {load.rate:,.0f}/s, p99 {load.p99:,.1f} ms, {load.cpu:,.0f} us of processor each",
+        file=sys.stderr,
+        flush=True,
+    )
     return load
 
 

@@ -18,12 +18,17 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run came to: answers per second, latencies in milliseconds, answers that were not of 2xx."""
+    """What a run came to: answers per second, latencies in milliseconds, how many answers, and how many not of 2xx.
+
+    ``cpu`` is processor time of the server's process per answer, in microseconds; 0 where nobody tells it.
+    """
 
     rate: float
     p50: float
     p99: float
+    answers: int
     refused: int
+    cpu: float = 0.0
 
 
 async def run_wrk(
@@ -46,7 +51,7 @@ async def run_wrk(
         raise LoadError(f"wrk did not run: {said.decode()[-500:]}{figures.decode()[-500:]}") from None
     if told["broken"] or not told["requests"]:
         raise LoadError(f"{told['broken']} connections broke, {told['requests']} requests were answered")
-    return Load(told["requests"] / told["seconds"], told["p50"], told["p99"], told["refused"])
+    return Load(told["requests"] / told["seconds"], told["p50"], told["p99"], told["requests"], told["refused"])
 
 
 def _write(path: Path, lines: Iterator[str]) -> None:

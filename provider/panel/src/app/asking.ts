@@ -8,9 +8,6 @@ import type { Keeping } from './keeping';
 import { askPath, offerOf, type Turn, type TurnOutcome, wayOf } from './state';
 import type { Store } from './store';
 
-/** What a question that was typed leads to: asked, or the way to pay for it. */
-export type Led = 'asked' | 'funding' | 'topup' | 'wait';
-
 export class Asking {
   constructor(
     private readonly api: Api,
@@ -19,14 +16,13 @@ export class Asking {
     private readonly follow: Follow,
   ) {}
 
-  /** Asks, or says where to pay first; the text stays with whoever typed it unless it was asked. */
-  async ask(question: string): Promise<Led> {
+  /** Asks, where something pays for it; nothing happens otherwise. */
+  async ask(question: string): Promise<void> {
     const { by } = wayOf(this.store.state);
-    if (by === 'wait' || by === 'funding' || by === 'topup') return by;
+    if (by !== 'session' && by !== 'free' && by !== 'nothing') return;
     const turn: Turn = { key: crypto.randomUUID(), question, outcome: { kind: 'running' } };
     this.store.set({ turns: [...this.store.state.turns, turn], notice: null });
     await this.send(turn, by === 'session');
-    return 'asked';
   }
 
   /** The same question with the same key: it is charged once, whether or not the first one arrived. */

@@ -16,6 +16,8 @@ export class Follow {
   private stopListening: (() => void) | null = null;
   private listeningWith: string | null = null;
   private asking = false;
+  /** The invoice whose signed transaction is being handed in: to the payer it is paid, whatever the provider saw yet. */
+  private handedIn: string | null = null;
 
   constructor(
     private readonly api: Api,
@@ -110,7 +112,8 @@ export class Follow {
     // Events leave the transaction out.
     const transaction = told.transaction ?? (invoice?.invoiceId === told.invoiceId ? invoice.transaction : null);
     if (told.state !== 'active') {
-      this.store.set({ invoice: { ...told, transaction } });
+      const state = told.state === 'waiting' && told.invoiceId === this.handedIn ? 'confirming' : told.state;
+      this.store.set({ invoice: { ...told, state, transaction } });
       return;
     }
     const kept = this.keeping.read();
@@ -129,6 +132,19 @@ export class Follow {
     }
   }
 
+  /** Runs `pay` for an invoice, which shows as confirming until that has an answer. */
+  async handingIn(invoice: Invoice, pay: () => Promise<Invoice>): Promise<void> {
+    this.handedIn = invoice.invoiceId;
+    this.store.set({ invoice: { ...invoice, state: 'confirming' } });
+    let told = invoice;
+    try {
+      told = await pay();
+    } finally {
+      this.handedIn = null;
+      await this.tookInvoice(told);
+    }
+  }
+
   /** Listens to the events of this token. */
   hear(token: string): void {
     if (this.listeningWith === token) return;
@@ -136,7 +152,11 @@ export class Follow {
     this.listeningWith = token;
     this.stopListening = listen(this.api, token, {
       heard: (event) => void this.heard(event).catch((error) => this.lost(error)),
-      connected: (live) => this.store.set({ live }),
+      connected: (live) => {
+        this.store.set({ live });
+        // A stream that breaks is the first sign of a provider that is gone: find out before anybody asks.
+        if (!live) void this.restore();
+      },
       refused: () => void this.refused(token),
     });
   }
@@ -200,7 +220,8 @@ export class Follow {
   }
 
   private lost(error: unknown): void {
-    if (error instanceof ApiError && error.kind === 'unreachable') this.store.set({ outage: error.message });
+    if (error instanceof ApiError && error.kind === 'unreachable')
+      this.store.set({ outage: error.message, notice: null });
     else this.store.fail(error);
   }
 }

@@ -157,6 +157,7 @@ export class Funding {
 
   private async handIn(invoice: Invoice, transaction: Uint8Array): Promise<void> {
     const token = this.keeping.read()?.token;
-    if (token) await this.follow.tookInvoice(await this.api.pay(invoice.invoiceId, token, base64.decode(transaction)));
+    if (!token) return;
+    await this.follow.handingIn(invoice, () => this.api.pay(invoice.invoiceId, token, base64.decode(transaction)));
   }
 }

@@ -120,6 +120,7 @@ export type Way =
   /** Money is on its way, or somebody has to act first. */
   | { readonly by: 'wait'; readonly for: 'service' | 'payment' | 'opening' | 'closing' }
   | { readonly by: 'topup' }
+  | { readonly by: 'close' }
   | { readonly by: 'funding' };
 
 export function wayOf(state: State): Way {
@@ -129,10 +130,11 @@ export function wayOf(state: State): Way {
   if (session && standing && answers(standing)) return { by: 'session', session };
   if (preview?.coveredBy === 'free') return { by: 'free', left: preview.freeLeft };
   if (preview?.coveredBy === 'nothing') return { by: 'nothing' };
-  if (invoice?.state === 'confirming') return { by: 'wait', for: 'payment' };
+  if (invoice && isOpen(invoice)) return { by: 'wait', for: 'payment' };
   if (standing === 'pending') return { by: 'wait', for: 'opening' };
   if (standing === 'closing') return { by: 'wait', for: 'closing' };
   if (standing === 'depleted') return { by: 'topup' };
+  if (standing === 'expired') return { by: 'close' };
   return { by: 'funding' };
 }
 

@@ -19,13 +19,6 @@ export interface Lifetime {
   readonly lastValidBlockHeight: bigint;
 }
 
-/** How a token account changed in a transaction, in base units. */
-export interface TokenChange {
-  readonly owner: string;
-  readonly mint: string;
-  readonly change: bigint;
-}
-
 // A node's error numbers: method not found, node is behind, too many requests, and a method that it was built without.
 const NOT_FOUND = -32601;
 const UNSUPPORTED = [NOT_FOUND, -32010];
@@ -107,13 +100,12 @@ export class Rpc {
     );
   }
 
-  /** How token accounts changed in a confirmed transaction; null when the node does not know it (yet). */
-  async tokenChanges(signature: string): Promise<TokenChange[] | null> {
+  /** What programs logged in a confirmed transaction; null when the node does not know it (yet). */
+  async logs(signature: string): Promise<string[] | null> {
     const config = { encoding: 'json', commitment: 'confirmed', maxSupportedTransactionVersion: 0 };
     const result = await this.call('getTransaction', [signature, config]);
-    const meta = object(object(result)?.meta);
-    if (!meta) return null;
-    return tokenChanges(meta.preTokenBalances, meta.postTokenBalances);
+    const logs = object(object(result)?.meta)?.logMessages;
+    return Array.isArray(logs) ? logs.filter((line) => typeof line === 'string') : null;
   }
 
   private accounts(result: unknown): Account[] {
@@ -199,24 +191,6 @@ function account(address: Address, value: unknown): Account | null {
   } catch {
     return null;
   }
-}
-
-function tokenChanges(before: unknown, after: unknown): TokenChange[] {
-  const changes = new Map<unknown, TokenChange>();
-  for (const [list, sign] of [
-    [before, -1n],
-    [after, 1n],
-  ] as const) {
-    for (const entry of Array.isArray(list) ? list.map(object) : []) {
-      const amount = object(entry?.uiTokenAmount)?.amount;
-      if (!entry || typeof amount !== 'string' || !/^\d{1,20}$/.test(amount)) continue;
-      const { owner, mint } = entry;
-      if (typeof owner !== 'string' || typeof mint !== 'string') continue;
-      const change = (changes.get(entry.accountIndex)?.change ?? 0n) + sign * BigInt(amount);
-      changes.set(entry.accountIndex, { owner, mint, change });
-    }
-  }
-  return [...changes.values()];
 }
 
 function object(value: unknown): Json | null {

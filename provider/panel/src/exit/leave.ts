@@ -5,6 +5,7 @@ import { deriveAta } from '../chain/addresses';
 import type { Timer } from '../chain/clock';
 import { ChainError } from '../chain/errors';
 import { createAta, requestClose, withdraw } from '../chain/instructions';
+import { refundIn } from '../chain/events';
 import { follow, type Landing, land } from '../chain/landing';
 import type { Rpc } from '../chain/rpc';
 import { refundable, type Session } from '../chain/session';
@@ -43,7 +44,7 @@ export interface Requested {
   readonly signature: string;
 }
 
-/** `amount` base units came back; `proven` when the transaction itself says so, not only the account before it. */
+/** `amount` base units came back; `proven` when the program itself said so, not only the account before it. */
 export interface Returned {
   readonly kind: 'returned';
   readonly signature: string;
@@ -78,7 +79,7 @@ export function leaveByWithdrawal(way: Way, session: Session): Promise<Left | Re
     const instructions = [...made, withdraw(now, into.account, tokenProgram)];
     const left = await submit(way, instructions, FEE_LAMPORTS + (into.exists ? 0n : TOKEN_RENT_LAMPORTS));
     if (left.kind !== 'landed') return left;
-    const proven = await returned(way.rpc, left.signature, now).catch(() => null);
+    const proven = await told(way.rpc, left.signature, now).catch(() => null);
     const amount = proven ?? (now.status === 'closed' ? 0n : refundable(now));
     return { kind: 'returned', signature: left.signature, amount, proven: proven !== null };
   });
@@ -114,10 +115,9 @@ async function submit(way: Way, instructions: Instruction[], lamports: bigint): 
     : land(rpc, signed.value.transaction, life, timer);
 }
 
-async function returned(rpc: Rpc, signature: string, session: Session): Promise<bigint | null> {
-  const changes = await rpc.tokenChanges(signature);
-  const own = changes?.filter(({ owner, mint }) => owner === session.payer && mint === session.mint);
-  return own?.length ? own.reduce((sum, { change }) => sum + change, 0n) : null;
+async function told(rpc: Rpc, signature: string, session: Session): Promise<bigint | null> {
+  const logs = await rpc.logs(signature);
+  return logs && refundIn(logs, session.address);
 }
 
 async function readingChain<Step>(step: () => Promise<Left | Step>): Promise<Left | Step> {

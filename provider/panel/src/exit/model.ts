@@ -21,7 +21,7 @@ export interface Node {
 /** What runs for a session now; the wallet first, the chain then. */
 export type Step = 'signing' | 'confirming';
 
-/** How the last step ended; `gone` when somebody else closed the session meanwhile. */
+/** How the last step ended; `gone` when the session is over, whoever closed it. */
 export type Ending = Left | Requested | Returned | { readonly kind: 'gone' };
 
 export interface Row {
@@ -125,23 +125,13 @@ export class Exit {
     });
   }
 
-  /** Read time and waiting sessions again, so that countdowns follow the chain and what others did is seen. */
+  /**
+   * Read time and waiting sessions again, so that countdowns follow the chain and what others did is seen. Only these:
+   * a node's patience with browsers is short.
+   */
   async refresh(): Promise<void> {
-    const { node, rows } = this.state;
-    if (!node || !rows || this.state.busy) return;
-    try {
-      await this.readTime(node);
-      for (const { session, step, ending } of rows) {
-        if (step || isOver(ending)) continue;
-        const now = await sessionAt(node.rpc, session.address);
-        if (this.state.node !== node) return;
-        // What began or ended while this was asked is newer than the answer.
-        if (this.row(session.address)?.step || isOver(this.row(session.address)?.ending ?? null)) continue;
-        this.change(session.address, now ? { session: now } : { ending: { kind: 'gone' } });
-      }
-    } catch (error) {
-      problemOf(error); // the next time may do better; nothing that is shown became wrong
-    }
+    const waiting = this.state.rows?.filter(({ session }) => session.status === 'closing') ?? [];
+    if (!this.state.busy) await this.reread(waiting);
   }
 
   requestClose(session: Session): Promise<void> {
@@ -167,7 +157,7 @@ export class Exit {
     const { node, connected } = this.state;
     const row = this.row(session.address);
     // A second click, here or after it is over, does nothing.
-    if (!node || !connected || !row || row.step || isOver(row.ending)) return;
+    if (!node || !connected || !row || !this.isIdle(session.address)) return;
     this.change(session.address, { step: 'signing', ending: null });
     const progress = () => this.change(session.address, { step: 'confirming' });
     let ending: Ending;
@@ -178,7 +168,29 @@ export class Exit {
       throw error;
     }
     this.change(session.address, { step: null, ending });
-    await this.refresh();
+    await this.reread([row]);
+  }
+
+  private async reread(rows: readonly Row[]): Promise<void> {
+    const { node } = this.state;
+    const running = rows.map(({ session }) => session.address).filter((one) => this.isIdle(one));
+    if (!node || running.length === 0) return;
+    try {
+      await this.readTime(node);
+      for (const one of running) {
+        const now = await sessionAt(node.rpc, one);
+        if (this.state.node !== node) return;
+        // What began or ended while this was asked is newer than the answer.
+        if (this.isIdle(one)) this.change(one, now ? { session: now } : { ending: { kind: 'gone' } });
+      }
+    } catch (error) {
+      problemOf(error); // the next time may do better; nothing that is shown became wrong
+    }
+  }
+
+  private isIdle(wanted: Address): boolean {
+    const row = this.row(wanted);
+    return row !== undefined && row.step === null && !isOver(row.ending);
   }
 
   private async readTime(node: Node): Promise<void> {

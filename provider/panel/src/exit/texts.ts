@@ -98,7 +98,7 @@ export function endingText(ending: Ending, session: Session): string {
     case 'returned':
       return `${amountText(ending.amount, session)} came back to your wallet.${ending.proven ? '' : ' (The node does not show the transaction yet.)'}`;
     case 'gone':
-      return 'This session was closed by the provider meanwhile: what was not used went back to your wallet.';
+      return 'This session is over: what was not used went back to your wallet.';
     case 'changed':
       return 'The session changed meanwhile. Look again.';
     case 'no-sol':

@@ -112,6 +112,7 @@ export const TEXTS = {
   toProvider: 'To the provider',
   toPayer: 'Back to your wallet',
   closeFee: 'One transaction does both. The provider pays the network fee.',
+  closeShort: 'Close it',
   closeNow: 'Close it now',
   closeWait: 'Closing: the provider settles on chain…',
   closed: 'Session closed',
@@ -155,6 +156,8 @@ export function wayText(way: Way, price: string): string {
       return 'Free for everyone';
     case 'topup':
       return 'Top up to go on';
+    case 'close':
+      return 'Close this session first';
     case 'funding':
       return 'Fund a session first';
     case 'wait':

@@ -24,6 +24,7 @@ export function AskBar({ state, offer, panel }: Props) {
     const question = text.trim();
     if (waits) return;
     if (way.by === 'topup') return panel.show('topup');
+    if (way.by === 'close') return void panel.previewClose();
     if (way.by === 'funding') return document.getElementById('amount')?.focus();
     if (question === '') return;
     setText('');
@@ -55,5 +56,6 @@ export function AskBar({ state, offer, panel }: Props) {
 
 function label(way: Way): string {
   if (way.by === 'topup') return TEXTS.topUp;
+  if (way.by === 'close') return TEXTS.closeShort;
   return way.by === 'funding' ? TEXTS.offer : TEXTS.ask;
 }

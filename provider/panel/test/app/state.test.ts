@@ -51,6 +51,7 @@ describe('where the input bar leads', () => {
       { preview: free, session: session({ state: 'depleted' }) },
       'free',
     ],
+    ['an invoice waits', { invoice: invoice() }, 'wait'],
     ['a payment is on its way', { invoice: invoice({ state: 'confirming' }) }, 'wait'],
     [
       'a top-up is on its way',
@@ -58,7 +59,8 @@ describe('where the input bar leads', () => {
       'session',
     ],
     ['the session closes', { session: session({ state: 'closing' }) }, 'wait'],
-    ['the session is over', { session: session({ state: 'expired' }) }, 'funding'],
+    ['the session’s time is over', { session: session({ state: 'expired' }) }, 'close'],
+    ['the session is closed', { session: session({ state: 'refunded' }) }, 'funding'],
   ])('when %s', (_, change, by) => {
     expect(wayOf(state(change)).by).toBe(by);
   });

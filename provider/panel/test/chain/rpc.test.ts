@@ -91,20 +91,10 @@ test('the clock is that of the chain', async () => {
   await expect(chainTime(node.rpc())).rejects.toMatchObject({ kind: 'garbage' });
 });
 
-test('token changes are after minus before, by account, and nonsense is left out', async () => {
-  const entry = (accountIndex: number, amount: unknown) => ({
-    accountIndex,
-    owner: 'o',
-    mint: 'm',
-    uiTokenAmount: { amount },
-  });
-  const meta = {
-    preTokenBalances: [entry(1, '5'), entry(2, '18446744073709551615'), null],
-    postTokenBalances: [entry(2, '0'), entry(3, '9'), entry(4, 9), entry(5, '-1'), { accountIndex: 6 }],
-  };
-  const changes = await told({ meta }).tokenChanges('x');
-  expect(changes?.map(({ change }) => change)).toEqual([-5n, -18446744073709551615n, 9n]);
-  expect(await told(null).tokenChanges('x')).toBeNull();
+test('logs are lines, and null where the node has no such transaction', async () => {
+  expect(await told({ meta: { logMessages: ['a', 5, 'b'] } }).logs('x')).toEqual(['a', 'b']);
+  for (const result of [null, {}, { meta: null }, { meta: { logMessages: 'a' } }])
+    expect(await told(result).logs('x')).toBeNull();
 });
 
 test('a node is asked over https, or on this machine', () => {

@@ -1,4 +1,4 @@
-import { address, getAddressEncoder, getI64Encoder, getU64Encoder } from '@solana/kit';
+import { address, getAddressEncoder, getBase64Decoder, getI64Encoder, getU64Encoder } from '@solana/kit';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { deriveAta } from '../../src/chain/addresses';
 import { ChainError } from '../../src/chain/errors';
@@ -162,12 +162,12 @@ describe('withdrawing', () => {
     node.onSend = () => void node.accounts.delete(home);
   });
 
-  test('says what came back, from the transaction itself', async () => {
+  test('says what came back, as the program tells it', async () => {
     const ata = await tokenAccount();
-    const balance = (amount: string) => [{ accountIndex: 1, owner: payer, mint, uiTokenAmount: { amount } }];
-    node.instead.getTransaction = () => ({
-      result: { meta: { preTokenBalances: balance('5'), postTokenBalances: balance('920007') } },
-    });
+    const event = [...fromHex('488c61d78d4e0470'), ...getAddressEncoder().encode(address(home)), ...new Uint8Array(8)];
+    const data = getBase64Decoder().decode(Uint8Array.of(...event, ...getU64Encoder().encode(920_002n)));
+    const logMessages = [`Program ${SESSION_PROGRAM} invoke [1]`, `Program data: ${data}`];
+    node.instead.getTransaction = () => ({ result: { meta: { logMessages } } });
     const exit = await opened();
     const { session } = row(exit);
     await exit.withdraw(session);
@@ -226,6 +226,18 @@ describe('withdrawing', () => {
     expect(stageOf(session, { slot: session.openSlot, time: 0n })).toEqual({ kind: 'settled', slots: 1500n });
     expect(stageOf(session, { slot: session.openSlot + 1500n, time: 0n })).toEqual({ kind: 'settled', slots: 0n });
   });
+});
+
+test('only what waits is asked for again', async () => {
+  const exit = await opened();
+  node.asked.length = 0;
+  await exit.refresh();
+  expect(node.asked).toEqual([]);
+  node.put(home, SESSION_PROGRAM, account(CLOSING, 900n));
+  await exit.find();
+  node.asked.length = 0;
+  await exit.refresh();
+  expect(node.asked).toEqual(['getAccountInfo', 'getAccountInfo']);
 });
 
 test('the countdown follows the chain, not this device', async () => {
