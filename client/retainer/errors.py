@@ -95,7 +95,15 @@ class TopUpRefusedError(SessionError):
 
 
 class TopUpUnconfirmedError(SessionError):
-    """The top-up was signed and handed over, and is not confirmed yet. The same call takes it up again."""
+    """The top-up was signed and handed over, and is not confirmed yet. The same call takes it up again.
+
+    ``refused``: the service answered that it does not take it, with or without a ``problem``; it may land all the same.
+    """
+
+    def __init__(self, message: str, session_id: str, problem: Problem | None = None, *, refused: bool = False) -> None:
+        """See the class."""
+        super().__init__(message, session_id, problem)
+        self.refused = refused
 
 
 class CloseRefusedError(SessionError):

@@ -23,7 +23,7 @@ def names(path: Path) -> set[str]:
 
 def test_only_problems_decides_on_status_codes() -> None:
     """`answers` knows a few of them because of how HTTP frames their bodies."""
-    modules = [path for folder in ("sessions", "wire") for path in (PROVIDER / folder).rglob("*.py")]
+    modules = [path for folder in ("people", "sessions", "wire") for path in (PROVIDER / folder).rglob("*.py")]
     deciding = {path.relative_to(PROVIDER).as_posix() for path in modules if STATUSES & constants(path)}
     assert deciding == {"wire/answers.py", "wire/problems.py"}
     assert constants(PROVIDER / "wire" / "answers.py") & STATUSES == {200, 204, 304}

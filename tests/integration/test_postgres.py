@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from retainer_provider.books.records import CommitFacts, ReserveRequest, Settlem
 from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.books.stores.postgres_database import check_database
 from retainer_provider.books.stores.postgres_reader import reading
+from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import DEPOSIT, NOW, PRICE, SIGNATURE, ask, commit_of, fingerprint, held, open_session, reserve
 from tools.postgres import postgres
 
@@ -300,3 +302,49 @@ async def test_the_books_are_read_without_taking_part(process: Process, postgres
         assert [session.session_id for session in await books.sessions()] == [session_id]
         assert await books.session(session_id) == await ledger.session(session_id)
         assert await books.settlement(session_id) is None
+
+
+@pytest.mark.row("F30", attack="a transaction that PostgreSQL gives up (40001)", twin="made again, charged once")
+async def test_a_serialization_failure_is_an_unknown_outcome_that_may_be_repeated(
+    process: Process, postgres_url: str
+) -> None:
+    """F30: whatever isolation a database is set to, nothing of such a transaction is left."""
+    ledger = await process()
+    session_id = await open_session(ledger)
+    end = commit_of(held(await reserve(ledger, session_id, "a")))
+    execute(
+        postgres_url,
+        "CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001'; END $$",
+        "CREATE TRIGGER give_up BEFORE INSERT ON usage FOR EACH ROW EXECUTE FUNCTION give_up()",
+    )
+    try:
+        with pytest.raises(LedgerInterruptedError, match="could not serialize"):
+            await ledger.commit(end)
+        session = await ledger.session(session_id)
+        assert session is not None
+        assert (session.spent, session.reserved, session.sequence) == (0, PRICE, 0)
+    finally:
+        execute(postgres_url, "DROP FUNCTION give_up CASCADE")
+    assert (await ledger.commit(end)).outcome is CommitOutcome.COMMITTED
+    session = await ledger.session(session_id)
+    assert session is not None
+    assert (session.spent, session.reserved, session.sequence) == (PRICE, 0, 1)
+
+
+@pytest.mark.row("F30", attack="the store changed while sessions are open", twin="the old books go on as they were")
+async def test_other_books_charge_nothing_to_sessions_they_do_not_know(process: Process, tmp_path: Path) -> None:
+    """F30: no debit is lost or doubled, since nothing is sold from the new books before the old ones are settled."""
+    old = await SqliteLedger.open(tmp_path / "ledger.db")
+    session_id = await open_session(old)
+    await ask(old, session_id, "a")
+    running = held(await reserve(old, session_id, "b"))
+    new = await process()
+    for name in ("a", "b", "c"):
+        assert (await reserve(new, session_id, name)).outcome is ReserveOutcome.UNKNOWN
+    assert (await old.commit(commit_of(running))).outcome is CommitOutcome.COMMITTED
+    assert (await reserve(old, session_id, "a")).outcome is ReserveOutcome.REPLAY
+    session = await old.session(session_id)
+    await old.aclose()
+    assert session is not None
+    assert (session.spent, session.sequence) == (2 * PRICE, 2)

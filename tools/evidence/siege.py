@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from retainer import SessionClient
+from retainer.auth import new_key
+from retainer.protocol.constants import HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.errors import RetainerError
 from tools.evidence.mutations import damaged_inside
@@ -85,8 +87,12 @@ class Siege:
         for _ in range(count):
             shown = damaged_inside(self.rng, self.header).strip()
             if not self._says_the_same(shown):
-                answer = await http.get(self.stood.url, headers={b"Authorization": shown})
-                self.answers[f"forged: {answer.status_code}"] += 1
+                try:
+                    answer = await http.get(self.stood.url, headers={b"Authorization": shown})
+                    self.answers[f"forged: {answer.status_code}"] += 1
+                except httpx.TransportError:
+                    # Silent for longest among too many connections, of which this very siege has ten thousand.
+                    self.answers["forged: dropped"] += 1
 
     def _says_the_same(self, shown: bytes) -> bool:
         """Blanks, and members that nobody knows, make no forgery: it is the payer's own credential still."""
@@ -100,10 +106,19 @@ class Siege:
         seconds = []
         for _ in range(count):
             started = time.monotonic()
-            answer = await http.get(self.stood.url, headers={"Authorization": self.header})
+            answer = await self._served(http)
             seconds.append(time.monotonic() - started)
             self.answers[f"honest: {answer.status_code}"] += 1
         return sorted(seconds)
+
+    async def _served(self, http: httpx.AsyncClient) -> httpx.Response:
+        """An answer to the payer, who asks again where its connection made room for another, as the SDK does."""
+        headers = {"Authorization": self.header, HEADER_IDEMPOTENCY_KEY: new_key()}
+        try:
+            return await http.get(self.stood.url, headers=headers)
+        except httpx.TransportError:
+            self.answers["honest: asked again"] += 1
+            return await http.get(self.stood.url, headers=headers)
 
     async def _pour(self, head: bytes, size: int, name: str, *, chunked: bool = False) -> None:
         reader, writer = await self._connect()
@@ -169,7 +184,7 @@ async def besieged(report: Report) -> None:
 def _show(report: Report, siege: Siege, peace: list[float], war: list[float]) -> None:
     answers = siege.answers
     report.told("F21: what came of it", dict(sorted(answers.items())))
-    failed = [name for name in answers if name.startswith("honest") and name != "honest: 200"]
+    failed = [name for name in answers if name.startswith("honest: ") and name[8:].isdigit() and name[8:] != "200"]
     report.equal("F21: honest requests that were not served", failed, [])
     served = [name for name in answers if name.endswith(": 200") and not name.startswith("honest")]
     report.equal("F21: attacks that were served", served, [])

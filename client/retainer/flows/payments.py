@@ -344,8 +344,8 @@ def _is_final(refusal: RefusedError | SessionError) -> bool:
     One that the service has refused and that might still land does so before the close or never, and is in the refund
     then. One that nobody has said anything about is waited for.
     """
-    answered = isinstance(refusal, TopUpUnconfirmedError) and refusal.problem is not None
-    return answered or isinstance(refusal, TopUpRefusedError)
+    refused = isinstance(refusal, TopUpUnconfirmedError) and refusal.refused
+    return refused or isinstance(refusal, TopUpRefusedError)
 
 
 class _UncoveredError(Exception):

@@ -130,11 +130,14 @@ class Topper:
             said = "" if response is None else f": {words_of(response)}"
             raise TopUpRefusedError(f"the top-up of session {session_id} came to nothing{said}", session_id)
         if outcome is not ConfirmationOutcome.LANDED:
+            refused = response is not None and not accepted
+            said = f" (the service refused it: {words_of(response)})" if response is not None and refused else ""
             raise TopUpUnconfirmedError(
-                f"the top-up of session {session_id} is not confirmed yet; do the same again to go on waiting. "
+                f"the top-up of session {session_id} is not confirmed yet{said}; do the same again to go on waiting. "
                 "No second one is made meanwhile",
                 session_id,
                 problem_of(response) if response is not None else None,
+                refused=refused,
             )
         account = await holding_of(self._setup.chain, channel).account()
         deposit = BaseUnits(channel.deposit + pending.amount) if account is None else account.deposit

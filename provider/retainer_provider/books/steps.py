@@ -73,6 +73,10 @@ class Books(Protocol):
         """Run the steps as one durable transaction; what they raise undoes it. LedgerUnavailableError as ever."""
         ...
 
+    async def transact_ahead(self, steps: Steps[T]) -> T:
+        """The same for what keeps a lease: it waits for no burst of other transactions."""
+        ...
+
     async def look(self, steps: Steps[T]) -> T:
         """Run statements that only read, each for itself."""
         ...

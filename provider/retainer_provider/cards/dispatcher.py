@@ -66,7 +66,7 @@ class Dispatcher:
     async def _beat(self) -> None:
         while True:
             with contextlib.suppress(LedgerUnavailableError):
-                await self._ledger.transact(hosting.beat(self._seat))
+                await self._ledger.transact_ahead(hosting.beat(self._seat))
             await asyncio.sleep(self._seat.lease / _RENEWALS)
 
     async def _serve(self, name: str, bell: Bell) -> None:
@@ -118,7 +118,7 @@ class Hosted:
         if self._held is not None and now < self._sure_until:
             return self._held
         before = self._held
-        self._held = await self._ledger.transact(hosting.hold(self.name, self._home, self._seat))
+        self._held = await self._ledger.transact_ahead(hosting.hold(self.name, self._home, self._seat))
         self._sure_until = now + self._seat.lease / _RENEWALS
         if self._held is None and before is not None:
             await self._ledger.transact(hosting.let_go(self.name, self._seat.owner))  # its home is back
@@ -142,7 +142,7 @@ class Hosted:
         while True:
             await asyncio.sleep(self._seat.lease / _RENEWALS)
             try:
-                if await self._ledger.transact(hosting.renew(held, self._seat.lease)) is Fenced.LOST:
+                if await self._ledger.transact_ahead(hosting.renew(held, self._seat.lease)) is Fenced.LOST:
                     self.doubt()
                     return
             except LedgerUnavailableError as error:

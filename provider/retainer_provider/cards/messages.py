@@ -65,11 +65,12 @@ def reply_of(content_type: str, body: bytes) -> Reply | None:
     if media == MEDIA_TYPE:
         splitter = EventSplitter()
         events = splitter.feed(body)
-        said = [delta_of(event) for event in [*events, splitter.rest]]
-        reply = Reply("".join(one.text for one in said), _last(one.resume for one in said))
+        deltas = [delta_of(event) for event in [*events, splitter.rest]]
+        reply = Reply("".join(one.text for one in deltas), _last(one.resume for one in deltas))
     elif media == JSON_TYPE or media.endswith("+json"):
         found = _parsed(text)
-        reply = Reply(text if found is None else _text_of(found, "message") or text, _resume_of(found))
+        said = None if found is None else _text_of(found, "message")
+        reply = Reply(text if said is None else said, _resume_of(found))
     else:
         reply = Reply(text, None)
     clean = storable(reply.text).strip()
@@ -82,7 +83,7 @@ def delta_of(event: bytes) -> Reply:
     if data is None or data.strip() == b"[DONE]":
         return Reply("", None)
     found = _parsed(data.decode(errors="replace"))
-    return Reply("" if found is None else _text_of(found, "delta"), _resume_of(found))
+    return Reply("" if found is None else _text_of(found, "delta") or "", _resume_of(found))
 
 
 def storable(text: str) -> str:
@@ -98,13 +99,14 @@ def _parsed(text: str) -> Mapping[str, object] | None:
     return found if isinstance(found, Mapping) else None
 
 
-def _text_of(found: Mapping[str, object], part: str) -> str:
-    """`text`, or the content of the first choice's `message` or `delta`."""
+def _text_of(found: Mapping[str, object], part: str) -> str | None:
+    """`text`, or the content of the first choice's `message` or `delta`; None for JSON of another shape."""
     if isinstance(found.get("text"), str):
         return str(found["text"])
     choices = found.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    held = first.get(part) if isinstance(first, Mapping) else None
+    if not isinstance(choices, list):
+        return None
+    held = choices[0].get(part) if choices and isinstance(choices[0], Mapping) else None
     content = held.get("content") if isinstance(held, Mapping) else None
     return content if isinstance(content, str) else ""
 

@@ -6,10 +6,10 @@ run again from the top, and finds what was kept and what was charged.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -23,8 +23,8 @@ from retainer_provider.cards.messages import reply_of
 from retainer_provider.cards.records import Charged, Fenced, Hold, Turn, TurnKind
 from retainer_provider.cards.titles import shortened
 from retainer_provider.clock import Clock
-from retainer_provider.sessions.engine import Engine
-from retainer_provider.sessions.metering import Delivery, MeteredRequest
+from retainer_provider.offers import Offer
+from retainer_provider.sessions.metering import Call, Delivery, MeteredRequest
 from retainer_provider.sessions.refusals import Refusal, RefusedError
 from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.sessions.vouchers import check_metered
@@ -55,6 +55,16 @@ _LOST: Final = Refusal(
 )
 
 
+class Seller(Protocol):
+    """The engine, as far as turns need it."""
+
+    async def serve(
+        self, record: SessionRecord, offer: Offer, read: Callable[[], Awaitable[MeteredRequest]], call: Call
+    ) -> Delivery | MeteredStream:
+        """Meter one request of a session whose right to it is proven."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Staffed:
     """A responder as this process can ask it: where it is at home, what a turn costs, what is sent where, by whom."""
@@ -77,7 +87,7 @@ class Ran(StrEnum):
 class Runner:
     """Runs turns of the responders that this process can ask."""
 
-    def __init__(self, *, ledger: Ledger, engine: Engine, clock: Clock, staff: Mapping[str, Staffed]) -> None:
+    def __init__(self, *, ledger: Ledger, engine: Seller, clock: Clock, staff: Mapping[str, Staffed]) -> None:
         self._ledger = ledger
         self._engine = engine
         self._clock = clock
@@ -87,8 +97,9 @@ class Runner:
         """Run it until it is ended, failed, or another's. LedgerUnavailableError: nothing is known, run it again."""
         refusal: Refusal | None = None
         pause = _FIRST_PAUSE
+        # One for all tries: what was answered is not asked for again.
+        attempt = _Attempt(self._ledger, self._clock, self._staff[turn.responder], held, turn)
         for _ in range(_TRIES):
-            attempt = _Attempt(self._ledger, self._clock, self._staff[turn.responder], held, turn)
             try:
                 record = await self._ledger.session(turn.session_id)
                 if record is None:
@@ -111,7 +122,7 @@ class Runner:
 
 
 class _Attempt:
-    """What one try of a turn has come to."""
+    """What running a turn has come to."""
 
     def __init__(self, ledger: Ledger, clock: Clock, staffed: Staffed, held: Hold, turn: Turn) -> None:
         self._ledger = ledger
@@ -123,7 +134,7 @@ class _Attempt:
         self._told_at = -_TELL_SECONDS  # what comes first is told at once
         self.lost = False
 
-    async def deliver(self, engine: Engine, record: SessionRecord) -> Delivery:
+    async def deliver(self, engine: Seller, record: SessionRecord) -> Delivery:
         """Have it charged, by the engine that charges every request."""
         offer, tariff = self._staffed.priced.offer, counted_units(self._staffed.priced.tariff)
         body = self._turn.request.encode()

@@ -27,6 +27,11 @@ from retainer_provider.settling.proofs import read_proofs
 from retainer_provider.settling.recovery import Finding, Recovery
 from retainer_provider.settling.settler import SettlementOutcome, Settler
 
+_NO_ACCOUNT = (
+    "Sessions of the custodial offers ({offers}) have no account on chain and are not among these. Their deposits, and "
+    "the refunds that were made, are transfers of the payee's token account, each of which names its session: send "
+    "back by hand what is left by the last receipt that its agent shows, which your operator key must have signed."
+)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -46,13 +51,17 @@ def recover(config: Path, as_json: bool, receipts: Path | None, refund: bool, dr
     """
     settings = settings_of(config)
     configure_logging(settings.service.log_level, settings.service.log_format)
+    custodial = [offer.id for offer in load_offers(settings.offers).values() if not offer.anchor_on_chain]
     found, worthless, outcomes = asyncio.run(_recover(settings, receipts, refund=refund, dry_run=dry_run))
     if as_json:
-        print_json({"sessions": [_json(one, outcomes) for one in found], "worthlessProofs": worthless})
+        sessions: list[Json] = [_json(one, outcomes) for one in found]
+        print_json({"sessions": sessions, "worthlessProofs": worthless, "custodialOffers": [*custodial]})
     else:
         for one in found:
             click.echo(_words(one, outcomes))
         click.echo(_sum(found, worthless, dry_run=dry_run))
+        if custodial:
+            click.echo(_NO_ACCOUNT.format(offers=", ".join(custodial)))
     whole = all(outcome.is_end for outcome in outcomes.values())
     contradicted = any(one.finding is Finding.CONTRADICTED for one in found)
     sys.exit(ExitStatus.NOT_RIGHT if contradicted or not whole else ExitStatus.DONE)

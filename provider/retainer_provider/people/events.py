@@ -26,7 +26,7 @@ MEDIA_TYPE: Final = "text/event-stream"
 _SCOPE: Final = "session"
 _LOOK_SECONDS: Final = 0.5
 _ALIVE_SECONDS: Final = 15.0
-_PAGE: Final = 200
+_PAGE: Final = 1_000
 _LONGEST_ID: Final = 4096
 
 

@@ -18,7 +18,7 @@ from retainer_provider.sessions.engine import Engine
 from retainer_provider.sessions.refusals import RefusedError, refuse
 from retainer_provider.sessions.vouchers import check_metered
 
-_SECONDS: Final = 300
+_SECONDS: Final = 5 * 60
 
 
 class Recovery:

@@ -24,7 +24,7 @@ _PASS_SECONDS: Final = 2.0
 _YOUNG_SECONDS: Final = 180
 _REMEMBERED_SECONDS: Final = 86_400
 _PASSES_BETWEEN_ALL: Final = 150
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 1_000
 _PAGE: Final = 100  # what one call for many accounts may ask for
 
 

@@ -196,6 +196,11 @@ class Workers:
             if session_id not in self._settling:
                 self._settling[session_id] = asyncio.create_task(self._settle(session_id))
 
+    @property
+    def settling(self) -> int:
+        """How many sessions are being settled."""
+        return len(self._settling)
+
     async def settled(self) -> None:
         """Return once nothing is being settled."""
         while self._settling:

@@ -5,6 +5,7 @@ from typing import Final
 
 from retainer.protocol.encoding import Json
 from retainer.protocol.problems import MEDIA_TYPE
+from retainer_provider.wire.problems import STATUS_OK
 from retainer_provider.wire.schemas import reference
 
 _INVOICE: Final = "mDkq0m5v3p5o9c1d7h2wPg"
@@ -281,7 +282,7 @@ _INVOICE_EXAMPLE: Final[Json] = {
     "token": "k3xV…",
 }
 _ANSWER_EXAMPLE: Final[Json] = {
-    "response": {"status": 200, "headers": {"content-type": "text/plain"}, "body": "42", "encoding": "utf-8"},
+    "response": {"status": STATUS_OK, "headers": {"content-type": "text/plain"}, "body": "42", "encoding": "utf-8"},
     "charge": {"kind": "charged", "amount": "8000", "amountDisplay": "0.008", "term": None, "replayed": False},
     "receipt": "eyJ…",
     "session": {"sessionId": _SESSION, "state": "active"},

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from retainer.errors import CapError, SessionError, TopUpRefusedError, TopUpUnconfirmedError
-from retainer.protocol.actions import UseAction
+from retainer.protocol.actions import TopUpAction, UseAction
 from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.errors import AmountError
 from retainer.protocol.problems import ProblemType
@@ -87,17 +87,42 @@ async def test_an_interrupted_top_up_is_taken_up_again_and_adds_once(stage: Stag
     assert await stage.agent_tokens() == 9_300_000
 
 
-async def test_a_refused_top_up_that_can_still_land_is_not_signed_twice(stage: Stage) -> None:
+async def refused_by(stage: Stage, problem: ProblemType | None) -> httpx.Response:
+    """A refusal of the service's, or without a problem one of whatever stands between."""
+    return httpx.Response(413, text="too large") if problem is None else await stage.service.refuse(problem)
+
+
+@pytest.mark.parametrize("problem", [ProblemType.DEPOSIT_TERMS_MISMATCH, None])
+async def test_a_refused_top_up_that_can_still_land_is_not_signed_twice(
+    stage: Stage, problem: ProblemType | None
+) -> None:
     session = (await stage.client.create_session(URL, "0.5")).session_id
 
     async def refuse(request: httpx.Request) -> httpx.Response | None:
-        return await stage.service.refuse(ProblemType.DEPOSIT_TERMS_MISMATCH)
+        return await refused_by(stage, problem)
 
     stage.service.before = refuse
-    with pytest.raises(TopUpUnconfirmedError, match="No second one"):
+    with pytest.raises(TopUpUnconfirmedError, match=r"refused it: .*No second one") as unconfirmed:
         await stage.client.top_up(session, "0.1")
+    assert unconfirmed.value.refused
     stage.service.before = None
     assert (await stage.client.top_up(session, "0.2")).deposit == 600_000, "the first is taken up again"
+
+
+@pytest.mark.parametrize("problem", [ProblemType.DEPOSIT_TERMS_MISMATCH, None])
+async def test_a_session_that_takes_no_top_up_is_left_for_another(stage: Stage, problem: ProblemType | None) -> None:
+    """Whoever refused it, in whatever words: waiting for it would end the requests."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response | None:
+        shown = request.headers.get("Authorization", "")
+        topping_up = shown and isinstance(parse_authorization(shown).action, TopUpAction)
+        return await refused_by(stage, problem) if topping_up else None
+
+    stage.service.before = refuse
+    async with stage.another(top_up=TopUpPolicy(below=2 * PRICE, amount=10 * PRICE), deposit=5 * PRICE) as client:
+        for _ in range(8):
+            assert (await client.request("GET", URL)).is_success
+    assert (stage.service.opened, stage.service.topped_up) == (2, 0)
 
 
 async def test_a_top_up_on_chain_that_the_service_denies_is_said(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """The command line where no validator is needed: init, the books, and how failures are told."""
 
 import asyncio
+import importlib
 import json
 from pathlib import Path
 
@@ -105,6 +106,26 @@ def test_settle_wants_to_know_which(tmp_path: Path) -> None:
     for arguments in ((), ("--all", "ID")):
         told = run("settle", "--config", str(tmp_path / "retainer.toml"), *arguments)
         assert (told.exit_code, "--all" in told.output) == (2, True)
+
+
+@pytest.mark.parametrize("custodial", [True, False])
+def test_recover_says_what_it_cannot_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, custodial: bool) -> None:  # noqa: FBT001 - a table of cases
+    async def nothing(*_: object, **__: object) -> tuple[list[object], int, dict[object, object]]:
+        return [], 0, {}
+
+    # The package has the command under the module's name.
+    monkeypatch.setattr(importlib.import_module("retainer_provider.cli.recover"), "_recover", nothing)
+    init(tmp_path)
+    settings = tmp_path / "retainer.toml"
+    if custodial:
+        # A name stands once in a table, so the offer's own one goes.
+        kept = [line for line in settings.read_text().splitlines() if not line.startswith("voucher_signer")]
+        table = '[offers.standard]\nanchor_on_chain = false\nvoucher_signer = "operator"'
+        settings.write_text("\n".join(kept).replace("[offers.standard]", table) + "\n")
+    told, listed = (run("recover", "--config", str(settings), *more) for more in ((), ("--json",)))
+    assert told.exit_code == 0, told.output
+    assert ("custodial offers (standard) have no account on chain" in told.output) is custodial
+    assert json.loads(listed.output)["custodialOffers"] == (["standard"] if custodial else [])
 
 
 def test_wrong_keys_are_told_with_their_own_status(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What goes on beside the requests."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +223,57 @@ async def test_the_earliest_deadline_is_settled_first(node: Node, trade: Trade) 
     first_sent = list(dict.fromkeys(node.sent[before:]))
     by_deadline = [sessions[end] for end in sorted(sessions, key=lambda end: (end == 0, end))]
     assert first_sent == [(await trade.record(session_id)).settlement_signature for session_id in by_deadline]
+
+
+class SharedTime:
+    """Time that all who wait for it share: `step` lets one second pass for everybody."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def monotonic(self) -> float:
+        return self._node.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        self._waiting.append(asyncio.get_running_loop().create_future())
+        await self._waiting[-1]
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def step(self) -> None:
+        self._node.advance(seconds=1)
+        woken, self._waiting = self._waiting, []
+        for waiter in woken:
+            waiter.set_result(None)
+
+
+@pytest.mark.row("F16", attack="1,000 sessions whose deadlines are 60 seconds away", twin="all settled, earliest first")
+async def test_a_thousand_sessions_are_settled_in_the_last_minute(node: Node, trade: Trade) -> None:
+    """F16: a provider comes back after a long outage. Seconds are the chain's; all settlements share them."""
+    count, window, parallel = 1_000, 60, 16
+    start = trade.clock.now() + 10 * count
+    ends = [start + number % 10 for number in range(count)]
+    sessions = [await trade.open(requests=1, expires_at=end) for end in ends]
+    node.advance(seconds=start + GRACE - window - trade.clock.now())
+    await sweeper_of(trade).sweep()
+    time, before = SharedTime(node), len(node.sent)
+    workers = workers_of(replace(trade, timer=time), parallel=parallel)
+    await workers.settle_open()
+    settled = asyncio.create_task(workers.settled())
+    while not settled.done():
+        if time.waiting == workers.settling:
+            time.step()
+        await asyncio.sleep(0.001)
+    assert trade.clock.now() < start + GRACE
+    records = [await trade.record(session_id) for session_id in sessions]
+    assert Counter((record.state, record.settled) for record in records) == {(SessionState.REFUNDED, PRICE): count}
+    due = {record.settlement_signature: record.deadline or 0 for record in records}
+    first_sent = [due[signature] for signature in dict.fromkeys(node.sent[before:])]
+    ahead = [place for place, end in enumerate(first_sent) if end < max(first_sent[: max(0, place - parallel)] or [0])]
+    assert ahead == [], "only what runs at the same time may overtake"
 
 
 @pytest.mark.row("F16", attack="a deadline that comes near", twin="an alarm")

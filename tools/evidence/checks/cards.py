@@ -35,7 +35,7 @@ LIMITS: Final = {"shutdown_seconds": 5, "payer_requests_per_second": 0}
 OFFER: Final = """
 [ledger]
 url = "{url}"
-lease_seconds = 3
+lease_seconds = 5
 
 [offers.demo]
 price = "0.008"
@@ -60,6 +60,7 @@ _TURNS: Final = "SELECT responder, card, line, kind, state FROM card_turn ORDER 
 _COSTS: Final = (
     "SELECT session, sum(amount) FROM card_runtime JOIN card ON card.id = card_runtime.card GROUP BY session"
 )
+_FENCES: Final = "SELECT fence FROM responder"
 _BOOKED: Final = """
   SELECT count(*), count(DISTINCT substring(key FROM 'card-turn-[0-9]+')) FROM answer WHERE key LIKE 'card-turn-%'"""
 
@@ -209,9 +210,11 @@ def _compare_upstream(report: Report, upstream: Responders, url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         turns = connection.execute(_TURNS).fetchall()
         report.equal("turns that are not done", [turn for turn in turns if turn[-1] != "done"], [])
+        changes = sum(int(fence) - 1 for (fence,) in connection.execute(_FENCES).fetchall())
     repeated = sum(count - 1 for count in upstream.executions.values())
     report.equal("turns that the upstream was asked for", len(upstream.executions), len(turns))
-    report.at_most("asked again, as their first answer died with its node", repeated, 2)
+    # A host that dies, or that a busy machine keeps from renewing its lease, takes at most one answer with it.
+    report.at_most("turns asked again, of which each change of a host may cost one", repeated, changes)
     differing = sum(len(bodies) > 1 for bodies in upstream.bodies.values())
     report.equal("repeated requests that were not the same, byte for byte", differing, 0)
     report.equal("most at once on any one responder", max(upstream.most_at_once.values()), 1)

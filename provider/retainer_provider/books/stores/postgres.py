@@ -243,6 +243,9 @@ class PostgresLedger:
     async def transact(self, steps: Steps[T]) -> T:
         return await self._books.write(postgres_steps.run_steps, steps)
 
+    async def transact_ahead(self, steps: Steps[T]) -> T:
+        return await self._turn.transactions.write(postgres_steps.run_steps, steps)
+
     async def look(self, steps: Steps[T]) -> T:
         return await self._books.read(postgres_steps.run_steps, steps)
 

@@ -30,6 +30,11 @@ class Turn:
         self.epoch = 0
         self.failure: str | None = None
 
+    @property
+    def transactions(self) -> Transactions:
+        """On the connection that is kept for leases."""
+        return self._transactions
+
     async def begin(self) -> None:
         """Take the first epoch."""
         await self._transactions.open()
