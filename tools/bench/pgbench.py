@@ -11,7 +11,7 @@ from tools.bench.bare import SESSIONS
 from tools.bench.books import DEPOSIT, PRICE
 
 CLIENTS: Final = 32
-SECONDS: Final = 8
+SECONDS: Final = 4
 _THREADS: Final = 2
 _SCRIPT: Final = r"""\set id random(1, :sessions)
 UPDATE bare SET spent = spent + :price WHERE id = :id AND spent + :price <= deposit;
@@ -27,7 +27,7 @@ def prepare(url: str) -> None:
 
 
 def debits_per_second(url: str, folder: Path) -> float:
-    """Guarded debits of 32 clients for eight seconds, each one statement and one synced transaction."""
+    """Guarded debits of 32 clients for four seconds, each one statement and one synced transaction."""
     script = folder / "debit.sql"
     script.write_text(_SCRIPT, encoding="ascii")
     done = subprocess.run(

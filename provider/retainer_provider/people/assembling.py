@@ -80,7 +80,7 @@ def people_of(
         keys=tuple(keys.secrets),
         prefix=prefix,
         secure=public is not None,
-        panel=None if panel.path is None else Panel(panel),
+        panel=None if panel.path is None else Panel(panel, api=prefix),
     )
 
     def sells(scope: Scope) -> bool:

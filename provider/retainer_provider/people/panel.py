@@ -21,6 +21,7 @@ from retainer_provider.wire.answers import Answer
 from retainer_provider.wire.problems import STATUS_NOT_MODIFIED, STATUS_OK
 
 _INDEX: Final = "index.html"
+_API: Final = "/api"  # what the built page says
 _HTML: Final = "text/html; charset=utf-8"
 # A build puts a hash of the content into these names: what they name never changes.
 _HASHED: Final = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+\Z")
@@ -56,12 +57,12 @@ class _File:
 class Panel:
     """The files below a folder, read once; `path` is where they are served, with a "/" at its end."""
 
-    def __init__(self, settings: PanelSettings, folder: Traversable | None = None) -> None:
+    def __init__(self, settings: PanelSettings, folder: Traversable | None = None, *, api: str = _API) -> None:
         self._path = settings.path or "/"
         folder = files("retainer_provider").joinpath("static") if folder is None else folder
         if not folder.is_dir() or not folder.joinpath(_INDEX).is_file():
             raise SettingsError("[panel]: this installation has no built panel: remove `path`, or build it first")
-        self._files = {name: _read(item, settings.rpc_urls) for name, item in _walk(folder, "")}
+        self._files = {name: _read(item, settings.rpc_urls, api) for name, item in _walk(folder, "")}
 
     def file(self, path: str) -> str | None:
         """The name of the file that a path shows; None where it shows none."""
@@ -81,6 +82,11 @@ class Panel:
         return Answer(STATUS_OK, found.headers, found.body)
 
 
+def _api_meta(prefix: str) -> bytes:
+    """Where the page finds the API: a line of its head."""
+    return f'<meta name="retainer-api" content="{prefix}"'.encode()
+
+
 def _walk(folder: Traversable, prefix: str) -> Iterable[tuple[str, Traversable]]:
     for item in folder.iterdir():
         if item.is_dir():
@@ -89,8 +95,8 @@ def _walk(folder: Traversable, prefix: str) -> Iterable[tuple[str, Traversable]]
             yield prefix + item.name, item
 
 
-def _read(item: Traversable, rpc_urls: Iterable[str]) -> _File:
-    body = item.read_bytes()
+def _read(item: Traversable, rpc_urls: Iterable[str], api: str) -> _File:
+    body = item.read_bytes().replace(_api_meta(_API), _api_meta(api))
     suffix = "." + item.name.rpartition(".")[2]
     kind = _TYPES.get(suffix) or mimetypes.guess_type(item.name)[0] or "application/octet-stream"
     etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -35,3 +35,9 @@ def test_the_panel_may_ask_its_own_service_and_named_nodes() -> None:
 def test_a_page_without_a_policy_of_its_own_gets_the_strict_one() -> None:
     assert "connect-src 'self';" in policy(b"<!doctype html><p>connect-src https:</p>", ())
     assert "default-src 'none'" in policy(b"", ())
+
+
+def test_the_panel_finds_the_api_where_the_settings_put_it() -> None:
+    settings = PanelSettings(path="/panel/")
+    for panel, prefix in ((Panel(settings), "/api"), (Panel(settings, api="/pay/v1"), "/pay/v1")):
+        assert f'<meta name="retainer-api" content="{prefix}"'.encode() in panel.answer("index.html", SCOPE).body

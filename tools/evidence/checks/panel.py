@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from playwright.async_api import Browser
 from solders.pubkey import Pubkey
 
 from tools import oracle, panel
@@ -49,6 +50,7 @@ async def run(report: Report) -> None:
             context.on("page", watched.on)
             first, second = Visitor(await context.new_page()), Visitor(await context.new_page())
             play = Play(report, stood, first, second, wallet.pubkey(), before)
+            await _poor(report, stood, browser)
             await first.visit(panel.address(stood, wallet))
             await second.visit(panel.address(stood))
             await _fund(play)
@@ -69,6 +71,23 @@ async def run(report: Report) -> None:
             await _close(play)
             report.equal("hosts that the pages asked", sorted(watched.hosts), [urlsplit(stood.service.url).netloc])
             report.equal("errors in the pages", watched.errors, [])
+
+
+async def _poor(report: Report, stood: Stage, browser: Browser) -> None:
+    """Somebody whose wallet does not have what was ordered, and then somebody without SOL."""
+    for missing, wallet in (
+        ("tokens", await stood.new_agent("0.5")),
+        ("SOL", await stood.new_agent("5.0", lamports=1_000_000)),
+    ):
+        visitor = Visitor(await browser.new_page())
+        await visitor.visit(panel.address(stood, wallet))
+        await visitor.order("1.0")
+        await visitor.button("Pay with").click()
+        await visitor.page.get_by_text("Your wallet has not enough").wait_for()
+        await visitor.button("Cancel").click()
+        await visitor.scene("offer")
+        report.step(f"a wallet without enough {missing} is told so, and begins anew")
+        await visitor.page.close()
 
 
 async def _fund(play: Play) -> None:

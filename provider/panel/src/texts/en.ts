@@ -84,6 +84,7 @@ export const TEXTS = {
   sponsored: 'The provider pays the network fee: your wallet needs no SOL.',
   notSponsored: 'Your wallet needs about 0.01 SOL for the network fee and the rent, which comes back at the end.',
   walletAsked: 'Look at your wallet: it asks you to sign.',
+  poor: 'Your wallet has not enough: either of the token, or of SOL for the network fee and the rent. Nothing was paid. Send it some and pay again, or cancel and choose a smaller amount.',
   walletSent: 'Your wallet sent the payment. Waiting for the network…',
   otherWallet: 'This invoice is for another wallet. Pay with that one, or cancel and begin anew.',
   cancel: 'Cancel',
@@ -260,16 +261,20 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'chain-unavailable': 'The provider cannot reach the network at the moment. Try again in a minute.',
 };
 
+// How a simulation says that tokens or SOL are missing: both token programs and the system program have the number 1 for it.
+const POOR = /"Custom":1\}|InsufficientFunds|AccountNotFound/;
+
 /** What an answer of the API that refused means for whoever asked. */
 export function problemText(error: ApiError): string {
   if (error.kind === 'unreachable') return TEXTS.outage;
   if (error.kind === 'garbage') return TEXTS.garbage;
+  if (POOR.test(error.message)) return TEXTS.poor;
   return PROBLEMS[error.problem] ?? error.message;
 }
 
 /** A whole number with its thousands apart. */
 export function grouped(number: bigint): string {
-  return number.toString().replace(/\B(?=(\d{3})+$)/g, ' ');
+  return number.toString().replace(/\B(?=(\d{3})+$)/g, '\u202f');
 }
 
 function seconds(milliseconds: number): string {

@@ -1,5 +1,6 @@
 """Transactions on a pool of connections. Whatever the database does to one, its caller hears that nothing is known."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -17,11 +18,12 @@ T = TypeVar("T")
 _CONNECTION_SECONDS: Final = 60.0
 # A process that is stopped in a transaction holds a session's row: the server ends that, so that others need not wait
 # for longer than its lease. For this transaction alone, since a pooler may give the connection to another.
-_BOUNDED: Final = """
-  SELECT set_config('idle_in_transaction_session_timeout', %(wait)s, TRUE),
-    set_config('lock_timeout', %(wait)s, TRUE)"""
+_BEGIN: Final = """
+  BEGIN ISOLATION LEVEL READ COMMITTED;
+  SET LOCAL idle_in_transaction_session_timeout = {wait};
+  SET LOCAL lock_timeout = {wait}"""
 # Nor is this one waited for: what it wrote may be lost with a crash of the server, never changed.
-_FORGETFUL: Final = _BOUNDED + ", set_config('synchronous_commit', 'off', TRUE)"
+_FORGETFUL: Final = _BEGIN + ";\n  SET LOCAL synchronous_commit = off"
 
 
 class Transactions:
@@ -32,7 +34,9 @@ class Transactions:
 
     def __init__(self, pool: AsyncConnectionPool[Connection], patience: float) -> None:
         self._pool = pool
-        self._patience = {"wait": f"{round(patience * 1000)}ms"}
+        milliseconds = round(patience * 1000)
+        self._begin = _BEGIN.format(wait=milliseconds).encode()
+        self._begin_forgetful = _FORGETFUL.format(wait=milliseconds).encode()
 
     async def open(self) -> None:
         """Begin to connect."""
@@ -49,21 +53,32 @@ class Transactions:
         self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """One transaction, durable when this returns; what the operation raises undoes it."""
-        async with self._connection() as connection, connection.transaction():
-            await connection.execute(_BOUNDED, self._patience)
+        async with self._transaction(self._begin) as connection:
             return await operation(connection, *args, **kwargs)
 
     async def write_soon(
         self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """One transaction, which a crash of the server in the next second may undo."""
-        async with self._connection() as connection, connection.transaction():
-            await connection.execute(_FORGETFUL, self._patience)
+        async with self._transaction(self._begin_forgetful) as connection:
             return await operation(connection, *args, **kwargs)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._pool.close()
+
+    @asynccontextmanager
+    async def _transaction(self, begin: bytes) -> AsyncIterator[Connection]:
+        # Begun by one message with its settings: each more is a round trip, which costs more than the server's work.
+        async with self._connection() as connection:
+            await connection.execute(begin)
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):  # then the pool lets go of the connection
+                    await connection.rollback()
+                raise
+            await connection.commit()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

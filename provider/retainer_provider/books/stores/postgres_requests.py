@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError
-from retainer.protocol.usage import UsageEntry, chain_hash
+from retainer.protocol.usage import UsageEntry, entry_json, hash_after
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
 from retainer_provider.books.admission import barred, uncharged, voucher_refusal
 from retainer_provider.books.outcomes import (
@@ -36,9 +36,10 @@ from retainer_provider.books.stores.postgres_rows import HELD_COLUMNS, Connectio
 from retainer_provider.books.stores.postgres_sessions import load
 from retainer_provider.books.usage import usage_entry
 
-_ANSWER: Final = """
-  SELECT fingerprint, status, headers, body, receipt FROM answer WHERE session = %(number)s AND key = %(key)s"""
-_RUNNING: Final = "SELECT fingerprint FROM reservation WHERE session = %(number)s AND key = %(key)s"
+_REPEATED: Final = """
+  SELECT fingerprint, status, headers, body, receipt FROM answer WHERE session = %(number)s AND key = %(key)s
+  UNION ALL
+  SELECT fingerprint, NULL, NULL, NULL, NULL FROM reservation WHERE session = %(number)s AND key = %(key)s"""
 _AUTHORIZED: Final = "CASE voucher_signer WHEN 'client' THEN accepted ELSE deposit END"
 # The guard: balance and everything else that bars a request are read by the statement that takes the money.
 _HOLD: Final = f"""
@@ -55,31 +56,39 @@ _ACCEPT: Final = """
   WHERE number = %(number)s AND state = 'active' AND voucher_signer = 'client'
     AND accepted < %(cumulative)s AND %(cumulative)s <= deposit AND %(cumulative)s - spent >= %(amount)s
   RETURNING number"""
-# The fence: no charge under another epoch than the reservation's, or after its lease.
-_TAKE_IN_TIME: Final = """
-  DELETE FROM reservation USING process
-  WHERE reservation.id = %(id)s AND reservation.epoch = %(epoch)s
-    AND process.epoch = reservation.epoch AND process.lease_until > clock_timestamp()
-  RETURNING reservation.amount"""
 _TAKE: Final = "DELETE FROM reservation WHERE id = %(id)s AND epoch = %(epoch)s RETURNING amount"
 _UNHOLD: Final = """
   UPDATE session SET reserved = reserved - %(held)s, in_flight = in_flight - 1 WHERE number = %(number)s"""
+_LOCK: Final = "SELECT number FROM session WHERE session_id = %(session_id)s FOR NO KEY UPDATE"
+# The fence: no charge under another epoch than the reservation's, or after its lease.
 _CHARGE: Final = f"""
-  UPDATE session SET
-    reserved = reserved - %(held)s, in_flight = in_flight - 1,
-    spent = spent + %(amount)s, units_charged = units_charged + %(units)s, sequence = sequence + 1,
-    free_answers = free_answers + %(free)s, last_activity_at = %(now)s
-  WHERE number = %(number)s AND state IN ('active', 'closing') AND {_AUTHORIZED} - spent >= %(amount)s
-    AND (%(free)s = 0 OR max_free_answers IS NULL OR free_answers < max_free_answers)
-  RETURNING {HELD_COLUMNS}, answer_bytes"""
-_BOOK: Final = """
-  WITH chained AS (
-    UPDATE session SET usage_root = %(root)s, answer_bytes = answer_bytes + %(kept)s WHERE number = %(number)s
+  WITH taken AS (
+    DELETE FROM reservation USING process
+    WHERE reservation.id = %(id)s AND reservation.epoch = %(epoch)s
+      AND process.epoch = reservation.epoch AND process.lease_until > clock_timestamp()
+    RETURNING reservation.amount AS held
+  ), charged AS (
+    UPDATE session SET
+      reserved = reserved - held, in_flight = in_flight - 1,
+      spent = spent + %(amount)s, units_charged = units_charged + %(units)s, sequence = sequence + 1,
+      free_answers = free_answers + %(free)s, last_activity_at = %(now)s
+    FROM taken
+    WHERE number = %(number)s AND state IN ('active', 'closing') AND {_AUTHORIZED} - spent >= %(amount)s
+      AND (%(free)s = 0 OR max_free_answers IS NULL OR free_answers < max_free_answers)
+    RETURNING answer_bytes, {HELD_COLUMNS}
   )
-  INSERT INTO usage (session, sequence, entry, hash) VALUES (%(number)s, %(sequence)s, %(entry)s, %(root)s)"""
+  SELECT held, charged.* FROM taken LEFT JOIN charged ON TRUE"""
+_CHAIN: Final = (
+    "UPDATE session SET usage_root = %(root)s, answer_bytes = answer_bytes + %(kept)s WHERE number = %(number)s"
+)
 _KEEP: Final = """
   INSERT INTO answer (session, key, fingerprint, status, headers, body, receipt)
   VALUES (%(number)s, %(key)s, %(fingerprint)s, %(status)s, %(headers)s, %(body)s, %(receipt)s)"""
+_USAGE: Final = (
+    "INSERT INTO usage (session, sequence, entry, hash) VALUES (%(number)s, %(sequence)s, %(entry)s, %(root)s)"
+)
+_BOOK: Final = f"WITH chained AS ({_CHAIN}) {_USAGE}"
+_BOOK_AND_KEEP: Final = f"WITH chained AS ({_CHAIN}), kept AS ({_KEEP}) {_USAGE}"
 _USAGE_PAGE: Final = """
   SELECT entry FROM usage
   WHERE session = (SELECT number FROM session WHERE session_id = %(session_id)s) AND sequence > %(after)s
@@ -136,13 +145,13 @@ async def commit(connection: Connection, limits: AnswerLimits, end: Commit) -> C
     reservation, charge = end.reservation, end.charge
     if not 0 <= charge.amount <= reservation.amount:
         raise AmountError(f"a charge of {charge.amount} base units was not reserved: {reservation.amount} were")
-    before = await load(connection, reservation.session_id, lock=True)
-    taken = before and await first_row(connection, _TAKE_IN_TIME, {"id": reservation.id, "epoch": reservation.epoch})
-    if before is None or not taken:
+    locked = await first_row(connection, _LOCK, {"session_id": reservation.session_id})
+    if locked is None:
         return CommitResult(CommitOutcome.LOST)
     bindings = {
-        "number": before.number,
-        "held": taken[0],
+        "id": reservation.id,
+        "epoch": reservation.epoch,
+        "number": locked[0],
         "amount": charge.amount,
         "units": charge.units,
         "free": int(not charge.charged),
@@ -150,25 +159,22 @@ async def commit(connection: Connection, limits: AnswerLimits, end: Commit) -> C
     }
     row = await first_row(connection, _CHARGE, bindings)
     if row is None:
-        await connection.execute(_UNHOLD, bindings)
+        return CommitResult(CommitOutcome.LOST)
+    held, answer_bytes, *columns = row
+    if answer_bytes is None:
+        await connection.execute(_UNHOLD, {"number": locked[0], "held": held})
         return uncharged(await load(connection, reservation.session_id), charge)
-    *columns, answer_bytes = row
     charged = held_record(columns)
     entry = usage_entry(end, charged.sequence, charged.spent)
-    root = chain_hash(before.usage_root, entry)
+    text = entry_json(entry)
+    root = hash_after(charged.usage_root, text)
     session = replace(charged, usage_root=root)
     answer = end.finish(CommitFacts(session, entry, root))
-    kept = 0
-    if reservation.key is not None:
-        kept = await _keep(connection, session.number, reservation, answer, limits.room(answer_bytes))
-    booked = {
-        "number": session.number,
-        "sequence": entry.sequence,
-        "entry": json.dumps(entry.to_json()),
-        "root": root,
-        "kept": kept,
-    }
-    await connection.execute(_BOOK, booked)
+    booked = {"number": session.number, "sequence": entry.sequence, "entry": text.decode(), "root": root, "kept": 0}
+    if reservation.key is None:
+        await connection.execute(_BOOK, booked)
+    else:
+        await connection.execute(_BOOK_AND_KEEP, booked | _kept(reservation, answer, limits.room(answer_bytes)))
     return CommitResult(CommitOutcome.COMMITTED, session, entry.sequence, root, answer)
 
 
@@ -226,31 +232,27 @@ async def _repeated(
     connection: Connection, session: SessionRecord, key: str, fingerprint: bytes
 ) -> ReserveResult | None:
     where = {"number": session.number, "key": key}
-    stored = await first_row(connection, _ANSWER, where)
-    if stored is not None:
-        first, status, headers, body, receipt = stored
-        if first != fingerprint:
-            return ReserveResult(ReserveOutcome.CONFLICT, session=session)
-        pairs = tuple((name, value) for name, value in json.loads(headers))
-        return ReserveResult(ReserveOutcome.REPLAY, answer=StoredAnswer(status, pairs, body, receipt), session=session)
-    running = await first_row(connection, _RUNNING, where)
-    if running is None:
+    found = await first_row(connection, _REPEATED, where)
+    if found is None:
         return None
-    same = running[0] == fingerprint
-    return ReserveResult(ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT, session=session)
+    first, status, headers, body, receipt = found
+    if first != fingerprint:
+        return ReserveResult(ReserveOutcome.CONFLICT, session=session)
+    if status is None:
+        return ReserveResult(ReserveOutcome.IN_FLIGHT, session=session)
+    pairs = tuple((name, value) for name, value in json.loads(headers))
+    return ReserveResult(ReserveOutcome.REPLAY, answer=StoredAnswer(status, pairs, body, receipt), session=session)
 
 
-async def _keep(connection: Connection, number: int, reservation: Reservation, answer: StoredAnswer, room: int) -> int:
-    """Store the answer for replay, without its body where that is over ``room``; returns the bytes stored."""
+def _kept(reservation: Reservation, answer: StoredAnswer, room: int) -> dict[str, object]:
+    """The answer as it is stored for replay, without its body where that is over ``room``; and the bytes of that."""
     body = answer.body if answer.body is not None and len(answer.body) <= room else None
-    bindings = {
-        "number": number,
+    return {
         "key": reservation.key,
         "fingerprint": reservation.fingerprint,
         "status": answer.status,
         "headers": json.dumps(answer.headers),
         "body": body,
         "receipt": answer.receipt,
+        "kept": len(body or b""),
     }
-    await connection.execute(_KEEP, bindings)
-    return len(body or b"")

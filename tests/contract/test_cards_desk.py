@@ -1,0 +1,60 @@
+"""Making cards: an id that is taken is no card, on both stores."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from retainer.protocol.problems import ProblemType
+from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import SessionRecord
+from retainer_provider.cards.desk import CardDesk
+from retainer_provider.cards.ids import CHANCE_BYTES, card_id
+from retainer_provider.sessions.refusals import RefusedError
+from tests.books import NOW, new_session
+from tests.contract.cards import session
+
+
+class Still:
+    """A clock that stands."""
+
+    def now(self) -> int:
+        return NOW
+
+    def now_ms(self) -> int:
+        return NOW * 1000
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def desk(ledger: Ledger, chances: Iterator[int]) -> CardDesk:
+    offers = {"ada": new_session().offer_id}
+    return CardDesk(
+        ledger=ledger, clock=Still(), offers=offers, chance=lambda size: next(chances).to_bytes(size, "big")
+    )
+
+
+async def payer(ledger: Ledger) -> SessionRecord:
+    record = await ledger.session(await session(ledger))
+    assert record is not None
+    return record
+
+
+async def test_a_taken_id_is_tried_again(ledger: Ledger) -> None:
+    paying, making = await payer(ledger), desk(ledger, iter([1, 1, 1, 2]))
+    first = await making.create(paying, responder="ada", creator="me")
+    second = await making.create(paying, responder="ada", creator="me")
+    assert first.id == card_id(NOW * 1000, (1).to_bytes(CHANCE_BYTES, "big"))
+    assert second.id == card_id(NOW * 1000, (2).to_bytes(CHANCE_BYTES, "big"))
+
+
+async def test_after_three_taken_ids_it_is_refused_by_name(ledger: Ledger) -> None:
+    paying, chances = await payer(ledger), iter([1, 1, 1, 1, 2])
+    making = desk(ledger, chances)
+    await making.create(paying, responder="ada", creator="me")
+    with pytest.raises(RefusedError) as refused:
+        await making.create(paying, responder="ada", creator="me")
+    assert refused.value.refusal.problem is ProblemType.QUICK_SESSION_ID_COLLISION
+    assert refused.value.refusal.extra["code"] == "QUICK_SESSION_ID_COLLISION"
+    assert next(chances) == 2  # three tries, and no more
+    assert len(await making.cards(paying.session_id, archived=False)) == 1
