@@ -2,7 +2,11 @@
 
 import { render } from 'preact';
 import { Api } from '../api/client';
-import '../styles/panel.css';
+import '../styles/base.css';
+import '../styles/head.css';
+import '../styles/layout.css';
+import '../styles/controls.css';
+import '../styles/conversation.css';
 import { App } from '../views/App';
 import { Keeping } from './keeping';
 import { Panel } from './panel';
