@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import Transaction
 
-from retainer.chain.base import Commitment
+from retainer.chain.base import Chain, Commitment
 from retainer.protocol.actions import Action, CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.authentication import SessionProof, sign_proof
@@ -259,3 +259,10 @@ def stock_params(params: OpenWithTermsParams) -> OpenParams:
         payer_token=params.payer_token,
         token_program=params.token_program,
     )
+
+
+async def self_sent(chain: Chain, opening: Opening) -> Opening:
+    """The opening landed by the agent itself, and pointed at."""
+    assert opening.action.transaction is not None
+    signature = await chain.send(opening.action.transaction)
+    return opening.self_sent(Signature.from_string(signature))

@@ -14,14 +14,13 @@ from solders.system_program import TransferParams, transfer
 from retainer.chain.base import SimulationResult, TransactionInfo
 from retainer.chain.fake import FakeChain, Fate
 from retainer.chain.testing import create_mint, mint_to
-from retainer.protocol.amounts import format_amount
 from retainer.protocol.challenges import parse_challenge_headers
 from retainer.protocol.instructions import request_close
 from retainer.protocol.pda import derive_vault
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.session import SessionState
 from tests.integration.conftest import AGENT, OPERATOR, Shop, opened_shop, problem
-from tests.shop import DEPOSIT, GRACE, MINIMUM, PRICE, Agent, Opening
+from tests.shop import DEPOSIT, GRACE, MINIMUM, PRICE, Agent, Opening, self_sent
 
 STRANGER = Keypair.from_seed(b"s" * 32)
 
@@ -38,13 +37,6 @@ async def refused(shop: Shop, opening: Opening, expected: ProblemType) -> None:
     assert shop.upstream.asked == []
     await shop.use(await shop.opened())
     assert len(shop.upstream.asked) == 1
-
-
-async def self_sent(shop: Shop, opening: Opening) -> Opening:
-    """The opening landed by the agent itself, and pointed at."""
-    assert opening.action.transaction is not None
-    signature = await shop.chain.send(opening.action.transaction)
-    return opening.self_sent(Signature.from_string(signature))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +65,7 @@ async def test_a_deposit_on_other_terms_is_refused_whoever_sends_it(
         authority = Keypair.from_seed(b"m" * 32)
         await mint_to(shop.chain, authority, owner=AGENT.pubkey(), mint=shop.mint, amount=10**9, clock=shop.chain)
     opening = shop.agent.open(await shop.challenge(), **spoiled)
-    await refused(shop, await self_sent(shop, opening) if sender == "agent" else opening, expected)
+    await refused(shop, await self_sent(shop.chain, opening) if sender == "agent" else opening, expected)
 
 
 @pytest.mark.row("F04", attack="a lookalike mint of the same decimals", twin="the offered mint activates")
@@ -86,7 +78,7 @@ async def test_a_deposit_in_a_lookalike_token_is_foreign(shop: Shop) -> None:
         shop.chain, authority, owner=AGENT.pubkey(), mint=lookalike, amount=DEPOSIT, clock=shop.chain
     )
     opening = shop.agent.open(await shop.challenge(), mint=lookalike, payer_token=account)
-    await refused(shop, await self_sent(shop, opening), ProblemType.DEPOSIT_FOREIGN)
+    await refused(shop, await self_sent(shop.chain, opening), ProblemType.DEPOSIT_FOREIGN)
 
 
 @pytest.mark.row(
@@ -95,7 +87,7 @@ async def test_a_deposit_in_a_lookalike_token_is_foreign(shop: Shop) -> None:
 async def test_a_session_of_another_program_is_foreign(shop: Shop) -> None:
     """F04: the same bytes at the right address, owned by another program."""
     opening = shop.agent.open(await shop.challenge())
-    pointed = await self_sent(shop, opening)
+    pointed = await self_sent(shop.chain, opening)
     info = await shop.chain.account(opening.action.channel_id)
     assert info is not None
     shop.chain.put(info.address, owner=STRANGER.pubkey(), data=info.data)
@@ -133,7 +125,7 @@ async def test_a_transaction_that_only_mentions_the_session_is_foreign(shop: Sho
 )
 async def test_a_transaction_that_cannot_be_read_is_foreign(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """F07: whatever a node hands out, it is no deposit."""
-    pointed = await self_sent(shop, shop.agent.open(await shop.challenge()))
+    pointed = await self_sent(shop.chain, shop.agent.open(await shop.challenge()))
     landed = await shop.chain.transaction(str(pointed.action.signature))
     assert landed is not None
 
@@ -151,7 +143,7 @@ async def test_a_deposit_whose_transaction_failed_is_refused(shop: Shop) -> None
     """F03: it landed, it has a signature, and it moved nothing."""
     opening = shop.agent.open(await shop.challenge())
     shop.chain.next_send(Fate.FAILED)
-    await refused(shop, await self_sent(shop, opening), ProblemType.DEPOSIT_FAILED)
+    await refused(shop, await self_sent(shop.chain, opening), ProblemType.DEPOSIT_FAILED)
 
 
 async def test_a_deposit_that_would_fail_is_refused_before_it_is_sent_and_leaves_no_row(shop: Shop) -> None:
@@ -216,104 +208,6 @@ async def test_a_signature_that_nobody_knows_is_unconfirmed_and_costs_the_servic
     pointed = opening.self_sent(AGENT.sign_message(b"no transaction"))
     assert problem(await shop.send(pointed.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
     assert await shop.ledger.session(str(opening.action.channel_id)) is None
-
-
-@pytest.mark.row("F06", attack="a deposit below the commitment that counts", twin="credited at that commitment")
-async def test_a_deposit_counts_at_the_commitment_that_the_settings_name(
-    mint: Pubkey, chain: FakeChain, raw_settings: dict[str, Any], tmp_path: Path
-) -> None:
-    """F06: confirmed is not finalized, also for a deposit that the agent sent itself."""
-    raw_settings["service"]["commitment"] = "finalized"
-    raw_settings["limits"]["deposit_wait_seconds"] = 1
-    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
-        for by_agent in (False, True):
-            opening = shop.agent.open(await shop.challenge())
-            presented = await self_sent(shop, opening) if by_agent else opening
-            assert problem(await shop.send(presented.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
-            shop.chain.advance(slots=32)
-            assert (await shop.send(presented.header)).status_code == 200
-
-
-@pytest.mark.row(
-    "F06",
-    attack="a fork takes a confirmed deposit back, deposits counting at finalized",
-    twin="a deposit that stays is credited",
-)
-async def test_a_deposit_that_a_fork_takes_back_before_it_is_final_is_not_credited(
-    mint: Pubkey, chain: FakeChain, raw_settings: dict[str, Any], tmp_path: Path
-) -> None:
-    """F06: at `finalized`, nothing that can vanish is ever credited."""
-    raw_settings["service"]["commitment"] = "finalized"
-    raw_settings["limits"]["deposit_wait_seconds"] = 1
-    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
-        opening = await self_sent(shop, shop.agent.open(await shop.challenge()))
-        assert problem(await shop.send(opening.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
-        shop.chain.fork(5)
-        shop.chain.advance(slots=64)
-        assert problem(await shop.send(opening.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
-        assert await shop.ledger.session(str(opening.action.channel_id)) is None
-
-
-@pytest.mark.row(
-    "F06",
-    attack="a fork takes back a deposit above what is credited before finality",
-    twin="one within it is served at once",
-)
-async def test_a_deposit_above_the_cap_counts_when_it_is_final(
-    mint: Pubkey, chain: FakeChain, raw_settings: dict[str, Any], tmp_path: Path
-) -> None:
-    """F06: so a fork can cost no more than the cap, whoever sent the deposit."""
-    raw_settings["offers"]["standard"]["credit_before_finality"] = format_amount(DEPOSIT - 1, 6)
-    raw_settings["limits"]["deposit_wait_seconds"] = 1
-    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
-        small = shop.agent.open(await shop.challenge(), deposit=DEPOSIT - 1)
-        assert (await shop.send(small.header)).status_code == 200
-        shop.chain.advance(slots=40)
-        for by_agent in (False, True):
-            large = shop.agent.open(await shop.challenge())
-            presented = await self_sent(shop, large) if by_agent else large
-            assert problem(await shop.send(presented.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
-            shop.chain.fork(5)
-            shop.chain.advance(slots=64)
-            await shop.send(presented.header)
-            record = await shop.ledger.session(str(large.action.channel_id))
-            assert record is None or record.state is SessionState.PENDING, "it was never credited"
-            honest = shop.agent.open(await shop.challenge())
-            presented = await self_sent(shop, honest) if by_agent else honest
-            assert problem(await shop.send(presented.header)).type == ProblemType.DEPOSIT_UNCONFIRMED
-            shop.chain.advance(slots=64)
-            assert (await shop.send(presented.header)).status_code == 200
-
-
-@pytest.mark.row(
-    "F06", attack="a fork takes back a deposit that was credited", twin="a session that stays is served on"
-)
-async def test_a_fork_costs_no_more_than_what_was_credited(shop: Shop) -> None:
-    """F06: the session is served nothing from the next look at the chain on."""
-    stays = await shop.opened()
-    shop.chain.advance(slots=40)
-    opening = await shop.opened()
-    shop.chain.advance(slots=1)
-    assert (await shop.use(opening)).status_code == 200
-    shop.chain.fork(20)
-    await shop.pace.tick()
-    assert problem(await shop.use(opening)).type == ProblemType.CHAIN_UNAVAILABLE
-    assert (await shop.use(stays)).status_code == 200
-    assert [record.spent for record in await shop.ledger.sessions()] == [PRICE, PRICE]
-
-
-@pytest.mark.row(
-    "F07", attack="a node that answers for a slot before the transaction's", twin="believed once it caught up"
-)
-async def test_a_lagging_node_is_no_witness_against_a_deposit(shop: Shop) -> None:
-    """F07: an answer older than the transaction is no answer."""
-    opening = await self_sent(shop, shop.agent.open(await shop.challenge()))
-    shop.chain.behind = 1000
-    shop.chain.advance(slots=1)
-    answer = await shop.send(opening.header)
-    assert problem(answer).type in (ProblemType.DEPOSIT_UNCONFIRMED, ProblemType.CHAIN_UNAVAILABLE)
-    shop.chain.behind = 0
-    assert (await shop.send(opening.header)).status_code == 200
 
 
 @pytest.mark.row("F01", attack="one deposit presented by 32 connections at once", twin="one session, credited once")
@@ -416,7 +310,7 @@ async def test_a_deposit_that_was_given_up_says_how_to_get_it_back(shop: Shop) -
 @pytest.mark.parametrize("sender", ["service", "agent"])
 async def test_a_session_that_is_gone_again_is_not_opened(shop: Shop, sender: str) -> None:
     opening = shop.agent.open(await shop.challenge())
-    pointed = await self_sent(shop, opening)
+    pointed = await self_sent(shop.chain, opening)
     shop.chain.remove(opening.action.channel_id)
     answer = await shop.send(pointed.header if sender == "agent" else opening.header)
     assert problem(answer).type in (ProblemType.DEPOSIT_FOREIGN, ProblemType.DEPOSIT_UNCONFIRMED)
@@ -424,7 +318,7 @@ async def test_a_session_that_is_gone_again_is_not_opened(shop: Shop, sender: st
 
 
 async def test_a_session_whose_escrow_is_missing_is_foreign(shop: Shop) -> None:
-    pointed = await self_sent(shop, shop.agent.open(await shop.challenge()))
+    pointed = await self_sent(shop.chain, shop.agent.open(await shop.challenge()))
     shop.chain.remove(derive_vault(pointed.action.channel_id)[0])
     await refused(shop, pointed, ProblemType.DEPOSIT_FOREIGN)
 
@@ -441,7 +335,7 @@ async def test_a_challenge_of_an_offer_that_is_no_longer_made_is_void(
 
 async def test_a_session_whose_payer_wants_out_is_not_opened(shop: Shop) -> None:
     opening = shop.agent.open(await shop.challenge())
-    pointed = await self_sent(shop, opening)
+    pointed = await self_sent(shop.chain, opening)
     blockhash = (await shop.chain.latest_blockhash()).blockhash
     leave = request_close(payer=AGENT.pubkey(), session=opening.action.channel_id)
     await shop.chain.send(shop.agent.sign([leave], blockhash))
