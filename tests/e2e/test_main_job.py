@@ -21,6 +21,7 @@ from solders.signature import Signature
 from retainer.chain.rpc import RpcChain
 from retainer.chain.testing import token_balance
 from retainer.localnet import airdrop
+from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.layouts import decode_session
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType, parse_problem
@@ -249,7 +250,7 @@ async def test_check_says_in_sentences_what_is_wrong(town: Town) -> None:
     text = town.config.read_text()
     town.config.write_text(
         text.replace("decimals = 6", "decimals = 9")
-        .replace('host = "127.0.0.1"', f'program_id = "{Keypair().pubkey()}"')
+        .replace(f'program_id = "{PROGRAM_ID}"', f'program_id = "{Keypair().pubkey()}"')
         .replace('minimum_deposit = "0.08"', 'minimum_deposit = "0.9"')
     )
     assert tomllib.loads(town.config.read_text())["offers"]["standard"]["decimals"] == 9
