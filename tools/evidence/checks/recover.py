@@ -61,7 +61,15 @@ async def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="retainer-evidence-") as name:
         async with AsyncExitStack() as stack:
             upstream = await stack.enter_async_context(running(Upstream(slow_seconds=UPSTREAM_SECONDS)))
-            stood = await stack.enter_async_context(stage(Path(name), upstream=upstream.url, offers=OFFERS, slot_ms=50))
+            stood = await stack.enter_async_context(
+                stage(
+                    Path(name),
+                    upstream=upstream.url,
+                    offers=OFFERS,
+                    slot_ms=50,
+                    service={"refund_keypair": "payee.json"},
+                )
+            )
             holders = [await _holder(stood, stack, number) for number in range(count)]
             before = [await stood.balance(one.key.pubkey()) for one in holders]
             for _ in range(REQUESTS):
