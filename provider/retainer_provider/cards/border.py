@@ -8,17 +8,14 @@ import msgspec
 from msgspec import Struct
 from starlette.types import Receive, Scope
 
-from retainer.protocol.constants import HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.problems import ProblemType
 from retainer_provider.cards.desk import MAX_BODY_BYTES
 from retainer_provider.sessions.refusals import refuse
-from retainer_provider.wire import headers
 
 T = TypeVar("T", bound=Struct)
 
 # JSON may write a character in six times its bytes, and names stand beside the message.
 MAX_REQUEST_BYTES: Final = 6 * MAX_BODY_BYTES + 16_384
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 
 
@@ -65,19 +62,6 @@ async def body_of(kind: type[T], receive: Receive) -> T:
         return msgspec.json.decode(bytes(content), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise refuse(ProblemType.REQUEST_MALFORMED, f"The body is not as it must be ({error}): correct it.") from None
-
-
-def idempotency_key(scope: Scope) -> str | None:
-    """The key under which a repeated request does nothing new, where there is one."""
-    found = headers.values(scope["headers"], HEADER_IDEMPOTENCY_KEY)
-    if not found:
-        return None
-    if len(found) > 1 or not _KEY.match(found[0]):
-        raise refuse(
-            ProblemType.REQUEST_MALFORMED,
-            f"{HEADER_IDEMPOTENCY_KEY} must be one value of 1 to 255 visible ASCII characters: send a random one.",
-        )
-    return found[0]
 
 
 def asked_for(scope: Scope, name: str) -> str | None:
