@@ -1,13 +1,11 @@
 """Routes that cost what an answer used: the maximum is reserved, the use is charged (F10, F12)."""
 
 import asyncio
-import importlib.util
 import json
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import apsw
@@ -22,8 +20,6 @@ from retainer_provider.books.outcomes import DeliverOutcome
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from tests.integration.conftest import Shop, problem, receipt, reply
 from tests.shop import DEPOSIT, PRICE, Opening
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_upstream.py"
 
 ROUTES: list[object] = [
     "/paid/*",
@@ -361,38 +357,6 @@ async def test_a_client_that_takes_nothing_more_is_given_up(shop: Shop) -> None:
     record = await shop.ledger.session(str(opening.action.channel_id))
     assert record is not None
     assert (record.spent, record.reserved) == (3 * PRICE, 0)
-
-
-def example() -> Any:  # noqa: ANN401
-    """The example's app, from its file."""
-    spec = importlib.util.spec_from_file_location("openai_upstream", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.app
-
-
-@pytest.mark.parametrize(("words", "units"), [(1, 1), (100, 2), (101, 3)])
-async def test_the_example_is_metered_by_its_tokens(shop: Shop, words: int, units: int) -> None:
-    """Whole and streamed: twice the words in tokens, a unit for every hundred begun."""
-    shop.upstream.app, opening = example(), await shop.opened()
-    for stream in (False, True):
-        asked = {"messages": [{"role": "user", "content": "word " * words}], "stream": stream}
-        answer = await shop.use(opening, "/paid/tokens", content=json.dumps(asked).encode())
-        assert answer.status_code == 200
-        assert answer.text.count("word") == words
-    assert (await shop.view(opening)).spent == 2 * units * PRICE
-
-
-async def test_what_the_example_cannot_read_costs_what_it_says(shop: Shop) -> None:
-    """Its 400 names a use of nothing: that is no breach, and costs nothing."""
-    shop.upstream.app, opening = example(), await shop.opened()
-    answer = await shop.use(opening, "/paid/tokens", content=b"nonsense")
-    extension = receipt(answer).retainer
-    assert extension is not None
-    assert extension.metered is not None
-    assert (answer.status_code, extension.metered.charged, extension.metered.amount) == (400, True, 0)
 
 
 @pytest.mark.parametrize("seed", range(3))
