@@ -5,6 +5,7 @@ import type { Offer } from '../api/types';
 import type { Panel } from '../app/panel';
 import type { State, Turn } from '../app/state';
 import { TEXTS } from '../texts/en';
+import { Said } from './cards/Said';
 import { money } from './money';
 
 export function Conversation({ state, offer, panel }: { state: State; offer: Offer | null; panel: Panel }) {
@@ -24,7 +25,9 @@ export function Conversation({ state, offer, panel }: { state: State; offer: Off
     <ol class="turns" aria-label={TEXTS.conversation} aria-live="polite">
       {turns.map((turn, at) => (
         <li key={turn.key} ref={at === turns.length - 1 ? end : null}>
-          <p class="question">{turn.question}</p>
+          <p class="question">
+            <Said text={turn.question} hub={panel.hub} state={state.hub} />
+          </p>
           <Outcome turn={turn} offer={offer} panel={panel} />
         </li>
       ))}
