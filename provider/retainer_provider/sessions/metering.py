@@ -362,8 +362,8 @@ class Metering:
         end = Commit(run.reservation, charge, draft, finish, now)
         committed = await self._written("commit", self._ledger.commit(end))
         # Asked first, since a record is put together before its level is looked at.
-        if committed.outcome is CommitOutcome.COMMITTED and _standard_log.isEnabledFor(logging.INFO):
-            _log.info(
+        if committed.outcome is CommitOutcome.COMMITTED and _standard_log.isEnabledFor(logging.DEBUG):
+            _log.debug(
                 "request_metered",
                 session=run.record.session_id,
                 sequence=committed.sequence,
