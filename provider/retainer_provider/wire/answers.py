@@ -54,15 +54,17 @@ def collected(method: str, status: int, named: tuple[tuple[str, str], ...], body
     return Answer(status, named, b"" if _has_no_body(method, status) else body)
 
 
-async def send_answer(send: Send, answer: Answer, method: str) -> None:
-    """Send it whole. To HEAD the length is named and the body withheld."""
-    kept = answer.headers
-    if answer.body or not _has_no_body(method, answer.status):
-        kept = answer.with_headers(("content-length", str(len(answer.body)))).headers
-    elif answer.status == _NO_CONTENT:
-        kept = tuple(entry for entry in kept if entry[0] != "content-length")
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers.encode(kept)})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+async def send_answer(send: Send, answer: Answer, method: str, *added: tuple[str, str]) -> None:
+    """Send it whole, with ``added`` in the place of headers of these names. To HEAD the body is withheld."""
+    body = answer.body
+    if body or not _has_no_body(method, answer.status):
+        added = (*added, ("content-length", str(len(body))))
+    replaced = {name for name, _ in added}
+    if answer.status == _NO_CONTENT:
+        replaced.add("content-length")
+    kept = headers.encode([*(entry for entry in answer.headers if entry[0] not in replaced), *added])
+    await send({"type": "http.response.start", "status": answer.status, "headers": kept})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
 
 def _has_no_body(method: str, status: int) -> bool:
