@@ -28,14 +28,14 @@ export function Conversation({ state, offer, panel }: { state: State; offer: Off
           <p class="question">
             <Said text={turn.question} hub={panel.hub} state={state.hub} />
           </p>
-          <Outcome turn={turn} offer={offer} panel={panel} />
+          <Outcome turn={turn} offer={offer} state={state} panel={panel} />
         </li>
       ))}
     </ol>
   );
 }
 
-function Outcome({ turn, offer, panel }: { turn: Turn; offer: Offer | null; panel: Panel }) {
+function Outcome({ turn, offer, state, panel }: { turn: Turn; offer: Offer | null; state: State; panel: Panel }) {
   const { outcome } = turn;
   switch (outcome.kind) {
     case 'running':
@@ -54,7 +54,9 @@ function Outcome({ turn, offer, panel }: { turn: Turn; offer: Offer | null; pane
     case 'answered':
       return (
         <div class={`answer ${outcome.failed ? 'bad' : ''}`}>
-          <p class="text">{outcome.text || TEXTS.emptyAnswer}</p>
+          <p class="text">
+            {outcome.text ? <Said text={outcome.text} hub={panel.hub} state={state.hub} /> : TEXTS.emptyAnswer}
+          </p>
           <p class="cost">
             {outcome.broke !== null
               ? TEXTS.freeBroke(outcome.broke)
