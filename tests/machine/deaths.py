@@ -2,10 +2,10 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
+from msgspec import structs
 
 from retainer_provider.books.ledger import LedgerUnavailableError
 from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome
@@ -52,7 +52,9 @@ class Deaths(Requests):
         retried = self.run(self.ledger.reserve(again))
         assert retried.outcome is (ReserveOutcome.REPLAY if kept else ReserveOutcome.RESERVED)
         if retried.reservation is not None:
-            done = self.run(self.ledger.commit(replace(self.noting(end, made), reservation=retried.reservation)))
+            done = self.run(
+                self.ledger.commit(structs.replace(self.noting(end, made), reservation=retried.reservation))
+            )
             assert done.outcome is CommitOutcome.COMMITTED
         assert retried.answer in (None, made[-1])
         model.charge(reservation, end.charge, made[-1])
@@ -63,7 +65,7 @@ class Deaths(Requests):
             made.append(end.finish(facts))
             return made[-1]
 
-        return replace(end, finish=finish)
+        return structs.replace(end, finish=finish)
 
     async def commit_and_die(self, end: Commit, moment: int) -> bool:
         """Whether it was answered before."""

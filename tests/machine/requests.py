@@ -1,9 +1,8 @@
 """Requests and streams: reserved, delivered part by part, committed or released, and found cut by who comes after."""
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, consumes, multiple, precondition, rule
+from msgspec import structs
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
@@ -103,7 +102,7 @@ class Requests(Machine):
 
     def end_of(self, reservation: Reservation, share: int, *, charged: bool) -> Commit:
         end = commit_of(reservation, charged=charged)
-        return replace(end, charge=self.part(reservation, share)) if charged else end
+        return structs.replace(end, charge=self.part(reservation, share)) if charged else end
 
     @rule(reservation=consumes(RESERVATIONS))
     def release(self, reservation: Reservation) -> None:

@@ -36,7 +36,8 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.door import caller_of
-from retainer_provider.wire.gate import LEDGER_UNAVAILABLE, idempotency_key
+from retainer_provider.wire.gate import LEDGER_UNAVAILABLE
+from retainer_provider.wire.head import idempotency_key
 from retainer_provider.wire.problems import STATUS_CREATED, STATUS_OK
 
 Authorize = Callable[[Scope], Awaitable[SessionRecord]]
