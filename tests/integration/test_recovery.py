@@ -21,7 +21,7 @@ from retainer_provider.settling.adopting import adoption_of, bring_back, lost_se
 from retainer_provider.settling.recovery import Finding, Recovery
 from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
 from tests.integration.conftest import AGENT, OPERATOR, TOKENS, Shop, opened_shop, receipt
-from tests.shop import DEPOSIT, PRICE, SIGNER, Opening
+from tests.shop import DEPOSIT, PRICE, SIGNER, Opening, identity
 from tests.times import ChainClock
 
 FINAL_SLOTS = 40
@@ -51,7 +51,8 @@ async def brought_back(
     clock = ChainClock(chain)
     settler = Settler(chain=chain, ledger=ledger, operator=OPERATOR, clock=clock, timer=chain, options=SettlerOptions())
     offers = load_offers(shop.settings.offers)
-    return await bring_back(chain, ledger, settler, chosen, offers=offers, now=clock.now())
+    us = identity(OPERATOR.pubkey())
+    return await bring_back(chain, ledger, settler, chosen, us=us, offers=offers, now=clock.now())
 
 
 async def test_metered_sessions_come_back_with_their_receipts_and_the_rest_is_left_alone(

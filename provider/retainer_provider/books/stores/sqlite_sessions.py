@@ -22,6 +22,7 @@ from retainer_provider.books.outcomes import (
     RelandOutcome,
 )
 from retainer_provider.books.records import Adoption, NewSession, SessionRecord, ledger_amount
+from retainer_provider.books.stores import sqlite_transfers
 from retainer_provider.books.stores.rows import NEW_FIELDS, SESSION_COLUMNS, session_bindings, session_record
 from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
@@ -123,7 +124,11 @@ def adopt(connection: apsw.Connection, holds: Holds, adoption: Adoption) -> Adop
     new, voucher = adoption.new, adoption.voucher
     if (admit(connection, holds, new)).outcome is not AdmitOutcome.ADMITTED:
         return AdoptOutcome.KNOWN
-    activate(connection, new.session_id, adoption.account, None, adoption.now)
+    if adoption.account is not None:
+        activate(connection, new.session_id, adoption.account, None, adoption.now)
+    for transfer in adoption.transfers:
+        sqlite_transfers.expect_transfer(connection, new.session_id, transfer)
+        sqlite_transfers.credit_transfer(connection, new.session_id, transfer.signature, new.created_at)
     bindings = {
         "session_id": new.session_id,
         "reason": adoption.reason,
