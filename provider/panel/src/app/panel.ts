@@ -4,7 +4,7 @@ import { getBase64Decoder, getUtf8Encoder } from '@solana/kit';
 import type { Wallet } from '@wallet-standard/base';
 import type { Api, Proof } from '../api/client';
 import type { Challenge } from '../api/types';
-import { TEXTS, walletText } from '../texts/en';
+import { TEXTS } from '../texts/en';
 import { offerLocalWallet } from '../wallet/local';
 import { signMessage } from '../wallet/signing';
 import { type Connected, connect, watchWallets } from '../wallet/wallets';
@@ -94,7 +94,7 @@ export class Panel {
   recover(wallet: Wallet): Promise<void> {
     return this.store.during('recovering', async () => {
       const outcome = await connect(wallet);
-      if (outcome.kind !== 'done') return this.store.say(walletText(outcome), 'bad');
+      if (outcome.kind !== 'done') return this.store.sayWallet(outcome);
       const connected = outcome.value;
       const owner = connected.account.address;
       const listed = await this.prove(connected, await this.api.recoverChallenge(owner));
@@ -115,7 +115,7 @@ export class Panel {
   private async prove(connected: Connected, { text, nonce, expiresAt }: Challenge): Promise<Proof | null> {
     const signed = await signMessage(connected, new Uint8Array(utf8.encode(text)));
     if (signed.kind === 'done') return { nonce, expiresAt, signature: base64.decode(signed.value) };
-    this.store.say(walletText(signed), 'bad');
+    this.store.sayWallet(signed);
     return null;
   }
 }
