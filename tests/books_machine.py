@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec import structs
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
@@ -156,7 +157,7 @@ class LedgerMachine(RuleBasedStateMachine):
             price = model.account.price_per_unit
             units = reservation.units * share // 100 if price else 1
             amount = units * price if price else reservation.amount * share // 100
-            end = replace(end, charge=Charge(charged=True, units=units, amount=BaseUnits(amount)))
+            end = structs.replace(end, charge=Charge(charged=True, units=units, amount=BaseUnits(amount)))
         expected = model.on_commit(reservation, charged=charged)
         result = self.run(self.ledger.commit(end))
         self.came_to(result.outcome, expected)

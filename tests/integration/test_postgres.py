@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from retainer_provider.books.ledger import LedgerError, LedgerInterruptedError
 from retainer_provider.books.outcomes import (

@@ -1,9 +1,10 @@
 """Every status code this service decides on, and the problem documents (RFC 9457) that go with them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
+
+from msgspec.structs import replace
 
 from retainer.protocol.challenges import Challenge, challenge_header
 from retainer.protocol.encoding import Json

@@ -149,7 +149,8 @@ export class Api {
     return this.read(path, { method: 'POST', token, body }, read);
   }
 
-  private async read<Value>(path: string, call: Call, read: (json: unknown) => Value): Promise<Value> {
+  /** Sends a call and reads its JSON answer. */
+  async read<Value>(path: string, call: Call, read: (json: unknown) => Value): Promise<Value> {
     const response = await this.open(path, call);
     try {
       return read(await response.json());

@@ -151,6 +151,10 @@ export function readService(value: unknown): Service {
     solanaPay: people.flag('solanaPay'),
     solanaPayReason: people.maybe('solanaPayReason', people.text),
     freeTier: free && { asksPerDay: free.count('asksPerDay'), routes: free.list('routes', String) },
+    responders: people.list('responders', (item) => ({
+      name: members(item).text('name'),
+      offer: members(item).text('offer'),
+    })),
     offers: json.list('offers', readOffer),
   };
 }

@@ -45,6 +45,8 @@ export interface Service {
   readonly solanaPay: boolean;
   readonly solanaPayReason: string | null;
   readonly freeTier: { readonly asksPerDay: number; readonly routes: readonly string[] } | null;
+  /** Who answers on cards, and by sessions of which offer. */
+  readonly responders: readonly { readonly name: string; readonly offer: string }[];
   readonly offers: readonly Offer[];
 }
 

@@ -25,6 +25,8 @@ export class Follow {
     private readonly api: Api,
     private readonly store: Store,
     private readonly keeping: Keeping,
+    /** Told of what happens on cards, which is none of this view's. */
+    private readonly onCard: (event: StreamEvent) => void,
   ) {}
 
   /** Reads everything anew: what the provider offers, and how the kept session and invoice stand. */
@@ -203,8 +205,10 @@ export class Follow {
     return isFinal(told) ? told : null;
   }
 
-  private async heard({ event, data }: StreamEvent): Promise<void> {
+  private async heard(told: StreamEvent): Promise<void> {
+    const { event, data } = told;
     const json = members(data);
+    if (json.maybe('scope', json.text) === 'card') return this.onCard(told);
     if (event === 'token') return this.refused(this.listeningWith ?? '');
     if (json.has('session') && (event === 'session' || event === 'request')) {
       this.tookSession(readSession((data as { session: unknown }).session));
