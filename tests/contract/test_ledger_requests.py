@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.errors import AmountError

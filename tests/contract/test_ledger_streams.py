@@ -1,9 +1,9 @@
 """A stream's money: what has left is in the books before it leaves, and stays charged whatever dies (F11)."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.usage import usage_root

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
 from retainer.audit.findings import Finding, Kind
@@ -71,7 +72,7 @@ def recommitted(onchain: OnChain, entries: list[UsageEntry]) -> OnChain:
 
 
 def changed(entries: list[UsageEntry], index: int, **changes: Any) -> list[UsageEntry]:  # noqa: ANN401
-    return [replace(entry, **changes) if at == index else entry for at, entry in enumerate(entries)]
+    return [structs.replace(entry, **changes) if at == index else entry for at, entry in enumerate(entries)]
 
 
 def summed(entries: list[UsageEntry]) -> list[UsageEntry]:
@@ -79,7 +80,7 @@ def summed(entries: list[UsageEntry]) -> list[UsageEntry]:
     total, out = 0, []
     for entry in entries:
         total += entry.amount
-        out.append(replace(entry, cumulative=base_units(total)))
+        out.append(structs.replace(entry, cumulative=base_units(total)))
     return out
 
 
@@ -200,7 +201,7 @@ LIES: dict[str, tuple[Lie, Kind, str]] = {
         "not signed by the session's operator",
     ),
     "brings receipts of another session": (
-        lambda o, h, e, r: (o, h, e, {**r, 1: replace(r[1], reference=key("other"))}),
+        lambda o, h, e, r: (o, h, e, {**r, 1: structs.replace(r[1], reference=key("other"))}),
         Kind.RECEIPT,
         "about another session",
     ),

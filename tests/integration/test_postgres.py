@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from retainer_provider.books.ledger import LedgerError, LedgerInterruptedError
 from retainer_provider.books.outcomes import (

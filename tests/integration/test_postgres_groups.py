@@ -1,10 +1,10 @@
 """Debits of many sessions in one PostgreSQL transaction: none holds up, fails or outlives the others' guards."""
 
 import asyncio
-from dataclasses import replace
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from retainer.protocol.usage import usage_root
 from retainer_provider.books.ledger import LedgerInterruptedError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
 from retainer.audit.findings import Kind
@@ -117,6 +118,6 @@ async def test_an_auditor_sees_a_credit_that_was_kept_back(shop: Shop) -> None:
     record, onchain, _ = await closed(shop, opening, 10)
     greedy = replace(onchain, closed=replace(onchain.closed, settled=record.spent, charged_units=8))
     assert (await audited(shop, record, greedy))[0] == [Kind.SETTLEMENT] * 2
-    nameless, _ = await audited(shop, record, onchain, lambda entry: replace(entry, term=None))
+    nameless, _ = await audited(shop, record, onchain, lambda entry: structs.replace(entry, term=None))
     assert nameless.count(Kind.VERDICT) == 2
     assert Kind.ROOT in nameless

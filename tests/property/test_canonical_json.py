@@ -3,6 +3,7 @@
 import json
 from enum import StrEnum
 
+import msgspec
 import pytest
 import rfc8785
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from retainer.protocol import encoding
 from retainer.protocol.constants import JSON_INTEGER_MAX
-from retainer.protocol.encoding import Json, canonical_json, read_json
+from retainer.protocol.encoding import Json, canonical_json, canonical_text, read_json
 from retainer.protocol.errors import MessageError
 
 # Any text, halves of surrogate pairs included; control characters and names beyond the BMP more often than by chance.
@@ -42,6 +43,41 @@ def test_canonical_json_is_the_references(value: dict[str, Json]) -> None:
 @pytest.mark.parametrize("value", [{"word": Word.CLOSED}, {Word.CLOSED: 1}, {"pair": ("a", 1)}])
 def test_what_only_looks_like_json_is_left_to_the_reference(value: dict[str, Json]) -> None:
     assert canonical_json(value) == rfc8785.dumps(value)
+
+
+class Inner(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Members in RFC 8785's order, as those of receipts and usage entries are."""
+
+    a_name: str
+    count: int
+    left_out: str | None = None
+
+
+class Outer(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A struct with another inside."""
+
+    amount: int
+    inner: Inner | None
+    text: str
+
+
+@given(
+    st.builds(Outer, _INTEGERS, st.none() | st.builds(Inner, _ANY_TEXT, _INTEGERS, st.none() | _ANY_TEXT), _ANY_TEXT)
+)
+def test_canonical_text_is_the_references(message: Outer) -> None:
+    value = msgspec.to_builtins(message)
+    try:
+        reference = rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+        with pytest.raises(MessageError, match="has no canonical JSON"):
+            canonical_text(message)
+    else:
+        assert canonical_text(message) == reference
+
+
+def test_digits_in_a_text_are_no_integer() -> None:
+    message = Outer(1, None, f'":{2**60}')
+    assert canonical_text(message) == rfc8785.dumps(msgspec.to_builtins(message))
 
 
 # Texts as a peer might send them: canonical, otherwise spelled, and with what two readers could read differently.

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -34,7 +35,7 @@ from retainer.protocol.receipts import (
 from retainer.protocol.session import SessionAccount, user_state
 from retainer.protocol.sla import SlaTerms
 from retainer.protocol.timestamps import format_timestamp, parse_timestamp
-from retainer.protocol.usage import EMPTY_ROOT, UsageEntry, chain_hash
+from retainer.protocol.usage import EMPTY_ROOT, UsageEntry, chain_hash, entry_json
 from retainer.protocol.vouchers import (
     SignedVoucher,
     Voucher,
@@ -163,16 +164,18 @@ def test_receipts(receipt: Receipt) -> None:
 
 @given(some.receipts, some.extensions, some.keypairs)
 def test_signed_receipts_survive_the_wire(receipt: Receipt, extension: ReceiptExtension, key: Keypair) -> None:
-    named = replace(receipt, retainer=replace(extension, operator=key.pubkey()))
+    named = structs.replace(receipt, retainer=structs.replace(extension, operator=key.pubkey()))
     header = receipt_header(sign_receipt(named, key))
-    unsigned = replace(named, retainer=replace(extension, operator=key.pubkey(), signature=None))
+    unsigned = structs.replace(named, retainer=structs.replace(extension, operator=key.pubkey(), signature=None))
     assert signed_header(unsigned, key) == header
     read = parse_receipt(header)
+    assert decode_base64url(header, "it") == canonical_json(read.to_json())
     assert verify_receipt(read, key.pubkey())
-    assert not verify_receipt(replace(read, spent=BaseUnits(read.spent ^ 1)), key.pubkey())
+    assert not verify_receipt(structs.replace(read, spent=BaseUnits(read.spent ^ 1)), key.pubkey())
 
 
 @given(some.usage_entries, some.usage_entries)
 def test_usage_entries(entry: UsageEntry, other: UsageEntry) -> None:
     assert UsageEntry.from_json(entry.to_json()) == entry
+    assert entry_json(entry) == canonical_json(entry.to_json())
     assert (chain_hash(EMPTY_ROOT, entry) == chain_hash(EMPTY_ROOT, other)) == (entry == other)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
 from solders.pubkey import Pubkey
 
 from retainer.chain.sessions import session_account
@@ -36,10 +37,7 @@ class Book:
 
     def changed(self, sequence: int, **changes: object) -> "Book":
         """With another entry at that place, and totals that fit."""
-        entries = [
-            replace(entry, **changes) if entry.sequence == sequence else entry  # type: ignore[arg-type]
-            for entry in self.entries
-        ]
+        entries = [structs.replace(entry, **changes) if entry.sequence == sequence else entry for entry in self.entries]
         return self.rewritten(entries)
 
     def rewritten(self, entries: Sequence[UsageEntry]) -> "Book":
@@ -47,7 +45,7 @@ class Book:
         total, out = 0, []
         for number, entry in enumerate(entries, 1):
             total += entry.amount
-            out.append(replace(entry, sequence=number, cumulative=base_units(total)))
+            out.append(structs.replace(entry, sequence=number, cumulative=base_units(total)))
         return replace(self, entries=tuple(out))
 
 

@@ -1,9 +1,9 @@
 """Doubles around what a service acts on: the books, the chain, the metered service and the client's connection."""
 
 import inspect
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retainer.chain.raw import decode_signed

@@ -23,6 +23,9 @@ _OTHER: Final[dict[str, Json]] = {}
 _TEXT_ONLY: Final = frozenset({str})
 # Sorts names by code points, which for ASCII is RFC 8785's order; its numbers and escapes are the same throughout.
 _SORTED: Final = msgspec.json.Encoder(order="deterministic")
+_AS_DECLARED: Final = msgspec.json.Encoder()
+# Also finds digits inside of a text; those then take the long way, to the same bytes.
+_LONG_INTEGER: Final = re.compile(rb'":[-0-9][0-9]{15}')
 
 
 def canonical_json(value: Mapping[str, Json]) -> bytes:
@@ -34,6 +37,20 @@ def canonical_json(value: Mapping[str, Json]) -> bytes:
         raise MessageError("the message has no canonical JSON: a text holds half of a surrogate pair") from None
     except rfc8785.CanonicalizationError as error:
         raise MessageError(f"the message has no canonical JSON: {error}") from None
+
+
+def canonical_text(message: msgspec.Struct) -> bytes:
+    """The RFC 8785 bytes of what ``msgspec.to_builtins`` makes of ``message``; MessageError as for ``canonical_json``.
+
+    Its class, and those of structs inside it, declare members by ASCII names in the order that RFC 8785 sorts them.
+    """
+    try:
+        text = _AS_DECLARED.encode(message)
+    except (UnicodeEncodeError, OverflowError):
+        text = None
+    if text is None or _LONG_INTEGER.search(text):
+        return canonical_json(msgspec.to_builtins(message))
+    return text
 
 
 def read_json(data: bytes, what: str) -> Json:

@@ -1,15 +1,16 @@
 """Receipts: the provider's statement about one request or lifecycle call, signed by the session's operator."""
 
-from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+from msgspec.structs import replace
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from retainer.protocol import fields
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.constants import INTENT, MAX_CREDENTIAL_BYTES, MAX_IDLE_TIMEOUT, METHOD
-from retainer.protocol.encoding import Json, canonical_json, decode_base64url, encode_base64url, read_json
+from retainer.protocol.encoding import Json, canonical_text, decode_base64url, encode_base64url, read_json
 from retainer.protocol.errors import MessageError, SignatureError
 from retainer.protocol.fields import Fields
 from retainer.protocol.session import SessionState
@@ -23,8 +24,7 @@ _STATUS: Final = "success"
 _DOMAIN: Final = b"retainer-receipt-v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeteredDetails:
+class MeteredDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One metered request: its place in the session, what it cost, how it was judged, and digests of what was said.
 
     ``amount`` is 0 and ``charged`` false when SLA ``term`` was broken; digests are hexadecimal SHA-256, ``usage_hash``
@@ -42,26 +42,9 @@ class MeteredDetails:
     response_digest: str
     usage_hash: str
 
-    def to_json(self) -> dict[str, Json]:
-        """The object under ``retainer.metered``."""
-        return fields.present(
-            {
-                "sequence": self.sequence,
-                "amount": str(self.amount),
-                "units": str(self.units),
-                "charged": self.charged,
-                "term": self.term,
-                "status": self.status,
-                "latencyMs": self.latency_ms,
-                "requestDigest": self.request_digest,
-                "responseDigest": self.response_digest,
-                "usageHash": self.usage_hash,
-            }
-        )
-
     @classmethod
     def from_json(cls, metered: Fields) -> "MeteredDetails":
-        """Read ``to_json``'s form; MessageError names the bad field."""
+        """Read the object under ``retainer.metered``; MessageError names the bad field."""
         return cls(
             sequence=metered.require("sequence", fields.integer()),
             amount=metered.require("amount", fields.units),
@@ -76,8 +59,7 @@ class MeteredDetails:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptExtension:
+class ReceiptExtension(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What retainer adds: the session's state, what is left, and the operator's signature over the whole receipt.
 
     ``credited`` comes with a close: what was charged and given back because availability fell short, in base units.
@@ -90,23 +72,9 @@ class ReceiptExtension:
     credited: BaseUnits | None = None
     signature: Signature | None = None
 
-    def to_json(self) -> dict[str, Json]:
-        """The object under ``retainer``."""
-        return fields.present(
-            {
-                "version": RECEIPT_VERSION,
-                "state": str(self.state),
-                "remaining": str(self.remaining),
-                "operator": str(self.operator),
-                "metered": None if self.metered is None else self.metered.to_json(),
-                "credited": None if self.credited is None else str(self.credited),
-                "signature": None if self.signature is None else str(self.signature),
-            }
-        )
-
     @classmethod
     def from_json(cls, extension: Fields) -> "ReceiptExtension":
-        """Read ``to_json``'s form; MessageError names the bad field."""
+        """Read the object under ``retainer``; MessageError names the bad field."""
         extension.require("version", fields.exactly(RECEIPT_VERSION))
         metered = extension.inside_optional("metered")
         return cls(
@@ -119,8 +87,7 @@ class ReceiptExtension:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The draft's session receipt; ``reference`` is the session, ``timestamp`` RFC 3339, amounts cumulative base units.
 
     A close adds ``tx_hash`` and ``refunded``, and its ``spent`` is what was settled.
@@ -138,22 +105,8 @@ class Receipt:
 
     def to_json(self) -> dict[str, Json]:
         """The draft's object, with retainer's beside it."""
-        return fields.present(
-            {
-                "method": METHOD,
-                "intent": INTENT,
-                "status": _STATUS,
-                "reference": str(self.reference),
-                "timestamp": self.timestamp,
-                "challengeId": self.challenge_id,
-                "acceptedCumulative": str(self.accepted_cumulative),
-                "spent": str(self.spent),
-                "idleTimeoutSeconds": self.idle_timeout_seconds,
-                "txHash": self.tx_hash,
-                "refunded": None if self.refunded is None else str(self.refunded),
-                "retainer": None if self.retainer is None else self.retainer.to_json(),
-            }
-        )
+        message: dict[str, Json] = msgspec.to_builtins(_message(self))
+        return message
 
     @classmethod
     def from_json(cls, value: object) -> "Receipt":
@@ -178,6 +131,95 @@ class Receipt:
         )
 
 
+class _Metered(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """The object under ``retainer.metered``. As in all three, members are in RFC 8785's order, and None is left out."""
+
+    amount: str
+    charged: bool
+    latency_ms: int
+    request_digest: str
+    response_digest: str
+    sequence: int
+    status: int
+    term: str | None = None
+    units: str
+    usage_hash: str
+
+
+class _Extension(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """The object under ``retainer``."""
+
+    credited: str | None = None
+    metered: _Metered | None = None
+    operator: str
+    remaining: str
+    signature: str | None = None
+    state: str
+    version: str
+
+
+class _Message(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """The draft's object."""
+
+    accepted_cumulative: str
+    challenge_id: str | None = None
+    idle_timeout_seconds: int
+    intent: str
+    method: str
+    reference: str
+    refunded: str | None = None
+    retainer: _Extension | None = None
+    spent: str
+    status: str
+    timestamp: str
+    tx_hash: str | None = None
+
+
+def _message(receipt: Receipt) -> _Message:
+    extension = receipt.retainer
+    return _Message(
+        accepted_cumulative=str(receipt.accepted_cumulative),
+        challenge_id=receipt.challenge_id,
+        idle_timeout_seconds=receipt.idle_timeout_seconds,
+        intent=INTENT,
+        method=METHOD,
+        reference=str(receipt.reference),
+        refunded=None if receipt.refunded is None else str(receipt.refunded),
+        retainer=None if extension is None else _extension(extension),
+        spent=str(receipt.spent),
+        status=_STATUS,
+        timestamp=receipt.timestamp,
+        tx_hash=receipt.tx_hash,
+    )
+
+
+def _extension(extension: ReceiptExtension) -> _Extension:
+    return _Extension(
+        credited=None if extension.credited is None else str(extension.credited),
+        metered=None if extension.metered is None else _metered(extension.metered),
+        operator=str(extension.operator),
+        remaining=str(extension.remaining),
+        signature=None if extension.signature is None else str(extension.signature),
+        state=str(extension.state),
+        version=RECEIPT_VERSION,
+    )
+
+
+def _metered(details: MeteredDetails) -> _Metered:
+    return _Metered(
+        amount=str(details.amount),
+        charged=details.charged,
+        latency_ms=details.latency_ms,
+        request_digest=details.request_digest,
+        response_digest=details.response_digest,
+        sequence=details.sequence,
+        status=details.status,
+        term=details.term,
+        units=str(details.units),
+        usage_hash=details.usage_hash,
+    )
+
+
 def sign_receipt(receipt: Receipt, signer: Signer) -> Receipt:
     """The receipt with the operator's signature; SignatureError when ``signer`` is not the operator it names."""
     extension = _extension_for(receipt, signer)
@@ -187,10 +229,11 @@ def sign_receipt(receipt: Receipt, signer: Signer) -> Receipt:
 
 def signed_header(receipt: Receipt, signer: Signer) -> str:
     """The ``Payment-Receipt`` value of a receipt not signed yet, as of ``sign_receipt``, whose text is made once."""
-    extension = _extension_for(receipt, signer).to_json()
-    text = receipt.to_json()
-    signature = signer.sign_message(_DOMAIN + canonical_json(text))
-    return encode_base64url(canonical_json({**text, "retainer": {**extension, "signature": str(signature)}}))
+    message = _message(receipt)
+    message.retainer = _extension(_extension_for(receipt, signer))
+    signature = signer.sign_message(_DOMAIN + canonical_text(message))
+    message.retainer.signature = str(signature)
+    return encode_base64url(canonical_text(message))
 
 
 def _extension_for(receipt: Receipt, signer: Signer) -> ReceiptExtension:
@@ -211,12 +254,12 @@ def verify_receipt(receipt: Receipt, operator: Pubkey) -> bool:
 def receipt_message(receipt: Receipt) -> bytes:
     """What is signed: a domain, then the canonical JSON of the receipt without its signature."""
     unsigned = None if receipt.retainer is None else replace(receipt.retainer, signature=None)
-    return _DOMAIN + canonical_json(replace(receipt, retainer=unsigned).to_json())
+    return _DOMAIN + canonical_text(_message(replace(receipt, retainer=unsigned)))
 
 
 def receipt_header(receipt: Receipt) -> str:
     """The ``Payment-Receipt`` value."""
-    return encode_base64url(canonical_json(receipt.to_json()))
+    return encode_base64url(canonical_text(_message(receipt)))
 
 
 def parse_receipt(value: str) -> Receipt:

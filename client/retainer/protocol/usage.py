@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from retainer.protocol import fields
 from retainer.protocol.amounts import BaseUnits
-from retainer.protocol.encoding import Json, canonical_json
+from retainer.protocol.encoding import Json, canonical_text
 from retainer.protocol.errors import MessageError
 from retainer.protocol.fields import Fields
 
@@ -16,8 +17,7 @@ EMPTY_ROOT: Final = bytes(32)
 _DOMAIN: Final = b"retainer-usage-v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageEntry:
+class UsageEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One metered request. ``cumulative`` is what the session has spent after it; digests are hexadecimal SHA-256.
 
     ``schema_ok`` says whether the body fitted the agreed JSON Schema; it is left out where none was agreed or applied.
@@ -43,26 +43,8 @@ class UsageEntry:
 
     def to_json(self) -> dict[str, Json]:
         """The entry as a log line holds it."""
-        return fields.present(
-            {
-                "sequence": self.sequence,
-                "timestampMs": self.timestamp_ms,
-                "keyDigest": self.key_digest,
-                "method": self.method,
-                "target": self.target,
-                "requestDigest": self.request_digest,
-                "responseDigest": self.response_digest,
-                "status": self.status,
-                "latencyMs": self.latency_ms,
-                "bodyBytes": self.body_bytes,
-                "charged": self.charged,
-                "term": self.term,
-                "units": str(self.units),
-                "amount": str(self.amount),
-                "cumulative": str(self.cumulative),
-                "schemaOk": self.schema_ok,
-            }
-        )
+        line: dict[str, Json] = msgspec.to_builtins(_line(self))
+        return line
 
     @classmethod
     def from_json(cls, value: object) -> "UsageEntry":
@@ -93,9 +75,51 @@ class UsageEntry:
         return read
 
 
+class _Line(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """An entry as JSON: members in RFC 8785's order, those that are None left out."""
+
+    amount: str
+    body_bytes: int
+    charged: bool
+    cumulative: str
+    key_digest: str | None = None
+    latency_ms: int
+    method: str
+    request_digest: str
+    response_digest: str
+    schema_ok: bool | None = None
+    sequence: int
+    status: int
+    target: str
+    term: str | None = None
+    timestamp_ms: int
+    units: str
+
+
+def _line(entry: UsageEntry) -> _Line:
+    return _Line(
+        amount=str(entry.amount),
+        body_bytes=entry.body_bytes,
+        charged=entry.charged,
+        cumulative=str(entry.cumulative),
+        key_digest=entry.key_digest,
+        latency_ms=entry.latency_ms,
+        method=entry.method,
+        request_digest=entry.request_digest,
+        response_digest=entry.response_digest,
+        schema_ok=entry.schema_ok,
+        sequence=entry.sequence,
+        status=entry.status,
+        target=entry.target,
+        term=entry.term,
+        timestamp_ms=entry.timestamp_ms,
+        units=str(entry.units),
+    )
+
+
 def entry_json(entry: UsageEntry) -> bytes:
     """The entry's canonical JSON, which the chain covers."""
-    return canonical_json(entry.to_json())
+    return canonical_text(_line(entry))
 
 
 def hash_after(previous: bytes, entry: bytes) -> bytes:

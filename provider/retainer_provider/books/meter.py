@@ -1,21 +1,19 @@
 """From a request to a price, and from a verdict to a charge. Pure."""
 
-from dataclasses import dataclass
+import msgspec
 
 from retainer.protocol.amounts import BaseUnits, base_units
 from retainer.protocol.sla import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """What a request costs at most: ``units`` whole units, ``amount`` base units of the token."""
 
     units: int
     amount: BaseUnits
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True, gc=False):
     """What a finished request costs: what was quoted, or nothing and ``term`` names the broken SLA term."""
 
     charged: bool

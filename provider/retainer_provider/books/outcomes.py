@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from retainer_provider.books.records import Reservation, SessionRecord, StoredAnswer
 
 
@@ -80,8 +82,7 @@ class ReserveOutcome(StrEnum):
     VOUCHER_HIGH = "voucher_high"  # above the deposit: no chain would pay it
 
 
-@dataclass(frozen=True, slots=True)
-class ReserveResult:
+class ReserveResult(msgspec.Struct, frozen=True, gc=False):
     """``reservation`` with RESERVED only, ``answer`` with REPLAY only, ``session`` with all but UNKNOWN."""
 
     outcome: ReserveOutcome
@@ -98,8 +99,7 @@ class CommitOutcome(StrEnum):
     FREE_EXHAUSTED = "free_exhausted"  # it would be free, and no more are given: nothing was charged, it may not leave
 
 
-@dataclass(frozen=True, slots=True)
-class CommitResult:
+class CommitResult(msgspec.Struct, frozen=True, gc=False):
     """With COMMITTED, ``answer`` is what ``finish`` made and ``session`` the record after it."""
 
     outcome: CommitOutcome

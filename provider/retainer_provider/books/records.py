@@ -212,8 +212,7 @@ class Parties:
     session_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class StoredAnswer(msgspec.Struct, frozen=True, gc=False):
     """An answer kept for replay. ``body`` is None where it was over the caps: then only the receipt replays."""
 
     status: int
@@ -234,8 +233,7 @@ class AnswerLimits:
         return min(self.answer_bytes, self.session_bytes - kept)
 
 
-@dataclass(frozen=True, slots=True)
-class ReserveRequest:
+class ReserveRequest(msgspec.Struct, frozen=True, gc=False):
     """``fingerprint`` is SHA-256 of method, target and body. Without ``key`` the request is its own, never replayed.
 
     ``voucher``, whose signature and signer the caller has checked, comes with every request in voucher mode.
@@ -250,8 +248,7 @@ class ReserveRequest:
     voucher: SignedVoucher | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True, gc=False):
     """A price held for one running request. It lives as long as the process: a crash releases it, but for streams'.
 
     Where several processes share the books, ``epoch`` is the turn of the one that holds it, and fences off the others.
@@ -266,8 +263,7 @@ class Reservation:
     epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UsageDraft:
+class UsageDraft(msgspec.Struct, frozen=True, gc=False):
     """What was observed of a request; the ledger adds sequence, charge and running total."""
 
     timestamp_ms: int
@@ -281,8 +277,7 @@ class UsageDraft:
     schema_ok: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommitFacts:
+class CommitFacts(msgspec.Struct, frozen=True, gc=False):
     """The final numbers of a request, from which its receipt is made."""
 
     session: SessionRecord  # after the charge
@@ -290,8 +285,7 @@ class CommitFacts:
     usage_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """End of a request. ``finish`` makes the answer with its receipt inside the transaction: pure and quick."""
 
     reservation: Reservation
@@ -301,8 +295,7 @@ class Commit:
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """A stream as it would be booked if nothing more of it left. ``headers`` are those it began with."""
 
     charge: Charge
@@ -310,8 +303,7 @@ class Progress:
     headers: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CutStream:
+class CutStream(msgspec.Struct, frozen=True, gc=False):
     """A stream that ended with its process, or without being booked: what it holds, and how far it had come."""
 
     reservation: Reservation

@@ -3,7 +3,7 @@
 Every path is about the cards of the session that the request's own credential names: no path names a session.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -36,8 +36,10 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.door import caller_of
-from retainer_provider.wire.gate import LEDGER_UNAVAILABLE, idempotency_key
+from retainer_provider.wire.gate import LEDGER_UNAVAILABLE
+from retainer_provider.wire.head import idempotency_key
 from retainer_provider.wire.problems import STATUS_CREATED, STATUS_OK
+from retainer_provider.wire.routing import Priced
 
 Authorize = Callable[[Scope], Awaitable[SessionRecord]]
 """The session that a request's credential is for; RefusedError without a good one."""
@@ -57,12 +59,13 @@ class Asking:
 
 
 class CardsApi:
-    """Serves `cards` and `responders` under `prefix`; `owns` tells its paths from others."""
+    """Serves `cards` and `responders` under `prefix`; `owns` tells its paths from others. `prices` has a turn's."""
 
     def __init__(
         self,
         *,
         desk: CardDesk,
+        prices: Mapping[str, Priced],
         ledger: Ledger,
         bell: Bell,
         prefix: str,
@@ -71,6 +74,7 @@ class CardsApi:
         refusal: Refuse,
     ) -> None:
         self._desk = desk
+        self._prices = prices
         self._ledger = ledger
         self._bell = bell
         self._roots = (f"{prefix}/cards", f"{prefix}/responders")
@@ -155,7 +159,7 @@ class CardsApi:
         return _written(await self._desk.try_again(asking.session.session_id, asking.name))
 
     async def _responders(self, asking: "Asking") -> Answer:
-        listed: list[Json] = [responder_view(one) for one in await self._desk.responders()]
+        listed: list[Json] = [responder_view(one, self._prices[one.name]) for one in await self._desk.responders()]
         return json_answer(STATUS_OK, {"responders": listed})
 
     async def _ask(self, asking: "Asking") -> Answer:

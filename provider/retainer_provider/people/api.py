@@ -34,7 +34,8 @@ from retainer_provider.signers import SigningError
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.door import caller_of
-from retainer_provider.wire.gate import LEDGER_UNAVAILABLE, idempotency_key
+from retainer_provider.wire.gate import LEDGER_UNAVAILABLE
+from retainer_provider.wire.head import idempotency_key
 from retainer_provider.wire.problems import (
     STATUS_ACCEPTED,
     STATUS_CREATED,

@@ -18,25 +18,20 @@ from retainer_provider.wire.challenger import Challenger
 class Authority:
     """Knows sessions by what their clients show. Every refusal is a RefusedError.
 
-    The same proof comes with each request of a metered session, and all of a session's requests are of one session: so
-    both are remembered. Neither goes stale: a signature over given bytes is good for ever, and what ``opened`` gives is
-    what a session was opened with. Whether it still has money, or is open at all, the ledger decides with each write.
+    All requests of a session are of one session, so it is remembered as it was opened, which never goes stale. Whether
+    it still has money, or is open at all, the ledger decides with each write.
     """
 
     def __init__(self, challenger: Challenger, ledger: Ledger) -> None:
         self._challenger = challenger
         self._ledger = ledger
-        self._proven: Remembered[tuple[SessionProof, Pubkey], bool] = Remembered()
         self._opened: Remembered[Pubkey, SessionRecord] = Remembered()
 
-    def require_proven(self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None) -> SessionProof:
-        """The proof, when it was signed for a challenge of this service and this channel, by whomever it names."""
+    def require_proven(self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None) -> None:
+        """That somebody has signed this proof for a challenge of this service and this channel."""
         self._challenger.require_ours(challenge)
-        if proof is None or proof.challenge_id != challenge.id:
+        if proof is None or proof.challenge_id != challenge.id or not verify_proof(proof, channel_id):
             raise _unproven()
-        if not self._proven.get((proof, channel_id)) and not verify_proof(proof, channel_id):
-            raise _unproven()
-        return proof
 
     def require_signed(self, challenge: Challenge, signed: SignedVoucher) -> None:
         """Whoever signed the voucher; whether that is the session's signer is still to be judged."""
@@ -45,18 +40,16 @@ class Authority:
         if refusal is not None:
             raise RefusedError(refusal)
 
-    def require_payer(self, challenge: Challenge, proof: SessionProof, record: SessionRecord) -> None:
-        """Whether who has proven something is the payer of this session."""
-        if (record.challenge_id, record.payer) != (challenge.id, proof.payer):
+    def require_payer(self, challenge: Challenge, proof: SessionProof | None, record: SessionRecord) -> None:
+        """That who has proven something is the payer of this session."""
+        if proof is None or (record.challenge_id, record.payer) != (challenge.id, proof.payer):
             raise _unproven()
-        # Only now: what is remembered are proofs of payers, not whatever strangers sign for themselves.
-        self._proven.keep((proof, Pubkey.from_string(record.session_id)), value=True)
 
     async def authenticate(self, challenge: Challenge, channel_id: Pubkey, proof: SessionProof | None) -> SessionRecord:
         """The session that its payer's proof names, as it is now. The books are asked last (F17)."""
-        proven = self.require_proven(challenge, channel_id, proof)
+        self.require_proven(challenge, channel_id, proof)
         record = await self.known(channel_id)
-        self.require_payer(challenge, proven, record)
+        self.require_payer(challenge, proof, record)
         return record
 
     async def vouched(self, challenge: Challenge, channel_id: Pubkey, signed: SignedVoucher) -> SessionRecord:

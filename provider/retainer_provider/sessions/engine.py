@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -104,30 +103,23 @@ class Engine:
         """Add to a session's deposit, or find it added already."""
         return await self._statement(await self._holding.top_up(challenge, action))
 
-    async def use(
-        self,
-        challenge: Challenge,
-        action: UseAction | VoucherAction,
-        offer: Offer,
-        read: Callable[[], Awaitable[MeteredRequest]],
-        call: Call,
-    ) -> Delivery | MeteredStream:
-        """Meter one request. Its body is read only after its sender is known."""
+    async def payable(self, challenge: Challenge, action: UseAction | VoucherAction) -> SessionRecord:
+        """The session that a request pays from, as it was opened: see ``Authority.opened``."""
         if isinstance(action, VoucherAction):
             self._authority.require_signed(challenge, action.signed)
             record = await self._authority.opened(action.channel_id)
             _require(check_voucher(action.signed, record, self._clock.now()))
         else:
-            proof = self._authority.require_proven(challenge, action.channel_id, action.authentication)
+            self._authority.require_proven(challenge, action.channel_id, action.authentication)
             record = await self._authority.opened(action.channel_id)
-            self._authority.require_payer(challenge, proof, record)
+            self._authority.require_payer(challenge, action.authentication, record)
             _require(check_metered(record))
-        return await self.serve(record, offer, read, call)
+        return record
 
     async def serve(
         self, record: SessionRecord, offer: Offer, read: Callable[[], Awaitable[MeteredRequest]], call: Call
     ) -> Delivery | MeteredStream:
-        """Meter one request of a session whose right to it is proven."""
+        """Meter one request of a session whose right to it is proven. Its body is read only here."""
         if record.offer_id != offer.id:
             raise refuse(
                 ProblemType.VERIFICATION_FAILED,
@@ -138,14 +130,20 @@ class Engine:
             raise RefusedError(CHAIN_UNAVAILABLE)
         if self._watch.frozen(record.session_id):
             raise RefusedError(_DEPOSIT_UNSEEN)
-        with ExitStack() as turn:
-            turn.enter_context(self._fairness.admitted(str(record.payer)))
+        payer = record.payer
+        self._fairness.admit(payer)
+        delivery = None
+        try:
             request = await read()
-            _require(short_of_units(request))
+            if request.max_units is not None:
+                _require(short_of_units(request))
             delivery = await self._metering.serve(record, request, call)
-            if isinstance(delivery, MeteredStream):
-                delivery.at_end(turn.pop_all().close)
             return delivery
+        finally:
+            if isinstance(delivery, MeteredStream):
+                delivery.at_end(lambda: self._fairness.leave(payer))
+            else:
+                self._fairness.leave(payer)
 
     async def accept(self, challenge: Challenge, action: VoucherAction) -> Statement:
         """Take a voucher ahead of the requests that it is for: nothing is served for it, and nothing charged."""

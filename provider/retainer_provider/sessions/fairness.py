@@ -5,8 +5,7 @@ requests with a good credential go on from there (F21).
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 from typing import Final
 
 from retainer.protocol.problems import ProblemType
@@ -39,14 +38,21 @@ class Fairness:
         self._running = running
         self._strangers = strangers
 
-    @contextmanager
-    def admitted(self, payer: str) -> Iterator[None]:
-        """Hold room for one request of a payer that has shown its credential; RefusedError when it has none left."""
-        with self._running.hold(payer) as room:
-            seconds = self._payers.take(payer) if room else 1.0
-            if seconds:
-                raise RefusedError(_too_many("This payer", seconds))
-            yield
+    def admit(self, payer: Hashable) -> None:
+        """Take room for one request of a payer that has shown its credential, to be given back by ``leave``.
+
+        RefusedError when it has none left.
+        """
+        if not self._running.take(payer):
+            raise RefusedError(_too_many("This payer", 1))
+        seconds = self._payers.take(payer)
+        if seconds:
+            self._running.give(payer)
+            raise RefusedError(_too_many("This payer", seconds))
+
+    def leave(self, payer: Hashable) -> None:
+        """Give back the room of one admitted request."""
+        self._running.give(payer)
 
     def require_room_for_unpaid(self, caller: str) -> None:
         """RefusedError when an address has asked too often without paying."""

@@ -1,9 +1,9 @@
 """A complete HTTP answer, and putting it on the wire of any ASGI server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from starlette.types import Send
 
 from retainer.protocol.encoding import Json, canonical_json
@@ -16,8 +16,7 @@ _FINAL_STATUSES: Final = range(200, 600)
 _SUCCESS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Header names in lower case; Content-Length is set when it is sent. `outcome` is what a counter calls it."""
 
     status: int
@@ -54,15 +53,17 @@ def collected(method: str, status: int, named: tuple[tuple[str, str], ...], body
     return Answer(status, named, b"" if _has_no_body(method, status) else body)
 
 
-async def send_answer(send: Send, answer: Answer, method: str) -> None:
-    """Send it whole. To HEAD the length is named and the body withheld."""
-    kept = answer.headers
-    if answer.body or not _has_no_body(method, answer.status):
-        kept = answer.with_headers(("content-length", str(len(answer.body)))).headers
-    elif answer.status == _NO_CONTENT:
-        kept = tuple(entry for entry in kept if entry[0] != "content-length")
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers.encode(kept)})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+async def send_answer(send: Send, answer: Answer, method: str, *added: tuple[str, str]) -> None:
+    """Send it whole, with ``added`` in the place of headers of these names. To HEAD the body is withheld."""
+    body = answer.body
+    if body or not _has_no_body(method, answer.status):
+        added = (*added, ("content-length", str(len(body))))
+    replaced = {name for name, _ in added}
+    if answer.status == _NO_CONTENT:
+        replaced.add("content-length")
+    kept = headers.encode([*(entry for entry in answer.headers if entry[0] not in replaced), *added])
+    await send({"type": "http.response.start", "status": answer.status, "headers": kept})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
 
 def _has_no_body(method: str, status: int) -> bool:

@@ -1,28 +1,23 @@
 """The gate: ASGI in front of any ASGI app. Parse, call the engine once, serialize; it decides nothing about money."""
 
 import asyncio
-import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import count
-from typing import Final, TypeVar
+from typing import Final, NamedTuple
 
+from msgspec.structs import replace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.actions import CloseAction, OpenAction, TopUpAction, UseAction, VoucherAction
 from retainer.protocol.amounts import format_amount
-from retainer.protocol.constants import (
-    HEADER_CREDENTIAL,
-    HEADER_IDEMPOTENCY_KEY,
-    HEADER_MAX_UNITS,
-    HEADER_RECEIPT,
-    HEADER_SESSION,
-)
-from retainer.protocol.credentials import Credential
+from retainer.protocol.challenges import Challenge
+from retainer.protocol.constants import HEADER_CREDENTIAL, HEADER_RECEIPT
 from retainer.protocol.problems import ProblemType
+from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.ledger import LedgerError
+from retainer_provider.books.records import SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.logs import REQUEST
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
@@ -32,19 +27,18 @@ from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.sessions.vouchers import replay_key
 from retainer_provider.signers import SigningError
-from retainer_provider.tariffs import said_units
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
-from retainer_provider.wire.credentials import CredentialReader
+from retainer_provider.wire.credentials import Bearers, parsed
 from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.failures import UpstreamFailure, UpstreamUnreachableError
+from retainer_provider.wire.head import Head
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
 from retainer_provider.wire.problems import STATUS_ACCEPTED, STATUS_OK, STATUS_RECEIPT_ONLY, failure_answer
-from retainer_provider.wire.routing import Finder, Priced, Target, Unpriced, raw_path
+from retainer_provider.wire.routing import Finder, Priced, Unpriced, raw_path
 from retainer_provider.wire.stream_sending import send_stream
 from retainer_provider.wire.upstream import Upstream, UpstreamResult
 
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 # Without a key it is the draft's update of a voucher; with one, a HEAD of the service like any other request.
 _HEAD: Final = "HEAD"
 _REQUEST_ID: Final = "x-request-id"
@@ -88,7 +82,7 @@ class RetainerGate:
         self._request_seconds = request_seconds
         self._clock = clock
         self._observer = observer
-        self._credentials = CredentialReader()
+        self._bearers = Bearers()
         self._numbers = _request_ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,109 +104,127 @@ class RetainerGate:
             await self._pass(scope, receive, send)
             self._observer.answered("", _PASSED_ON, self._clock.monotonic() - started)
             return
+        offer = ""
         try:
-            answer = await self._answer(target, scope, receive)
+            if isinstance(target, Unpriced):
+                answer: Answer | MeteredStream = await self._engine.refusal(_UNPRICED[target], None, caller_of(scope))
+            else:
+                offer, answer = target.offer.id, await self._answer(_Asked(target, Head(scope), scope, receive))
         except _ClientLeftError:
             return
-        offer = "" if isinstance(target, Unpriced) else target.offer.id
         if isinstance(answer, MeteredStream):
             await send_stream(send, receive, answer, _PRIVATE, _VARY, (_REQUEST_ID, number))
             self._observer.answered(offer, _STREAMED, self._clock.monotonic() - started)
             return
         self._observer.answered(offer, answer.outcome, self._clock.monotonic() - started)
-        await send_answer(send, answer.with_headers((_REQUEST_ID, number)), scope["method"])
+        await send_answer(send, answer, scope["method"], (_REQUEST_ID, number))
 
-    async def _answer(self, target: Target, scope: Scope, receive: Receive) -> Answer | MeteredStream:
-        if isinstance(target, Unpriced):
-            return await self._engine.refusal(_UNPRICED[target], None, caller_of(scope))
-        return await answer_or_refusal(
-            self._engine,
-            target,
-            lambda: self._paid(target, self._credentials.of(scope), scope, receive),
-            caller=caller_of(scope),
-            hint=next(iter(headers.values(scope["headers"], HEADER_SESSION)), None),
-        )
+    async def _answer(self, asked: "_Asked") -> Answer | MeteredStream:
+        try:
+            return await self._paid(asked)
+        except REFUSING as error:
+            caller, hint = caller_of(asked.scope), asked.head.session()
+            return await self._engine.refusal(refusal_for(error), asked.sold, caller, hint)
 
-    async def _paid(
-        self, target: Priced, credential: Credential | None, scope: Scope, receive: Receive
-    ) -> Answer | MeteredStream:
-        if credential is None:
-            raise _payment_required(target)
-        challenge, action = credential.challenge, credential.action
+    async def _paid(self, asked: "_Asked") -> Answer | MeteredStream:
+        header = asked.head.payment()
+        if header is None:
+            raise _payment_required(asked.sold)
+        known = self._bearers.session_of(header)
+        if known is not None:
+            return await self._metered(asked, known, None)
+        credential = parsed(header)
+        action, voucher = credential.action, None
+        match action:
+            case UseAction():
+                pass
+            case VoucherAction() if asked.scope["method"] != _HEAD or asked.head.key() is not None:
+                voucher = action.signed
+            case _:
+                return await self._stated(credential.challenge, action, caller_of(asked.scope))
+        record = await self._engine.payable(credential.challenge, action)
+        answer = await self._metered(asked, record, voucher)
+        if voucher is None:  # no voucher comes twice
+            self._bearers.keep(header, record)
+        return answer
+
+    async def _stated(
+        self, challenge: Challenge, action: OpenAction | TopUpAction | CloseAction | VoucherAction, caller: str
+    ) -> Answer:
         match action:
             case OpenAction():
-                return statement_answer(await self._engine.open(challenge, action, caller_of(scope)), "opened")
+                return statement_answer(await self._engine.open(challenge, action, caller), "opened")
             case TopUpAction():
                 return statement_answer(await self._engine.top_up(challenge, action), "topped_up")
             case CloseAction():
                 return statement_answer(await self._engine.close(challenge, action), "closed")
-            case VoucherAction() if scope["method"] == _HEAD and idempotency_key(scope) is None:
+            case VoucherAction():
                 return statement_answer(await self._engine.accept(challenge, action), "voucher_kept")
-            case UseAction() | VoucherAction():
-                return await self._metered(target, credential, action, scope, receive)
 
     async def _metered(
-        self, sold: Priced, credential: Credential, action: UseAction | VoucherAction, scope: Scope, receive: Receive
+        self, asked: "_Asked", record: SessionRecord, voucher: SignedVoucher | None
     ) -> Answer | MeteredStream:
-        offer, tariff = sold.offer, sold.tariff
-        key = idempotency_key(scope)
-        voucher = action.signed if isinstance(action, VoucherAction) else None
+        scope, head = asked.scope, asked.head
+        offer, tariff = asked.sold.offer, asked.sold.tariff
+        key = head.key()
         if key is None and voucher is not None:
             key = replay_key(voucher)
-        query: bytes = scope["query_string"]
-        target = raw_path(scope) + (b"?" + query if query else b"")
+        path, query = raw_path(scope), scope["query_string"]
+        target = (path + b"?" + query if query else path).decode("latin-1")
 
         async def read() -> MeteredRequest:
-            try:
-                async with asyncio.timeout(self._request_seconds):
-                    body = await _read_body(scope, receive, self._request_limit)
-            except TimeoutError:
-                raise refuse(
-                    ProblemType.BODY_TOO_SLOW,
-                    f"The request body did not arrive within {self._request_seconds:g} s: send it faster. "
-                    "Nothing was charged.",
-                ) from None
-            method = scope["method"]
-            return MeteredRequest(method, target.decode("latin-1"), body, key, voucher, tariff, _max_units(scope))
+            body = await self._body(asked)
+            return MeteredRequest(scope["method"], target, body, key, voucher, tariff, head.max_units())
 
         async def call(request: MeteredRequest) -> UpstreamResult:
-            session_id, length = str(action.channel_id), len(request.body)
-            forwarded = headers.to_upstream(
-                scope["headers"], session_id=session_id, body_length=length, plain=tariff.reads_bodies
+            told = headers.told_upstream(
+                scope, session_id=record.session_id, body_length=len(request.body), plain=tariff.reads_bodies
             )
-            paid = PaidRequest(session_id, offer.id, tariff)
-            told = {**scope, "headers": forwarded, SCOPE_KEY: paid}
+            told[SCOPE_KEY] = PaidRequest(record.session_id, offer.id, tariff)
             return await self._upstream.call(told, request.body, stream=tariff.stream)
 
-        delivery = await self._engine.use(credential.challenge, action, offer, read, call)
-        if voucher is None:  # no voucher comes twice
-            self._credentials.keep(scope, credential)
+        delivery = await self._engine.serve(record, offer, read, call)
         return delivery if isinstance(delivery, MeteredStream) else delivery_answer(delivery)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        forwarded = headers.to_upstream(scope["headers"], session_id=None, body_length=None)
+    async def _body(self, asked: "_Asked") -> bytes:
+        head, receive = asked.head, asked.receive
+        if head.bodiless:  # the server has all of it, so that a timer would be for nothing
+            return await _read_body(0, receive, self._request_limit)
         try:
-            await self._app({**scope, "headers": forwarded}, receive, send)
+            async with asyncio.timeout(self._request_seconds):
+                return await _read_body(head.length(), receive, self._request_limit)
+        except TimeoutError:
+            raise refuse(
+                ProblemType.BODY_TOO_SLOW,
+                f"The request body did not arrive within {self._request_seconds:g} s: send it faster. "
+                "Nothing was charged.",
+            ) from None
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(headers.told_upstream(scope, session_id=None, body_length=None), receive, send)
         except UpstreamUnreachableError:
             await send_answer(send, failure_answer(UpstreamFailure.UNREACHABLE), scope["method"])
 
 
-Answered = TypeVar("Answered", Answer, Answer | MeteredStream)
+class _Asked(NamedTuple):
+    """One request to a priced path."""
+
+    sold: Priced
+    head: Head
+    scope: Scope
+    receive: Receive
 
 
-async def answer_or_refusal(
-    engine: Engine, target: Priced, act: Callable[[], Awaitable[Answered]], *, caller: str, hint: str | None = None
-) -> Answered | Answer:
-    """What `act` answers, or the problem that stopped it with a challenge for `target`, or for the session `hint`."""
-    try:
-        return await act()
-    except RefusedError as error:
-        refusal = error.refusal
-    except ChainUnavailableError:
-        refusal = CHAIN_UNAVAILABLE
-    except (LedgerError, SigningError):
-        refusal = LEDGER_UNAVAILABLE
-    return await engine.refusal(refusal, target, caller, hint)
+REFUSING: Final = (RefusedError, ChainUnavailableError, LedgerError, SigningError)
+"""What stops a request that is then answered with a refusal."""
+
+
+def refusal_for(error: Exception) -> Refusal:
+    """What to tell whoever sent a request that was stopped by one of `REFUSING`."""
+    if isinstance(error, RefusedError):
+        return error.refusal
+    return CHAIN_UNAVAILABLE if isinstance(error, ChainUnavailableError) else LEDGER_UNAVAILABLE
 
 
 def statement_answer(statement: Statement, outcome: str) -> Answer:
@@ -227,15 +239,15 @@ def statement_answer(statement: Statement, outcome: str) -> Answer:
 
 def delivery_answer(delivery: Delivery) -> Answer:
     """The answer to a metered request, with its receipt; a replay whose body was not kept is its receipt alone."""
-    stored = delivery.answer
+    stored, kind = delivery.answer, delivery.kind
     # Neither of these may come from the service that is sold; its own Vary may stand beside ours.
-    ours = (_PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
+    ours = (_VARY, _PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
     if stored.body is None:
-        answer, replayed = Answer(STATUS_RECEIPT_ONLY, (_VARY, *ours), b"", str(delivery.kind)), "receipt-only"
+        answer, replayed = Answer(STATUS_RECEIPT_ONLY, ours, b"", kind.value), "receipt-only"
     else:
-        kept = (entry for entry in stored.headers if entry[0] not in _OURS)
-        answer, replayed = Answer(stored.status, (*kept, _VARY, *ours), stored.body, str(delivery.kind)), "true"
-    return answer.with_headers((_REPLAYED, replayed)) if delivery.kind is DeliveryKind.REPLAYED else answer
+        kept = [entry for entry in stored.headers if entry[0] not in _OURS]
+        answer, replayed = Answer(stored.status, (*kept, *ours), stored.body, kind.value), "true"
+    return answer.with_headers((_REPLAYED, replayed)) if kind is DeliveryKind.REPLAYED else answer
 
 
 class _ClientLeftError(Exception):
@@ -248,9 +260,8 @@ def _request_ids() -> Iterator[str]:
     return (f"{process}{number:08x}" for number in count())
 
 
-async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    declared = next(iter(headers.values(scope["headers"], "content-length")), "")
-    body, length = bytearray(), int(declared) if declared.isdigit() else 0
+async def _read_body(length: int, receive: Receive, limit: int) -> bytes:
+    body = bytearray()
     while True:
         if max(length, len(body)) > limit:
             raise refuse(
@@ -260,35 +271,11 @@ async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _ClientLeftError
-        body += message.get("body", b"")
-        if not message.get("more_body", False) and len(body) <= limit:
-            return bytes(body)
-
-
-def idempotency_key(scope: Scope) -> str | None:
-    """The request's own key, None when it has none; RefusedError for what is no key."""
-    found = headers.values(scope["headers"], HEADER_IDEMPOTENCY_KEY)
-    if not found:
-        return None
-    if len(found) > 1 or not _KEY.match(found[0]):
-        raise refuse(
-            ProblemType.REQUEST_MALFORMED,
-            f"{HEADER_IDEMPOTENCY_KEY} must be one value of 1 to 255 visible ASCII characters: send a random one.",
-        )
-    return found[0]
-
-
-def _max_units(scope: Scope) -> int | None:
-    """The most units that the client sends the request for, where it says so."""
-    found = headers.values(scope["headers"], HEADER_MAX_UNITS)
-    if not found:
-        return None
-    units = said_units(found[0])
-    if len(found) > 1 or units is None:
-        raise refuse(
-            ProblemType.REQUEST_MALFORMED, f"{HEADER_MAX_UNITS} must be one whole number of units: correct it."
-        )
-    return units
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        if not more and len(body) + len(chunk) <= limit:
+            return bytes(body + chunk) if body else chunk
+        body += chunk
 
 
 def _payment_required(target: Priced) -> RefusedError:

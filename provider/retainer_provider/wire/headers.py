@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
+from starlette.types import Scope
+
 from retainer.protocol.constants import HEADER_RECEIPT, HEADER_UNITS, SCHEME
 
 Headers = Sequence[tuple[str, str]]
@@ -11,7 +13,7 @@ Headers = Sequence[tuple[str, str]]
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
-SESSION_TO_UPSTREAM: Final = "x-retainer-session"
+_SESSION: Final = b"x-retainer-session"
 
 # RFC 9110 section 7.6.1: these are about one connection, not about the message.
 _HOP_BY_HOP: Final = frozenset(
@@ -28,12 +30,21 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 # A bearer proof must not reach the upstream, and only the gate speaks of sessions and payments (F22, F27).
-_NEVER_TO_UPSTREAM: Final = ("payment-", "x-retainer-", "retainer-")
+_NEVER_TO_UPSTREAM: Final = (b"payment-", b"x-retainer-", b"retainer-")
 # Of a body that is sent on whole, whatever it came in.
 _FRAMING: Final = frozenset({"content-length", "expect"})
-_NEVER_TO_CLIENT: Final = frozenset(
-    {HEADER_RECEIPT.lower(), HEADER_UNITS.lower(), "cache-control", "expires", "pragma", "date", "server"}
-)
+_UNITS: Final = HEADER_UNITS.lower()
+_NEVER_TO_CLIENT: Final = _HOP_BY_HOP | {
+    HEADER_RECEIPT.lower(),
+    "cache-control",
+    "expires",
+    "pragma",
+    "date",
+    "server",
+}
+_CREDENTIALS: Final = b"authorization"
+_CONNECTION: Final = b"connection"
+_PAYMENT: Final = f"{SCHEME.lower()} ".encode()
 
 
 def decode(headers: RawHeaders) -> list[tuple[str, str]]:
@@ -59,11 +70,14 @@ def _wanted(name: str) -> bytes:
 
 def end_to_end(headers: Headers) -> list[tuple[str, str]]:
     """Without the headers that concern one connection, those named by `Connection` included."""
-    named = {
-        token.strip().lower() for name, value in headers if name.lower() == "connection" for token in value.split(",")
-    }
-    dropped = _HOP_BY_HOP | named
+    dropped = _HOP_BY_HOP | _named_by(value for name, value in headers if name.lower() == "connection")
     return [(name, value) for name, value in headers if name.lower() not in dropped]
+
+
+def told_upstream(scope: Scope, *, session_id: str | None, body_length: int | None, plain: bool = False) -> Scope:
+    """The request as the upstream gets it: as it came, but for its headers, see `to_upstream`."""
+    forwarded = to_upstream(scope["headers"], session_id=session_id, body_length=body_length, plain=plain)
+    return {**scope, "headers": forwarded}
 
 
 def to_upstream(
@@ -73,33 +87,65 @@ def to_upstream(
 
     `plain`: the answer is to be read here, so it must not be compressed.
     """
-    replaced = _FRAMING if body_length is not None else frozenset[str]()
-    if plain:
-        replaced = replaced | {"accept-encoding"}
-    if session_id is not None:
-        replaced = replaced | {"authorization"}
-    kept = [
-        (name, value)
-        for name, value in end_to_end(decode(headers))
-        if name not in replaced and not name.startswith(_NEVER_TO_UPSTREAM) and not _is_payment(name, value)
-    ]
+    dropped = _not_for_upstream(read=body_length is not None, plain=plain, sold=session_id is not None)
+    kept, named = [], []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == _CONNECTION:
+            named.append(value.decode("latin-1"))
+        elif not (
+            lower in dropped
+            or lower.startswith(_NEVER_TO_UPSTREAM)
+            or (lower == _CREDENTIALS and value.strip().lower().startswith(_PAYMENT))
+        ):
+            kept.append((lower, value))
+    if named:
+        by_connection = {name.encode("latin-1") for name in _named_by(named)}
+        kept = [entry for entry in kept if entry[0] not in by_connection]
     if body_length:
-        kept.append(("content-length", str(body_length)))
+        kept.append((b"content-length", b"%d" % body_length))
     if plain:
-        kept.append(("accept-encoding", "identity"))
+        kept.append((b"accept-encoding", b"identity"))
     if session_id is not None:
-        kept.append((SESSION_TO_UPSTREAM, session_id))
-    return encode(kept)
+        kept.append((_SESSION, session_id.encode()))
+    return kept
 
 
-def to_client(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """What the client gets to see of the upstream's answer; caching is the gate's to decide (F22)."""
-    return tuple(
-        (name, value)
-        for name, value in end_to_end(headers)
-        if name not in _NEVER_TO_CLIENT and not (name == "www-authenticate" and _is_payment("authorization", value))
-    )
+def from_upstream(headers: RawHeaders) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    """What the client gets to see of the upstream's answer, as text with names in lower case; and its units header.
+
+    Caching is the gate's to decide (F22).
+    """
+    kept, named, units = [], [], None
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name == "connection":
+            named.append(value)
+        elif name == _UNITS:
+            units = value
+        elif name not in _NEVER_TO_CLIENT and (name != "www-authenticate" or not _is_payment(value)):
+            kept.append((name, value))
+    if named:
+        by_connection = _named_by(named)
+        kept = [entry for entry in kept if entry[0] not in by_connection]
+    return tuple(kept), units
 
 
-def _is_payment(name: str, value: str) -> bool:
-    return name == "authorization" and value.strip().lower().startswith(f"{SCHEME.lower()} ")
+@cache
+def _not_for_upstream(*, read: bool, plain: bool, sold: bool) -> frozenset[bytes]:
+    dropped = set(_HOP_BY_HOP)
+    if read:
+        dropped |= _FRAMING
+    if plain:
+        dropped.add("accept-encoding")
+    if sold:
+        dropped.add("authorization")
+    return frozenset(name.encode() for name in dropped)
+
+
+def _named_by(connection: Iterable[str]) -> frozenset[str]:
+    return frozenset(token.strip().lower() for value in connection for token in value.split(","))
+
+
+def _is_payment(challenge: str) -> bool:
+    return challenge.strip().lower().startswith(f"{SCHEME.lower()} ")

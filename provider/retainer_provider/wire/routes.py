@@ -15,7 +15,7 @@ from retainer_provider.sessions.refusals import refuse
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
 from retainer_provider.wire.credentials import read_credential
 from retainer_provider.wire.door import caller_of
-from retainer_provider.wire.gate import answer_or_refusal
+from retainer_provider.wire.gate import REFUSING, refusal_for
 from retainer_provider.wire.openapi import DISCOVERY_PATH, openapi_document
 from retainer_provider.wire.problems import STATUS_OK, STATUS_UNHEALTHY
 from retainer_provider.wire.routing import Priced
@@ -75,9 +75,10 @@ class Api:
     async def _show_session(self, scope: Scope, session_id: str) -> Answer:
         # Any offer's challenge will do for someone who has no session yet.
         offer = next(iter(self._offers.values()))
-        return await answer_or_refusal(
-            self._engine, Priced(offer), lambda: self._session(scope, session_id), caller=caller_of(scope)
-        )
+        try:
+            return await self._session(scope, session_id)
+        except REFUSING as error:
+            return await self._engine.refusal(refusal_for(error), Priced(offer), caller_of(scope))
 
     async def _session(self, scope: Scope, session_id: str) -> Answer:
         credential = read_credential(scope)

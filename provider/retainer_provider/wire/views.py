@@ -1,5 +1,8 @@
 """The ledger's sessions as clients see them, and the receipts the operator signs about them. Pure."""
 
+from functools import lru_cache
+from typing import Final
+
 from solders.pubkey import Pubkey
 
 from retainer.protocol.amounts import BaseUnits, requests_left
@@ -12,6 +15,10 @@ from retainer.protocol.usage import UsageEntry
 from retainer.protocol.views import SessionView, TokenView
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.books.terms import session_terms
+
+# Receipts of one second say the same time, those of one session the same address.
+_timestamp: Final = lru_cache(maxsize=64)(format_timestamp)
+_address: Final = lru_cache(maxsize=4096)(Pubkey.from_string)
 
 
 def session_view(record: SessionRecord, now: int, credited: BaseUnits | None = None) -> SessionView:
@@ -36,7 +43,7 @@ def session_view(record: SessionRecord, now: int, credited: BaseUnits | None = N
         sla=session_terms(record),
         state=record.state_at(now),
         creation_signature=record.creation_signature,
-        pda=Pubkey.from_string(record.session_id),
+        pda=_address(record.session_id),
         settled=record.settled,
         refund=record.refund,
         credited=credited,
@@ -78,8 +85,8 @@ def _signed(
     # The draft: a close receipt's `spent` is what was settled.
     spent = record.spent if record.settled is None else record.settled
     receipt = Receipt(
-        reference=Pubkey.from_string(record.session_id),
-        timestamp=format_timestamp(now),
+        reference=_address(record.session_id),
+        timestamp=_timestamp(now),
         challenge_id=record.challenge_id,
         # In metered mode the operator accepts just what it charges.
         accepted_cumulative=record.accepted if record.voucher_signer is VoucherSigner.CLIENT else spent,

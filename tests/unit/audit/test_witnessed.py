@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from solders.keypair import Keypair
 
 from retainer.audit.findings import Kind
@@ -52,7 +53,7 @@ HONEST = [kept(1), kept(2, signed=300, took=310), kept(3)]
 
 def test_honest_receipts_and_bare_ones_pass() -> None:
     bare = KeptReceipt(HONEST[0].receipt)
-    lifecycle = replace(HONEST[0].receipt, retainer=None)
+    lifecycle = structs.replace(HONEST[0].receipt, retainer=None)
     assert list(contradicted([*HONEST, bare, KeptReceipt(lifecycle)], TERMS)) == []
     assert list(contradicted([], None)) == []
 

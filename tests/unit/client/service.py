@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import httpx
+from msgspec import structs
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -251,5 +252,5 @@ def metered(receipt: Receipt, **changes: object) -> Receipt:
     extension = receipt.retainer
     if extension is None or extension.metered is None:
         return receipt
-    changed = replace(extension.metered, **changes)  # type: ignore[arg-type]  # tests name fields
-    return replace(receipt, retainer=replace(extension, metered=changed))
+    changed = structs.replace(extension.metered, **changes)
+    return structs.replace(receipt, retainer=structs.replace(extension, metered=changed))

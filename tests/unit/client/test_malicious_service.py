@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from msgspec import structs
 from solders.pubkey import Pubkey
 
 from retainer.errors import (
@@ -213,25 +214,28 @@ async def test_a_host_that_copies_the_payee_is_not_shown_the_proof(stage: Stage)
 
 
 def foreign(receipt: Receipt) -> Receipt:
-    return replace(receipt, reference=STRANGER)
+    return structs.replace(receipt, reference=STRANGER)
 
 
 BAD_RECEIPTS: dict[str, tuple[Callable[[Receipt], Receipt], str]] = {
     "other session": (foreign, "it is about session"),
-    "other challenge": (lambda r: replace(r, challenge_id="another"), "another challenge"),
+    "other challenge": (lambda r: structs.replace(r, challenge_id="another"), "another challenge"),
     "more than the price": (
-        lambda r: metered(replace(r, spent=base_units(2 * PRICE)), amount=base_units(2 * PRICE)),
+        lambda r: metered(structs.replace(r, spent=base_units(2 * PRICE)), amount=base_units(2 * PRICE)),
         "costs at most 8000",
     ),
-    "total of requests not made": (lambda r: replace(r, spent=base_units(r.spent + PRICE)), "puts the total at"),
+    "total of requests not made": (
+        lambda r: structs.replace(r, spent=base_units(r.spent + PRICE)),
+        "puts the total at",
+    ),
     "sequence of requests not made": (lambda r: metered(r, sequence=7), "fewer requests were made"),
     "sequence zero": (lambda r: metered(r, sequence=0), "numbered from 1"),
-    "total beyond the deposit": (lambda r: replace(r, spent=base_units(2_000_000)), "above the deposit"),
+    "total beyond the deposit": (lambda r: structs.replace(r, spent=base_units(2_000_000)), "above the deposit"),
     "billed and called uncharged": (lambda r: metered(r, charged=False), "calls uncharged"),
     "another request": (lambda r: metered(r, request_digest="11" * 32), "another request"),
     "another answer": (lambda r: metered(r, response_digest="11" * 32), "another answer"),
     "no details": (
-        lambda r: replace(r, retainer=replace(r.retainer, metered=None) if r.retainer else None),
+        lambda r: structs.replace(r, retainer=structs.replace(r.retainer, metered=None) if r.retainer else None),
         "what the request cost",
     ),
 }
@@ -256,7 +260,7 @@ async def test_a_signed_lie_stops_the_spending_and_leaves_the_answer(stage: Stag
 
 async def test_a_receipt_that_the_operator_did_not_sign_is_refused(stage: Stage) -> None:
     await stage.client.create_session(URL, "1.0")
-    stage.service.receipt = lambda receipt: replace(receipt, timestamp="2027-01-15T09:00:00Z")
+    stage.service.receipt = lambda receipt: structs.replace(receipt, timestamp="2027-01-15T09:00:00Z")
     with pytest.raises(ReceiptError, match="did not sign it"):
         await stage.client.request("GET", URL)
 
@@ -304,7 +308,7 @@ async def test_a_close_receipt_that_names_another_transaction_does_not_decide(st
     await stage.client.request("GET", URL)
     pointed = session.creation_signature
     stage.service.receipt = resigned(
-        lambda r: replace(r, tx_hash=pointed, refunded=base_units(1_000_000)), stage.service.operator
+        lambda r: structs.replace(r, tx_hash=pointed, refunded=base_units(1_000_000)), stage.service.operator
     )
     closed = await stage.client.close_session(session.session_id)
     assert (closed.settled, closed.refunded) == (PRICE, 1_000_000 - PRICE)

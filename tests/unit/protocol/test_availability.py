@@ -1,10 +1,9 @@
 """Availability over windows, and the units that are given back: from the usage log alone."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.availability import Availability, metered

@@ -1,7 +1,7 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from solders.keypair import Keypair
 
 from retainer.protocol.amounts import BaseUnits

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from retainer_provider.books.ledger import LedgerError, LedgerUnavailableError
 from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome

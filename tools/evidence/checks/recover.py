@@ -5,11 +5,12 @@ import json
 import sys
 import tempfile
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec.structs import replace
 from solders.keypair import Keypair
 
 from retainer import SessionClient

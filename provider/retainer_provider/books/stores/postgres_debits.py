@@ -6,8 +6,9 @@ see what was committed while a row was waited for; and what is decided from all 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
+
+from msgspec.structs import replace
 
 from retainer.protocol.vouchers import voucher_to_json
 from retainer_provider.books.outcomes import CommitOutcome, CommitResult, ReserveOutcome, ReserveResult
