@@ -1,11 +1,11 @@
 """The books deleted under live sessions: chain and proofs bring back what was spent, down to the base unit."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from solders.pubkey import Pubkey
 
 from retainer.chain.fake import FakeChain
@@ -138,6 +138,6 @@ async def test_a_lie_in_a_receipt_moves_nothing(
         opening = await shop.opened()
         [honest] = await used(shop, opening, 1)
     chain.advance(slots=FINAL_SLOTS)
-    lie = replace(honest, spent=BaseUnits(DEPOSIT))
+    lie = structs.replace(honest, spent=BaseUnits(DEPOSIT))
     found, worthless = await lost_sessions(chain, OPERATOR.pubkey(), PROGRAM_ID, [lie], [])
     assert ([one.finding for one in found], worthless) == ([Finding.UNPROVEN], 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -168,7 +169,7 @@ async def test_neither_strangers_transfers_nor_forged_receipts_count(
         opening, [honest] = await opened(shop, 1)
         gift = transfer_of(opening, sender=stranger.pubkey()).instruction()
         await chain.send(Agent(stranger).sign([gift], (await chain.latest_blockhash()).blockhash))
-    lie = replace(honest, spent=BaseUnits(DEPOSIT))
+    lie = structs.replace(honest, spent=BaseUnits(DEPOSIT))
     async with lost(chain, mint, raw_settings, tmp_path) as after:
         [one] = (await after.found(lie)).values()
         assert (one.finding, one.deposit) == (Finding.UNPROVEN, DEPOSIT), "nobody asked for the stranger's"

@@ -18,7 +18,7 @@ from retainer_provider.blueprint import service_identity
 from retainer_provider.books.records import Custody
 from retainer_provider.books.stores.chosen import open_ledger, reading
 from retainer_provider.catalog import load_offers
-from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
+from retainer_provider.cli.common import ExitStatus, config_option, examples, json_option, print_json, settings_of, told
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys
 from retainer_provider.logs import configure_logging
@@ -35,7 +35,13 @@ _Found = Recovery | HeldRecovery
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "recover --receipts presented/ --dry-run",
+        "recover --receipts presented/",
+        "recover --receipts presented/ --refund --json",
+    )
+)
 @config_option
 @json_option
 @click.option("--receipts", type=_FOLDER, help="A folder of what agents presented: files that `retainer proofs` wrote.")
@@ -141,7 +147,8 @@ def _words(one: _Found, outcomes: Mapping[Pubkey, SettlementOutcome]) -> str:
 def _sum(found: list[_Found], worthless: int, *, dry_run: bool) -> str:
     counts = {finding: sum(one.finding is finding for one in found) for finding in Finding}
     words = ", ".join(f"{count} {finding}" for finding, count in counts.items() if count) or "none"
-    ignored = f"; {worthless} proofs are forged, or of sessions that are not on chain" if worthless else ""
+    proofs = "1 proof is" if worthless == 1 else f"{worthless} proofs are"
+    ignored = f"; {proofs} forged, or of sessions that are not on chain" if worthless else ""
     again = "; nothing was done" if dry_run else ""
     return f"{len(found)} session{'' if len(found) == 1 else 's'} that the books do not know: {words}{ignored}{again}"
 
