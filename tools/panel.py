@@ -17,6 +17,8 @@ from tools import oracle
 from tools.stage import DECIMALS, Stage, StageError, stage
 
 WALLET: Final = "5.0"
+PRICE: Final = 8_000
+"""Of a request, in base units."""
 SEED_LENGTH: Final = 32
 OFFER: Final = """
 [panel]
@@ -35,13 +37,13 @@ suggested_deposit = "1.0"
 minimum_deposit = "0.1"
 grace_period = 900
 voucher_signer = "operator"
-routes = ["/v1/ask"]
+routes = ["/v1/ask", "/v1/chat/*"]
 
 [offers.demo.sla]
 max_latency_ms = 2000
 accepted_statuses = ["2xx"]
 min_body_bytes = 1
-"""
+""" + "".join(f'\n[responders.{name}]\nupstream = "/v1/chat/{name}"\noffer = "demo"\n' for name in oracle.RESPONDERS)
 
 
 def offers(free: int) -> str:
@@ -70,9 +72,11 @@ async def serve(console: Console, free: int, slot_ms: int) -> None:
             console.print(f"wallet      {wallet.pubkey()}, with {held} test tokens")
             console.print(f"\nOpen this in a browser:\n\n  [bold]{address(stood, wallet)}[/]\n")
             console.print("It offers a local test wallet that signs for real, with test money that is worth nothing.")
+            console.print("A question that begins with “slow” breaks the SLA and costs nothing.")
             console.print(
-                "A question that begins with “slow” breaks the SLA and costs nothing. Ctrl-C stops everything."
+                f"{' and '.join(oracle.RESPONDERS)} answer on cards; what begins with “fail” gets no answer at first."
             )
+            console.print("Ctrl-C stops everything.")
             ended = stood.service.process
             if ended is not None:
                 await ended.wait()

@@ -28,6 +28,7 @@ async def test_sigterm_finishes_what_runs_and_remembers_what_is_owed(town: Town)
     town.config.write_text(town.config.read_text() + f'\n[metrics]\naddress = "{address}"\n')
     async with running(Upstream(slow_seconds=3)) as upstream:
         slow = {"RETAINER_PROVIDER_UPSTREAM": upstream.url, "RETAINER_PROVIDER_LOG_FORMAT": "json"}
+        slow["RETAINER_PROVIDER_LOG_LEVEL"] = "debug"  # which tells of each request
         async with serving(town.config, slow) as service, client(service.url) as http, httpx.AsyncClient() as probe:
             opening = await town.opened(http)
             assert (await probe.get(f"http://{address}/readyz")).status_code == 200

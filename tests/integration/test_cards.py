@@ -225,9 +225,11 @@ async def test_who_answers_is_told_with_whether_they_are_there(me: Person) -> No
         return bool((await me.good("GET", "responders"))["responders"][0]["status"] == "online")
 
     await until(hosted)
-    assert (await me.good("GET", "responders"))["responders"] == [
-        {"name": "ada", "home": "", "node": "", "status": "online"}
-    ]
+    told = {"name": "ada", "home": "", "node": "", "status": "online"}
+    price = {"offer": "standard", "price": "8000", "byUse": False}
+    assert (await me.good("GET", "responders"))["responders"] == [told | price]
+    # Whoever has no session yet is told that there are cards, and what pays for them.
+    assert (await me.good("GET", "offers"))["people"]["responders"] == [{"name": "ada", "offer": "standard"}]
 
 
 async def test_a_service_that_stops_in_the_middle_goes_on_where_it_was(

@@ -63,6 +63,7 @@ async def open_cards(
             desk=CardDesk(
                 ledger=ledger, clock=clock, offers={name: one.priced.offer.id for name, one in staff.items()}
             ),
+            prices={name: one.priced for name, one in staff.items()},
             ledger=ledger,
             bell=bell,
             prefix=settings.service.api_prefix,

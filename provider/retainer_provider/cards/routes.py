@@ -3,7 +3,7 @@
 Every path is about the cards of the session that the request's own credential names: no path names a session.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -39,6 +39,7 @@ from retainer_provider.wire.door import caller_of
 from retainer_provider.wire.gate import LEDGER_UNAVAILABLE
 from retainer_provider.wire.head import idempotency_key
 from retainer_provider.wire.problems import STATUS_CREATED, STATUS_OK
+from retainer_provider.wire.routing import Priced
 
 Authorize = Callable[[Scope], Awaitable[SessionRecord]]
 """The session that a request's credential is for; RefusedError without a good one."""
@@ -58,12 +59,13 @@ class Asking:
 
 
 class CardsApi:
-    """Serves `cards` and `responders` under `prefix`; `owns` tells its paths from others."""
+    """Serves `cards` and `responders` under `prefix`; `owns` tells its paths from others. `prices` has a turn's."""
 
     def __init__(
         self,
         *,
         desk: CardDesk,
+        prices: Mapping[str, Priced],
         ledger: Ledger,
         bell: Bell,
         prefix: str,
@@ -72,9 +74,11 @@ class CardsApi:
         refusal: Refuse,
     ) -> None:
         self._desk = desk
+        self._prices = prices
         self._ledger = ledger
         self._bell = bell
         self._roots = (f"{prefix}/cards", f"{prefix}/responders")
+        self._below = tuple(f"{root}/" for root in self._roots)
         self._prefix = prefix
         self._authorize = authorize
         self._refusal = refusal
@@ -95,7 +99,7 @@ class CardsApi:
     def owns(self, scope: Scope) -> bool:
         """Whether a request is for this API to answer."""
         path: str = scope["path"]
-        return any(path == root or path.startswith(f"{root}/") for root in self._roots)
+        return path in self._roots or path.startswith(self._below)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request that `owns` has accepted."""
@@ -156,7 +160,7 @@ class CardsApi:
         return _written(await self._desk.try_again(asking.session.session_id, asking.name))
 
     async def _responders(self, asking: "Asking") -> Answer:
-        listed: list[Json] = [responder_view(one) for one in await self._desk.responders()]
+        listed: list[Json] = [responder_view(one, self._prices[one.name]) for one in await self._desk.responders()]
         return json_answer(STATUS_OK, {"responders": listed})
 
     async def _ask(self, asking: "Asking") -> Answer:

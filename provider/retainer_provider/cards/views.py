@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from retainer.protocol.encoding import Json
 from retainer_provider.cards.records import Card, Line, Responder
 from retainer_provider.cards.references import Reference, reference_text, references
+from retainer_provider.wire.routing import Priced
 
 
 def card_view(card: Card) -> dict[str, Json]:
@@ -44,13 +45,16 @@ def line_view(card: Card, line: Line, previews: Mapping[tuple[str, int | None], 
     }
 
 
-def responder_view(responder: Responder) -> dict[str, Json]:
-    """Who answers."""
+def responder_view(responder: Responder, turn: Priced) -> dict[str, Json]:
+    """Who answers, whose sessions pay for it, and what a turn costs: by use, the most that it may."""
     return {
         "name": responder.name,
         "home": responder.home,
         "node": responder.node,
         "status": "online" if responder.online else "offline",
+        "offer": turn.offer.id,
+        "price": str(turn.offer.price * turn.tariff.max_units),
+        "byUse": turn.tariff.count is not None,
     }
 
 

@@ -1,18 +1,24 @@
 """The server's connections: who says nothing, or says it slowly, is dropped and never in the way of others (F21)."""
 
 import asyncio
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# Requests that may wait for the one before them on their connection: each takes memory before it is looked at.
+_PIPELINED: Final = 16
 
 
-class BoundedConnection(H11Protocol):
+class BoundedConnection(HttpToolsProtocol):
     """One connection; its class holds what all of a server's share. Made by `bounded_connections`."""
 
     most: ClassVar[int]
     seconds: ClassVar[float]
+    head_limit: ClassVar[int]
     waiting: ClassVar[dict["BoundedConnection", asyncio.TimerHandle]]  # for a request's head, the longest first
     _unread: asyncio.TimerHandle | None = None
+    _in_head = False
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection, in the place of the one that has been silent for longest where there are too many."""
@@ -27,12 +33,35 @@ class BoundedConnection(H11Protocol):
         self._stop_sending()
         super().connection_lost(exc)
 
-    def handle_events(self) -> None:
-        """What came in; with the head of a request the waiting ends."""
-        before = self.cycle
-        super().handle_events()
-        if self.cycle is not before:
-            self._stop_waiting()
+    def data_received(self, data: bytes) -> None:
+        """What came in. The parser keeps a head until it is whole, so that one without an end is refused here."""
+        if self._in_head:  # since an earlier piece: all of this one may belong to it
+            self._head_bytes += len(data)
+            if self._head_bytes > self.head_limit:
+                self.send_400_response("The request's head is too large.")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. What comes after the body is none, whatever it says (RFC 9110 section 6.5)."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head of a request: with it the waiting ends. ValueError refuses it and ends the connection."""
+        self._in_head = False
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            raise ValueError("a request names one host (RFC 9112 section 3.2)")
+        if len(self.pipeline) >= _PIPELINED:
+            raise ValueError("too many requests at once on one connection")
+        super().on_headers_complete()
+        self._stop_waiting()
 
     def on_response_complete(self) -> None:
         """After an answer the next request is waited for, unless it came along already."""
@@ -71,10 +100,11 @@ class BoundedConnection(H11Protocol):
             self._unread = None
 
 
-def bounded_connections(*, most: int, seconds: float) -> type[BoundedConnection]:
-    """HTTP for one uvicorn server with at most `most` connections.
+def bounded_connections(*, most: int, seconds: float, head_limit: int) -> type[BoundedConnection]:
+    """HTTP for one uvicorn server with at most `most` connections, and heads of at most `head_limit` bytes.
 
     Each has `seconds` to send a request's head, and to take in what it is answered. Beyond `most`, the one that has
     been silent for longest makes room; where every one is being answered, the new one is dropped.
     """
-    return type("ServersConnection", (BoundedConnection,), {"most": most, "seconds": seconds, "waiting": {}})
+    shared = {"most": most, "seconds": seconds, "head_limit": head_limit, "waiting": {}}
+    return type("ServersConnection", (BoundedConnection,), shared)

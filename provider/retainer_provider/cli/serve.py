@@ -30,8 +30,9 @@ def serve(config: Path, upstream: str | None, host: str | None, port: str | None
     settings = settings_of(config, upstream=upstream, host=host, port=port)
     configure_logging(settings.service.log_level, settings.service.log_format)
     app = create_app(settings)
-    with listen(settings.service) as listener:
-        asyncio.run(serve_app(app, settings, listener))
+    loop = uvicorn.Config(app, log_config=None).get_loop_factory()  # of uvloop, where it is there
+    with listen(settings.service) as listener, asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(serve_app(app, settings, listener))
 
 
 class _Server(uvicorn.Server):
@@ -61,8 +62,9 @@ async def serve_app(
             access_log=False,
             server_header=False,
             ws="none",
-            http=bounded_connections(most=limits.connections, seconds=limits.connection_seconds),
-            h11_max_incomplete_event_size=limits.request_head_bytes,
+            http=bounded_connections(
+                most=limits.connections, seconds=limits.connection_seconds, head_limit=limits.request_head_bytes
+            ),
             timeout_graceful_shutdown=limits.shutdown_seconds,
         ),
     )

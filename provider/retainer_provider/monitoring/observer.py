@@ -2,8 +2,6 @@
 
 from typing import Final, Protocol
 
-from retainer_provider.clock import Clock
-
 
 class Observer(Protocol):
     """Told as it happens, in the event loop: must not wait, and must not fail."""
@@ -35,18 +33,3 @@ class Unobserved:
 
 
 UNOBSERVED: Final = Unobserved()
-
-
-class writing:  # noqa: N801 - used like a function
-    """Times one call of the ledger: a context. A class, because two of these come with each request."""
-
-    def __init__(self, observer: Observer, clock: Clock, call: str) -> None:
-        self._observer = observer
-        self._clock = clock
-        self._call = call
-
-    def __enter__(self) -> None:
-        self._started = self._clock.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._observer.wrote(self._call, self._clock.monotonic() - self._started)

@@ -9,6 +9,7 @@ from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
 from retainer_provider.people.views import offer_extras
 from retainer_provider.people_settings import FreeTierSettings, PanelSettings
+from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.wire.offer_view import offer_json
 
 NO_SOLANA_PAY = "This service has no public HTTPS address, which Solana Pay needs: pay with a wallet in this browser."
@@ -24,12 +25,14 @@ class Storefront:
         offers: Mapping[str, Offer],
         panel: PanelSettings,
         free_tier: FreeTierSettings,
+        responders: Mapping[str, ResponderSettings],
         chain: Chain,
     ) -> None:
         self._identity = identity
         self._offers = offers
         self._panel = panel
         self._free_tier = free_tier
+        self._responders = responders
         self._chain = chain
         self._genesis: str | None = None
 
@@ -42,6 +45,8 @@ class Storefront:
             people["solanaPayReason"] = NO_SOLANA_PAY
         if free.asks_per_day:
             people["freeTier"] = {"asksPerDay": free.asks_per_day, "routes": [*free.routes]}
+        if self._responders:
+            people["responders"] = [{"name": name, "offer": one.offer} for name, one in self._responders.items()]
         page: dict[str, Json] = {
             "programId": str(us.program_id),
             "network": str(us.network),

@@ -5,18 +5,20 @@ A request that is reserved runs to its end whatever becomes of its client: charg
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from retainer.protocol.constants import HEADER_MAX_UNITS, HEADER_RECEIPT, JSON_INTEGER_MAX
 from retainer.protocol.digests import body_digest, request_digest
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.signing import Signer
-from retainer.protocol.sla import Observation, Verdict, judge
+from retainer.protocol.sla import Observation, SlaTerms, Verdict, judge
 from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.meter import Quote, decide, quote
@@ -39,7 +41,7 @@ from retainer_provider.books.records import (
 )
 from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
-from retainer_provider.monitoring.observer import UNOBSERVED, Observer, writing
+from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.schema import schema_ok
 from retainer_provider.sessions.streaming import Delivered, MeteredStream, StreamLimits
@@ -53,13 +55,15 @@ from retainer_provider.wire.upstream import UpstreamResult
 from retainer_provider.wire.views import request_receipt, session_receipt
 
 _log = structlog.get_logger(__name__)
+_standard_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # How often a process looks whether another one has finished the first run of a repeated request.
 _LOOK_AGAIN_SECONDS: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class MeteredRequest:
+class MeteredRequest(msgspec.Struct, frozen=True):
     """A request fully read. `target` is raw path and query; without `key` it is its own and cannot be repeated.
 
     `tariff` is what its route costs; `max_units` the most that its client sends it for, where it says so.
@@ -86,8 +90,7 @@ class DeliveryKind(StrEnum):
     REPLAYED = "replayed"  # booked before
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """What may leave: booked and durable. A replayed answer's body may be gone."""
 
     answer: StoredAnswer
@@ -107,8 +110,7 @@ def short_of_units(request: MeteredRequest) -> Refusal | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """What was answered in the end; a stream, which is not ``kept``, without its body."""
 
     answer: Answer
@@ -119,18 +121,22 @@ class Finished:
     kept: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(msgspec.Struct, frozen=True):
     """A request with the money held for it, as its session was at that moment."""
 
     record: SessionRecord
     request: MeteredRequest
     reservation: Reservation
+    cost: Quote  # at most
+    terms: SlaTerms | None
 
     def judged(self, status: int, latency_ms: int, length: int, *, fits: bool | None = None) -> Verdict:
         """Whether an answer like this keeps the SLA; what flows is held against no schema."""
-        seen = Observation(status, latency_ms, length, self.request.method, fits)
-        return judge(session_terms(self.record), seen)
+        return judge(self.terms, Observation(status, latency_ms, length, self.request.method, fits))
+
+    def price(self, units: int) -> Quote:
+        """What so many units cost."""
+        return self.cost if units == self.cost.units else quote(self.record.price, units)
 
 
 class Metering:
@@ -153,9 +159,8 @@ class Metering:
         self._stream_limits = streams
         self._observer = observer
         self._running: dict[tuple[str, str], asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[Delivery | MeteredStream]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._streams: set[MeteredStream] = set()
-        self._closings: set[asyncio.Future[None]] = set()
 
     async def serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery | MeteredStream:
         """Meter one authenticated request; RefusedError when it is not served, which costs nothing.
@@ -163,14 +168,10 @@ class Metering:
         A stream's charge grows with it, and is booked when it ends or is closed: whoever gets one closes it.
         """
         # In a task of its own: some servers cancel a request when its client leaves.
-        task = asyncio.create_task(self._serve(record, request, call))
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(self._abandoned)
-            raise
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Delivery | MeteredStream] = loop.create_future()
+        self._tasks.add(loop.create_task(self._serve_to(done, record, request, call)))
+        return await done
 
     async def accept(self, record: SessionRecord, voucher: SignedVoucher) -> SessionRecord:
         """Keep a voucher without serving anything for it; RefusedError when it is not above what was accepted."""
@@ -192,6 +193,30 @@ class Metering:
             await asyncio.gather(*late, return_exceptions=True)
         await asyncio.gather(*(stream.aclose() for stream in self._streams), return_exceptions=True)
 
+    async def _serve_to(
+        self,
+        done: "asyncio.Future[Delivery | MeteredStream]",
+        record: SessionRecord,
+        request: MeteredRequest,
+        call: Call,
+    ) -> None:
+        try:
+            delivery = await self._serve(record, request, call)
+            if not done.done():
+                done.set_result(delivery)
+            elif isinstance(delivery, MeteredStream):  # begun meanwhile, and nobody is left to read it
+                await delivery.aclose()
+        except asyncio.CancelledError:
+            done.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is told to whoever waits
+            if not isinstance(error, RefusedError):
+                _log.exception("request_not_booked")
+            if not done.done():
+                done.set_exception(error)
+        finally:
+            self._tasks.discard(asyncio.current_task())
+
     async def _serve(self, record: SessionRecord, request: MeteredRequest, call: Call) -> Delivery | MeteredStream:
         cost = quote(record.price, request.tariff.max_units)
         reserved = await self._reserve(record, request, cost)
@@ -199,7 +224,8 @@ class Metering:
             return Delivery(reserved.answer, DeliveryKind.REPLAYED)
         if reserved.reservation is None:
             raise refusal_of(reserved.outcome, reserved.session or record, cost)
-        return await self._run(_Run(reserved.session or record, request, reserved.reservation), call)
+        current = reserved.session or record
+        return await self._run(_Run(current, request, reserved.reservation, cost, session_terms(current)), call)
 
     async def _reserve(self, record: SessionRecord, request: MeteredRequest, cost: Quote) -> ReserveResult:
         wanted = ReserveRequest(
@@ -211,12 +237,12 @@ class Metering:
             now=self._clock.now(),
             voucher=request.voucher,
         )
-        give_up_at = self._clock.monotonic() + self._wait
+        give_up_at = None
         while True:
-            with writing(self._observer, self._clock, "reserve"):
-                result = await self._ledger.reserve(wanted)
+            result = await self._written("reserve", self._ledger.reserve(wanted))
             if result.outcome is not ReserveOutcome.IN_FLIGHT:
                 return result
+            give_up_at = give_up_at or self._clock.monotonic() + self._wait
             left = give_up_at - self._clock.monotonic()
             first = self._running.get((record.session_id, request.key or ""))
             if left <= 0:
@@ -267,10 +293,9 @@ class Metering:
 
         async def keep(delivered: Delivered) -> bool:
             whole, verdict = finished(delivered)
-            charge = decide(verdict, quote(run.record.price, delivered.units))
-            progress = Progress(charge, self._draft(run, whole), head.headers)
-            with writing(self._observer, self._clock, "deliver"):
-                return await self._ledger.deliver(run.reservation, progress) is DeliverOutcome.KEPT
+            progress = Progress(decide(verdict, run.price(delivered.units)), self._draft(run, whole), head.headers)
+            kept = await self._written("deliver", self._ledger.deliver(run.reservation, progress))
+            return kept is DeliverOutcome.KEPT
 
         async def book(delivered: Delivered) -> str | None:
             try:
@@ -307,15 +332,16 @@ class Metering:
         else:
             failure = outcome if isinstance(outcome, UpstreamFailure) else UpstreamFailure.BROKEN
             answer = failure_answer(failure)
-        fits = await schema_ok(session_terms(run.record), run.request.method, answer.status, answer.body)
+        fits = None
+        if run.terms is not None and run.terms.response_schema is not None:
+            fits = await schema_ok(run.terms, run.request.method, answer.status, answer.body)
         verdict = run.judged(answer.status, result.latency_ms, len(answer.body), fits=fits)
         if failure is not None:  # an upstream that gave no answer breaks the SLA whatever was agreed
             verdict = Verdict(broken_term(failure), failure.value)
         finished = Finished(answer, result.latency_ms, body_digest(answer.body), len(answer.body), fits)
         committed = await self._book(run, finished, verdict, units)
         if committed.outcome is CommitOutcome.FREE_EXHAUSTED:
-            cost = quote(run.record.price, units)
-            raise refusal_of(ReserveOutcome.FREE_EXHAUSTED, committed.session or run.record, cost)
+            raise refusal_of(ReserveOutcome.FREE_EXHAUSTED, committed.session or run.record, run.price(units))
         if committed.outcome is CommitOutcome.LOST or committed.answer is None:
             raise refuse(
                 ProblemType.SERVICE_UNAVAILABLE,
@@ -333,11 +359,12 @@ class Metering:
             return StoredAnswer(answer.status, answer.headers, answer.body if finished.kept else None, receipt)
 
         draft = self._draft(run, finished)
-        charge = decide(verdict, quote(run.record.price, units))
-        with writing(self._observer, self._clock, "commit"):
-            committed = await self._ledger.commit(Commit(run.reservation, charge, draft, finish, now))
-        if committed.outcome is CommitOutcome.COMMITTED:
-            _log.info(
+        charge = decide(verdict, run.price(units))
+        end = Commit(run.reservation, charge, draft, finish, now)
+        committed = await self._written("commit", self._ledger.commit(end))
+        # Asked first, since a record is put together before its level is looked at.
+        if committed.outcome is CommitOutcome.COMMITTED and _standard_log.isEnabledFor(logging.DEBUG):
+            _log.debug(
                 "request_metered",
                 session=run.record.session_id,
                 sequence=committed.sequence,
@@ -361,14 +388,10 @@ class Metering:
             schema_ok=finished.fits,
         )
 
-    def _abandoned(self, task: asyncio.Task[Delivery | MeteredStream]) -> None:
-        """Nobody is left to read the stream that has begun meanwhile."""
-        if not task.cancelled() and task.exception() is None and isinstance(stream := task.result(), MeteredStream):
-            closing = asyncio.ensure_future(stream.aclose())
-            self._closings.add(closing)
-            closing.add_done_callback(self._closings.discard)
-
-    def _finished(self, task: asyncio.Task[Delivery | MeteredStream]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, RefusedError):
-            _log.error("request_not_booked", exc_info=error)
+    async def _written(self, call: str, write: Awaitable[T]) -> T:
+        """What a call of the ledger gives, with its time told, however it ends."""
+        started = self._clock.monotonic()
+        try:
+            return await write
+        finally:
+            self._observer.wrote(call, self._clock.monotonic() - started)

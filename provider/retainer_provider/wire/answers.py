@@ -1,9 +1,9 @@
 """A complete HTTP answer, and putting it on the wire of any ASGI server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from starlette.types import Send
 
 from retainer.protocol.encoding import Json, canonical_json
@@ -16,8 +16,7 @@ _FINAL_STATUSES: Final = range(200, 600)
 _SUCCESS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Header names in lower case; Content-Length is set when it is sent. `outcome` is what a counter calls it."""
 
     status: int

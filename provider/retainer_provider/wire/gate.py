@@ -3,10 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from retainer.chain.errors import ChainUnavailableError

@@ -33,9 +33,9 @@ _HOP_BY_HOP: Final = frozenset(
 _NEVER_TO_UPSTREAM: Final = (b"payment-", b"x-retainer-", b"retainer-")
 # Of a body that is sent on whole, whatever it came in.
 _FRAMING: Final = frozenset({"content-length", "expect"})
+_UNITS: Final = HEADER_UNITS.lower()
 _NEVER_TO_CLIENT: Final = _HOP_BY_HOP | {
     HEADER_RECEIPT.lower(),
-    HEADER_UNITS.lower(),
     "cache-control",
     "expires",
     "pragma",
@@ -111,17 +111,24 @@ def to_upstream(
     return kept
 
 
-def to_client(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """What the client gets to see of the upstream's answer (names in lower case); caching is the gate's to decide."""
-    kept = [
-        (name, value)
-        for name, value in headers
-        if name not in _NEVER_TO_CLIENT and not (name == "www-authenticate" and _is_payment(value))
-    ]
-    if len(kept) != len(headers):
-        named = _named_by(value for name, value in headers if name == "connection")
-        kept = [entry for entry in kept if entry[0] not in named] if named else kept
-    return tuple(kept)
+def from_upstream(headers: RawHeaders) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    """What the client gets to see of the upstream's answer, as text with names in lower case; and its units header.
+
+    Caching is the gate's to decide (F22).
+    """
+    kept, named, units = [], [], None
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name == "connection":
+            named.append(value)
+        elif name == _UNITS:
+            units = value
+        elif name not in _NEVER_TO_CLIENT and (name != "www-authenticate" or not _is_payment(value)):
+            kept.append((name, value))
+    if named:
+        by_connection = _named_by(named)
+        kept = [entry for entry in kept if entry[0] not in by_connection]
+    return tuple(kept), units
 
 
 @cache

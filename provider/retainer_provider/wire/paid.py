@@ -1,6 +1,5 @@
 """What the gated app is told of a request that it serves: in the ASGI scope, out of clients' reach."""
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from retainer_provider.tariffs import COUNT_UNITS, ONE_UNIT, Tariff
@@ -8,24 +7,21 @@ from retainer_provider.tariffs import COUNT_UNITS, ONE_UNIT, Tariff
 SCOPE_KEY: Final = "retainer"
 
 
-@dataclass(slots=True)
-class _Tab:
-    units: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PaidRequest:
     """A request that is paid for, once its answer keeps the SLA: which session pays, and what it was opened for."""
 
-    session_id: str
-    offer_id: str
-    tariff: Tariff = ONE_UNIT
-    _tab: _Tab = field(default_factory=_Tab, repr=False, compare=False)
+    __slots__ = ("_units", "offer_id", "session_id", "tariff")
+
+    def __init__(self, session_id: str, offer_id: str, tariff: Tariff = ONE_UNIT) -> None:
+        self.session_id = session_id
+        self.offer_id = offer_id
+        self.tariff = tariff
+        self._units: int | None = None
 
     @property
     def charged(self) -> int | None:
         """The units that the app has charged so far; None while it has charged nothing."""
-        return self._tab.units
+        return self._units
 
     def charge(self, units: int) -> None:
         """Add whole units to what this request costs; in a stream, before the events that they are for.
@@ -37,4 +33,4 @@ class PaidRequest:
             raise RuntimeError("this route does not cost what its app charges: give it `max_units`, and no `count`")
         if units < 0:
             raise ValueError(f"{units} units cannot be charged: nothing is given back")
-        self._tab.units = (self._tab.units or 0) + units
+        self._units = (self._units or 0) + units

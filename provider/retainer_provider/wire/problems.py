@@ -1,9 +1,10 @@
 """Every status code this service decides on, and the problem documents (RFC 9457) that go with them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
+
+from msgspec.structs import replace
 
 from retainer.protocol.challenges import Challenge, challenge_header
 from retainer.protocol.encoding import Json
@@ -61,6 +62,7 @@ _PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
         ProblemType.INVOICE_UNKNOWN: (404, "Invoice unknown"),
         ProblemType.INVOICE_OVER: (409, "Invoice is over"),
         ProblemType.WALLET_MISMATCH: (409, "Invoice is for another wallet"),
+        ProblemType.FUNDS_INSUFFICIENT: (409, "The wallet has not enough"),
         ProblemType.FREE_QUOTA_EXHAUSTED: (402, "Free asks used up"),
         ProblemType.REQUEST_MALFORMED: (400, "Malformed request"),
         ProblemType.ROUTE_UNKNOWN: (404, "Nothing here"),

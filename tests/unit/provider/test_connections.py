@@ -15,8 +15,12 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 LARGE = 50_000_000
 
 
-async def app(scope: Scope, _: Receive, send: Send) -> None:
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive())["more_body"]:
+        pass
     body = b"x" * LARGE if scope["path"] == "/large" else b"here"
+    if scope["path"] == "/told":
+        body = b"%04d" % sum(name.startswith(b"x-") for name, _ in scope["headers"])
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     for start in range(0, len(body), 1_000_000):
         more = start + 1_000_000 < len(body)
@@ -32,8 +36,7 @@ async def served(*, most: int, seconds: float) -> AsyncIterator[Connect]:
     """A server with these bounds, as something that connects to it."""
     config = uvicorn.Config(
         app,
-        http=bounded_connections(most=most, seconds=seconds),
-        h11_max_incomplete_event_size=65_536,
+        http=bounded_connections(most=most, seconds=seconds, head_limit=65_536),
         lifespan="off",
         log_config=None,
         ws="none",
@@ -131,4 +134,37 @@ async def test_an_endless_head_is_refused_before_it_is_held() -> None:
                 await writer.drain()
         with suppress(ConnectionError):
             assert (await reader.read(12)) in (b"", b"HTTP/1.1 400")
+        assert await asked(await connect()) == b"here"
+
+
+@pytest.mark.row(
+    "F21", attack="1000 requests sent at once on one connection", twin="a few of them are answered in turn"
+)
+async def test_few_requests_wait_for_each_other_on_a_connection() -> None:
+    async with served(most=20, seconds=30) as connect:
+        reader, writer = await connect()
+        writer.write(REQUEST * 10)
+        for _ in range(10):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(4) == b"here"
+        writer.write(REQUEST * 1_000)
+        assert (await reader.read()).count(b"HTTP/1.1 200") < 20
+
+
+@pytest.mark.row("F19", attack="a header after the body", twin="one before it")
+async def test_what_follows_a_body_is_no_header() -> None:
+    chunked = b"POST /told HTTP/1.1\r\nHost: here\r\nX-Before: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with served(most=20, seconds=30) as connect:
+        reader, writer = await connect()
+        writer.write(chunked + b"1\r\nx\r\n0\r\nX-After: 1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(4) == b"0001"
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: here\r\nHost: there\r\n"], ids=["none", "two"])
+async def test_a_request_without_one_host_is_refused(hosts: bytes) -> None:
+    async with served(most=20, seconds=30) as connect:
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\n" + hosts + b"\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
         assert await asked(await connect()) == b"here"

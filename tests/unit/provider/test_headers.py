@@ -1,6 +1,6 @@
 import pytest
 
-from retainer_provider.wire.headers import decode, to_client, to_upstream, values
+from retainer_provider.wire.headers import decode, encode, from_upstream, to_upstream, values
 
 RAW = [
     (b"Host", b"shop.test"),
@@ -52,13 +52,16 @@ def test_an_upstream_cannot_forge_receipts_challenges_or_cache_rules() -> None:
         ("set-cookie", "b=2"),
         ("connection", "keep-alive"),
         ("keep-alive", "timeout=5"),
+        ("retainer-units", "7"),
     ]
-    assert to_client(answer) == (
+    kept, units = from_upstream(encode(answer))
+    assert kept == (
         ("content-type", "text/plain"),
         ("www-authenticate", "Basic realm=x"),
         ("set-cookie", "a=1"),
         ("set-cookie", "b=2"),
     )
+    assert units == "7"
 
 
 def test_all_values_of_a_header_are_found_whatever_their_case() -> None:

@@ -24,6 +24,7 @@ from retainer.chain.fake import FakeChain
 from retainer.chain.testing import create_mint, mint_to
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.blueprint import Surroundings
+from retainer_provider.cli.connections import bounded_connections
 from retainer_provider.fastapi import PaidRequest, RequireSession, meter
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.listening import open_listener
@@ -144,7 +145,10 @@ async def _opened(app: ASGIApp, agents: list[Agent], number: int) -> list[OpenSe
 async def serve(app: ASGIApp, folder: Path) -> None:
     """Serve until SIGTERM; FOLDER/port is written when it listens."""
     listener = open_listener("127.0.0.1", 0, "port")
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False))
+    # Of the kind that `retainer-provider serve` has, on both sides of a comparison.
+    http = bounded_connections(most=2_048, seconds=60, head_limit=65_536)
+    config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, ws="none", http=http)
+    server = uvicorn.Server(config)
     (folder / "port").write_text(str(listener.getsockname()[1]), encoding="ascii")
     await server.serve(sockets=[listener])
 

@@ -24,6 +24,8 @@ export class ApiError extends Error {
     readonly problem: string,
     detail: string,
     readonly status = 0,
+    /** The problem's own members, as they came. */
+    readonly body: unknown = null,
   ) {
     super(detail);
   }
@@ -147,7 +149,8 @@ export class Api {
     return this.read(path, { method: 'POST', token, body }, read);
   }
 
-  private async read<Value>(path: string, call: Call, read: (json: unknown) => Value): Promise<Value> {
+  /** Sends a call and reads its JSON answer. */
+  async read<Value>(path: string, call: Call, read: (json: unknown) => Value): Promise<Value> {
     const response = await this.open(path, call);
     try {
       return read(await response.json());
@@ -182,5 +185,11 @@ async function refusal(response: Response): Promise<ApiError> {
   const detail = typeof body.detail === 'string' ? body.detail : `status ${response.status}`;
   // Its proxy says so when the provider behind it is gone: nobody knows what became of the call.
   if (!type && response.status >= 502) return new ApiError('unreachable', '', detail, response.status);
-  return new ApiError('refused', type.startsWith(PROBLEM) ? type.slice(PROBLEM.length) : type, detail, response.status);
+  return new ApiError(
+    'refused',
+    type.startsWith(PROBLEM) ? type.slice(PROBLEM.length) : type,
+    detail,
+    response.status,
+    body,
+  );
 }

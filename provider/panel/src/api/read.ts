@@ -5,11 +5,13 @@ import type {
   Challenge,
   ClosePreview,
   Invoice,
+  Lack,
   Made,
   Offer,
   Preview,
   Service,
   Session,
+  Shortage,
   Sla,
   Token,
 } from './types';
@@ -129,6 +131,15 @@ export function readOffer(value: unknown): Offer {
   };
 }
 
+/** What a wallet lacks, of the problem that says so. */
+export function readShortage(value: unknown): Shortage {
+  const json = members(value);
+  const missing = json.list('missing', String);
+  const lack = (name: string, units: string): Lack | null =>
+    missing.includes(name) ? { held: json.amount(`${units}Held`), needed: json.amount(`${units}Needed`) } : null;
+  return { tokens: lack('tokens', 'tokens'), lamports: lack('sol', 'lamports') };
+}
+
 export function readService(value: unknown): Service {
   const json = members(value);
   const people = json.inner('people');
@@ -140,6 +151,10 @@ export function readService(value: unknown): Service {
     solanaPay: people.flag('solanaPay'),
     solanaPayReason: people.maybe('solanaPayReason', people.text),
     freeTier: free && { asksPerDay: free.count('asksPerDay'), routes: free.list('routes', String) },
+    responders: people.list('responders', (item) => ({
+      name: members(item).text('name'),
+      offer: members(item).text('offer'),
+    })),
     offers: json.list('offers', readOffer),
   };
 }

@@ -45,6 +45,8 @@ export interface Service {
   readonly solanaPay: boolean;
   readonly solanaPayReason: string | null;
   readonly freeTier: { readonly asksPerDay: number; readonly routes: readonly string[] } | null;
+  /** Who answers on cards, and by sessions of which offer. */
+  readonly responders: readonly { readonly name: string; readonly offer: string }[];
   readonly offers: readonly Offer[];
 }
 
@@ -68,6 +70,17 @@ export interface Invoice {
   readonly received: bigint | null;
   readonly solanaPayUrl: string | null;
   readonly solanaPayReason: string | null;
+}
+
+/** What a wallet lacks to pay an invoice: units of the token and lamports, null where it has enough. */
+export interface Shortage {
+  readonly tokens: Lack | null;
+  readonly lamports: Lack | null;
+}
+
+export interface Lack {
+  readonly held: bigint;
+  readonly needed: bigint;
 }
 
 /** An invoice as it is made; the only answer that has the token. */

@@ -17,7 +17,7 @@ export interface Kept {
 const STORED_AS = 'retainer.session';
 
 export class Keeping {
-  constructor(private readonly storage: Storage) {}
+  constructor(readonly storage: Storage) {}
 
   /** What is kept, or null; what cannot be read counts as nothing. */
   read(): Kept | null {

@@ -7,6 +7,8 @@ import '../styles/head.css';
 import '../styles/layout.css';
 import '../styles/controls.css';
 import '../styles/conversation.css';
+import '../styles/hub.css';
+import '../styles/card-thread.css';
 import '../styles/narrow.css';
 import { App } from '../views/App';
 import { Keeping } from './keeping';

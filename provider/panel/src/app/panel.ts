@@ -4,7 +4,9 @@ import { getBase64Decoder, getUtf8Encoder } from '@solana/kit';
 import type { Wallet } from '@wallet-standard/base';
 import type { Api, Proof } from '../api/client';
 import type { Challenge } from '../api/types';
-import { TEXTS, walletText } from '../texts/en';
+import { CardCalls } from '../hub/calls';
+import { Hub } from '../hub/hub';
+import { TEXTS } from '../texts/en';
 import { offerLocalWallet } from '../wallet/local';
 import { signMessage } from '../wallet/signing';
 import { type Connected, connect, watchWallets } from '../wallet/wallets';
@@ -22,6 +24,7 @@ export class Panel {
   readonly follow: Follow;
   readonly funding: Funding;
   readonly asking: Asking;
+  readonly hub: Hub;
   private offered = false;
 
   constructor(
@@ -29,7 +32,8 @@ export class Panel {
     private readonly store: Store,
     private readonly keeping: Keeping,
   ) {
-    this.follow = new Follow(api, store, keeping);
+    this.hub = new Hub(new CardCalls(api), store, keeping);
+    this.follow = new Follow(api, store, keeping, (event) => this.hub.follow.heard(event));
     this.funding = new Funding(api, store, keeping, this.follow);
     this.asking = new Asking(api, store, keeping, this.follow);
   }
@@ -39,13 +43,16 @@ export class Panel {
     watchWallets((wallets) => this.store.set({ wallets }));
     this.keeping.watch(page, (kept) => void this.follow.adopt(kept));
     this.store.set({ now: seconds() });
+    this.hub.start(page);
     page.setInterval(() => void this.tick(page), 1000);
     await this.follow.restore();
+    await this.hub.follow.tick(seconds());
     await this.offerLocalWallet(page);
   }
 
   private async tick(page: Window): Promise<void> {
     await this.follow.tick(seconds());
+    await this.hub.follow.tick(seconds());
     await this.offerLocalWallet(page);
   }
 
@@ -94,7 +101,7 @@ export class Panel {
   recover(wallet: Wallet): Promise<void> {
     return this.store.during('recovering', async () => {
       const outcome = await connect(wallet);
-      if (outcome.kind !== 'done') return this.store.say(walletText(outcome), 'bad');
+      if (outcome.kind !== 'done') return this.store.sayWallet(outcome);
       const connected = outcome.value;
       const owner = connected.account.address;
       const listed = await this.prove(connected, await this.api.recoverChallenge(owner));
@@ -115,7 +122,7 @@ export class Panel {
   private async prove(connected: Connected, { text, nonce, expiresAt }: Challenge): Promise<Proof | null> {
     const signed = await signMessage(connected, new Uint8Array(utf8.encode(text)));
     if (signed.kind === 'done') return { nonce, expiresAt, signature: base64.decode(signed.value) };
-    this.store.say(walletText(signed), 'bad');
+    this.store.sayWallet(signed);
     return null;
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Wallet } from '@wallet-standard/base';
 import type { ClosePreview, Invoice, Offer, Preview, Service, Session } from '../api/types';
+import { HUB_START, type HubState } from '../hub/state';
 import type { Connected } from '../wallet/wallets';
 
 /** One question and what became of it. */
@@ -51,6 +52,7 @@ export interface State {
   /** What runs now, so that a second click does nothing. */
   readonly busy: 'funding' | 'wallet' | 'closing' | 'recovering' | null;
   readonly showQr: boolean;
+  readonly hub: HubState;
   /** Whether the events of the session arrive. */
   readonly live: boolean;
   /** Unix seconds, moved by the clock of the page. */
@@ -71,6 +73,7 @@ export const START: State = {
   connected: null,
   busy: null,
   showQr: false,
+  hub: HUB_START,
   live: false,
   now: 0,
 };

@@ -2,8 +2,11 @@
 
 import type { Panel } from '../app/panel';
 import { offerOf, type Scene, sceneOf, type State } from '../app/state';
+import { modeOf } from '../hub/state';
 import { TEXTS } from '../texts/en';
 import { AskBar } from './AskBar';
+import { HubButton } from './cards/HubButton';
+import { HubPanel } from './cards/HubPanel';
 import { Conversation } from './Conversation';
 import { Hud } from './Hud';
 import { OfferSheet } from './OfferSheet';
@@ -16,16 +19,20 @@ export function App({ state, panel }: { state: State; panel: Panel }) {
   const { service, session, notice, outage } = state;
   const scene = sceneOf(state);
   const offer = service && offerOf(service, session?.offerId ?? null);
+  const cards = service !== null && service.responders.length > 0;
+  const mode = cards ? modeOf(state.hub) : 'closed';
+  const covered = mode === 'covering';
   return (
     <>
       <a class="skip" href="#question">
         {TEXTS.skip}
       </a>
-      <header>
+      <header inert={covered}>
         <div class="brand">
           <h1>{service?.realm ?? TEXTS.title}</h1>
           {service && service.network !== 'mainnet' && <p class="network">{TEXTS.testNetwork(service.network)}</p>}
         </div>
+        {cards && <HubButton state={state.hub} hub={panel.hub} />}
         <Hud state={state} scene={scene} />
       </header>
       <div class="notices" role="status">
@@ -45,11 +52,12 @@ export function App({ state, panel }: { state: State; panel: Panel }) {
           </p>
         )}
       </div>
-      <main>
-        <section class="sheet" aria-label={TEXTS.session} data-scene={scene.kind}>
+      <main data-hub={mode}>
+        {mode !== 'closed' && <HubPanel state={state} panel={panel} />}
+        <section class="sheet" aria-label={TEXTS.session} data-scene={scene.kind} inert={covered}>
           <SceneView state={state} scene={scene} panel={panel} />
         </section>
-        <div class="talk">
+        <div class="talk" inert={covered}>
           <Conversation state={state} offer={offer} panel={panel} />
           <AskBar state={state} offer={offer} panel={panel} />
         </div>

@@ -1,9 +1,10 @@
 /** The input bar: it says what pays for the next question, and leads to paying where nothing does. */
 
-import { useState } from 'preact/hooks';
 import type { Offer } from '../api/types';
 import type { Panel } from '../app/panel';
 import { type State, type Way, wayOf } from '../app/state';
+import { QUESTION } from '../hub/drafts';
+import { taking } from '../hub/drag';
 import { TEXTS, wayText } from '../texts/en';
 import { money } from './money';
 
@@ -14,7 +15,7 @@ interface Props {
 }
 
 export function AskBar({ state, offer, panel }: Props) {
-  const [text, setText] = useState('');
+  const text = state.hub.drafts[QUESTION] ?? '';
   const way = wayOf(state);
   const running = state.turns.some(({ outcome }) => outcome.kind === 'running');
   const waits = way.by === 'wait' || running;
@@ -27,7 +28,7 @@ export function AskBar({ state, offer, panel }: Props) {
     if (way.by === 'close') return void panel.previewClose();
     if (way.by === 'funding') return document.getElementById('amount')?.focus();
     if (question === '') return;
-    setText('');
+    panel.hub.draft(QUESTION, '');
     void panel.asking.ask(question);
   };
 
@@ -41,7 +42,8 @@ export function AskBar({ state, offer, panel }: Props) {
           maxLength={4000}
           value={text}
           aria-describedby="way"
-          onInput={(event) => setText(event.currentTarget.value)}
+          onInput={(event) => panel.hub.draft(QUESTION, event.currentTarget.value)}
+          {...taking((referring) => panel.hub.put(QUESTION, referring))}
         />
         <button class="main" type="submit" aria-disabled={waits}>
           {label(way)}

@@ -5,6 +5,7 @@ import type { Offer } from '../api/types';
 import type { Panel } from '../app/panel';
 import type { State, Turn } from '../app/state';
 import { TEXTS } from '../texts/en';
+import { Said } from './cards/Said';
 import { money } from './money';
 
 export function Conversation({ state, offer, panel }: { state: State; offer: Offer | null; panel: Panel }) {
@@ -24,15 +25,17 @@ export function Conversation({ state, offer, panel }: { state: State; offer: Off
     <ol class="turns" aria-label={TEXTS.conversation} aria-live="polite">
       {turns.map((turn, at) => (
         <li key={turn.key} ref={at === turns.length - 1 ? end : null}>
-          <p class="question">{turn.question}</p>
-          <Outcome turn={turn} offer={offer} panel={panel} />
+          <p class="question">
+            <Said text={turn.question} hub={panel.hub} state={state.hub} />
+          </p>
+          <Outcome turn={turn} offer={offer} state={state} panel={panel} />
         </li>
       ))}
     </ol>
   );
 }
 
-function Outcome({ turn, offer, panel }: { turn: Turn; offer: Offer | null; panel: Panel }) {
+function Outcome({ turn, offer, state, panel }: { turn: Turn; offer: Offer | null; state: State; panel: Panel }) {
   const { outcome } = turn;
   switch (outcome.kind) {
     case 'running':
@@ -51,7 +54,9 @@ function Outcome({ turn, offer, panel }: { turn: Turn; offer: Offer | null; pane
     case 'answered':
       return (
         <div class={`answer ${outcome.failed ? 'bad' : ''}`}>
-          <p class="text">{outcome.text || TEXTS.emptyAnswer}</p>
+          <p class="text">
+            {outcome.text ? <Said text={outcome.text} hub={panel.hub} state={state.hub} /> : TEXTS.emptyAnswer}
+          </p>
           <p class="cost">
             {outcome.broke !== null
               ? TEXTS.freeBroke(outcome.broke)

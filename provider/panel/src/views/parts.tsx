@@ -9,8 +9,8 @@ export function Title({ children }: { children: string }) {
   const heading = useRef<HTMLHeadingElement>(null);
   const first = useRef(document.activeElement === document.body || document.activeElement === null);
   useEffect(() => {
-    // At the first load the focus is nobody's to move; nor is it while somebody types a question.
-    const typing = document.activeElement?.id === 'question';
+    // At the first load the focus is nobody's to move; nor is it while somebody types a question, or is at the cards.
+    const typing = document.activeElement?.matches('#question, #hub *');
     if (!typing && !(first.current && performance.now() < 2000)) heading.current?.focus({ preventScroll: true });
   }, [children]);
   return (

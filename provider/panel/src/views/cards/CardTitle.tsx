@@ -1,0 +1,73 @@
+/** A card's title, changed where it stands. */
+
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { Hub } from '../../hub/hub';
+import type { HubState } from '../../hub/state';
+import type { Card } from '../../hub/types';
+import { CARDS } from '../../texts/cards';
+import { IconButton } from './icons';
+import { Trouble } from './parts';
+
+export function CardTitle({ card, state, hub }: { card: Card; state: HubState; hub: Hub }) {
+  const [typed, setTyped] = useState<string | null>(null);
+  const field = useRef<HTMLInputElement>(null);
+  const editing = typed !== null;
+  useEffect(() => {
+    if (editing) field.current?.select();
+  }, [editing]);
+
+  const done = () => {
+    setTyped(null);
+    queueMicrotask(() => document.getElementById('card-title')?.focus());
+  };
+  const save = async (event: Event) => {
+    event.preventDefault();
+    const title = (typed ?? '').trim();
+    if (title === (card.title ?? '')) return done();
+    if (title && (await hub.retitle(card.id, title))) done();
+  };
+  if (!editing) {
+    return (
+      <div class="title">
+        <h3 id="card-title" tabIndex={-1} data-untitled={card.title === null || undefined}>
+          {card.title ?? CARDS.untitled}
+        </h3>
+        {card.status !== 'archived' && (
+          <IconButton
+            of="edit"
+            name={card.title === null ? CARDS.giveTitle : CARDS.editTitle}
+            act={() => setTyped(card.title ?? '')}
+          />
+        )}
+      </div>
+    );
+  }
+  return (
+    <form
+      class="title editing"
+      onSubmit={(event) => void save(event)}
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape') return;
+        event.preventDefault();
+        done();
+      }}
+    >
+      <div class="line">
+        <input
+          ref={field}
+          aria-label={CARDS.titleLabel}
+          autocomplete="off"
+          value={typed}
+          onInput={(event) => setTyped(event.currentTarget.value)}
+        />
+        <button type="submit" class="main" aria-disabled={state.busy !== null}>
+          {CARDS.saveTitle}
+        </button>
+        <button type="button" onClick={done}>
+          {CARDS.cancel}
+        </button>
+      </div>
+      <Trouble state={state} of={`title ${card.id}`} />
+    </form>
+  );
+}
