@@ -17,6 +17,8 @@ from tools import oracle
 from tools.stage import DECIMALS, Stage, StageError, stage
 
 WALLET: Final = "5.0"
+PRICE: Final = 8_000
+"""Of a request, in base units."""
 SEED_LENGTH: Final = 32
 OFFER: Final = """
 [panel]

@@ -152,9 +152,10 @@ class Stage:
             await asyncio.sleep(0.1)
 
     async def new_agent(self, tokens: str = "5.0", lamports: int = LAMPORTS_PER_SOL) -> Keypair:
-        """One more funded agent."""
+        """One more agent, with so many tokens and lamports."""
         agent = Keypair()
-        await airdrop(self.rpc_url, self.chain, agent.pubkey(), lamports)
+        if lamports:
+            await airdrop(self.rpc_url, self.chain, agent.pubkey(), lamports)
         await mint_to(
             self.chain, self.authority, owner=agent.pubkey(), mint=self.mint, amount=parse_amount(tokens, DECIMALS)
         )
@@ -174,13 +175,13 @@ async def stage(
     upstream: str,
     offers: str = OFFER,
     slot_ms: int = 400,
-    service: Mapping[str, str] | None = None,
+    service: Mapping[str, str | int] | None = None,
     limits: Mapping[str, int] | None = None,
     say: Callable[[str, str], None] | None = None,
 ) -> AsyncIterator[Stage]:
     """Set the stage in `folder` before the service at the URL `upstream`.
 
-    `offers` is TOML with `{mint}` in it; `service` adds string settings to [service], `limits` numbers to [limits].
+    `offers` is TOML with `{mint}` in it; `service` adds settings to [service], `limits` numbers to [limits].
     `say` hears of each step as it is done: its name, and what it came to.
     """
     say = say or (lambda _step, _outcome: None)
@@ -197,7 +198,7 @@ async def stage(
         write_keypair(folder / "operator.json", operator)
         write_keypair(folder / "payee.json", payee)
         port = free_port()
-        lines = {
+        lines: dict[str, str | int] = {
             "realm": "stage.localhost",
             "network": "localnet",
             "rpc_url": localnet.rpc_url,

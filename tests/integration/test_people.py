@@ -12,6 +12,7 @@ from solders.transaction import Transaction
 
 from retainer.chain.errors import TransactionRefusedError
 from retainer.chain.testing import mint_to
+from retainer.protocol.amounts import format_amount
 from retainer.protocol.problems import ProblemType
 from retainer.protocol.receipts import parse_receipt, verify_receipt
 from tests.integration.conftest import AGENT, OPERATOR, Shop, problem
@@ -168,6 +169,48 @@ async def test_a_wallet_sent_top_up_is_found(shop: Shop, page: Page) -> None:
     await shop.pace.tick()
     assert (await look(shop, page, invoice))["state"] == "active"
     assert (await page.session(session))["deposit"] == str(DEPOSIT + 1)
+
+
+async def test_a_look_finds_a_wallet_sent_top_up_before_any_pass_does(shop: Shop, page: Page) -> None:
+    session = await page.funded()
+    invoice = await page.ok("POST", f"/sessions/{session}/topup", {"amount": "1"})
+    assert (await look(shop, page, invoice))["state"] == "waiting"
+    await send(shop, page, invoice)
+    assert (await look(shop, page, invoice))["state"] == "waiting"  # so much is credited only when it is final
+    await shop.chain.sleep(20)
+    found = await look(shop, page, invoice)
+    assert (found["state"], found["received"]) == ("active", "1")
+    assert (await page.session(session))["deposit"] == str(DEPOSIT + 1)
+
+
+@pytest.mark.parametrize(
+    ("held", "missing"),
+    [
+        ((DEPOSIT - 1, 1_000_000_000), ["tokens"]),
+        ((DEPOSIT, 1_000_000), ["sol"]),
+        ((0, 0), ["tokens", "sol"]),
+    ],
+)
+async def test_a_wallet_that_cannot_pay_is_told_what_it_lacks_and_not_named(
+    shop: Shop, page: Page, mint: Pubkey, held: tuple[int, int], missing: list[str]
+) -> None:
+    poor, (tokens, lamports) = Keypair(), held
+    if lamports:
+        shop.chain.fund(poor.pubkey(), lamports)
+    if tokens:
+        authority = Keypair.from_seed(b"m" * 32)
+        await mint_to(shop.chain, authority, owner=poor.pubkey(), mint=mint, amount=tokens, clock=shop.chain)
+    invoice = await page.ok("POST", "/sessions", {"offer": "standard", "amount": str(DEPOSIT)})
+    page.token = invoice["token"]
+    naming = f"/invoices/{invoice['invoiceId']}/payer"
+    short = problem(await page.call("POST", naming, {"payer": str(poor.pubkey())}))
+    assert short.type is ProblemType.FUNDS_INSUFFICIENT
+    told = short.extra
+    assert (told["missing"], told["tokensHeld"], told["tokensNeeded"]) == (missing, str(tokens), str(DEPOSIT))
+    assert (told["lamportsHeld"], told["lamportsHeldDisplay"]) == (str(lamports), format_amount(lamports, 9))
+    assert 5_000_000 < int(str(told["lamportsNeeded"])) < 10_000_000
+    named = await page.ok("POST", naming, {"payer": str(AGENT.pubkey())})
+    assert named["payer"] == str(AGENT.pubkey())
 
 
 async def test_a_key_charges_once(shop: Shop, page: Page) -> None:

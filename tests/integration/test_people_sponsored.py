@@ -51,11 +51,20 @@ async def test_nothing_is_signed_ahead(shop: Shop, page: Page) -> None:
     invoice = await page.fund()
     shown = base64.b64decode(invoice["transaction"])
     assert shown[1:65] == shown[65:129] == bytes(64)
-    other = Page(shop.http, Keypair.from_seed(b"q" * 32))
-    unpayable = await other.fund()  # a wallet without tokens
-    sent = {"transaction": base64.b64encode(other.sign(unpayable["transaction"])).decode()}
-    refused = await other.call("POST", f"/invoices/{unpayable['invoiceId']}/transaction", sent)
-    assert problem(refused).type is ProblemType.DEPOSIT_FAILED
     assert await shop.chain.account(SPONSOR.pubkey()) == before
-    again = await other.ok("GET", f"/invoices/{unpayable['invoiceId']}")
-    assert again["state"] == "waiting"
+
+
+async def test_what_a_wallet_can_pay_no_more_costs_the_sponsor_nothing(shop: Shop, page: Page) -> None:
+    """It had enough when its invoice was made, and has spent it since."""
+    late = await page.fund()
+    token, (first, second) = page.token, [await page.fund(), await page.fund()]
+    for invoice in (first, second):
+        page.token = invoice["token"]
+        assert (await page.post(invoice))["state"] == "active"
+    before, page.token = await shop.chain.account(SPONSOR.pubkey()), token
+    sent = {"transaction": base64.b64encode(page.sign(late["transaction"])).decode()}
+    refused = problem(await page.call("POST", f"/invoices/{late['invoiceId']}/transaction", sent))
+    assert refused.type is ProblemType.FUNDS_INSUFFICIENT
+    assert (refused.extra["missing"], refused.extra["tokensHeld"]) == (["tokens"], "0")
+    assert await shop.chain.account(SPONSOR.pubkey()) == before
+    assert (await page.ok("GET", f"/invoices/{late['invoiceId']}"))["state"] == "waiting"

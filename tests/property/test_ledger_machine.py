@@ -3,7 +3,7 @@
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.books_machine import postgres_machine, sqlite_machine
+from tests.machine.stores import postgres_machine, sqlite_machine
 
 
 def test_the_ledger_in_a_file_agrees_with_its_model() -> None:

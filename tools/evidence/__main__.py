@@ -117,7 +117,7 @@ CHECKS = {
     ),
     "stateful": (
         "stateful",
-        "random calls and restarts on both stores: the books agree with a simple model after every step",
+        "random calls, deaths and lost leases on both stores: the books agree with a simple model after every step",
     ),
     "cards": (
         "cards",

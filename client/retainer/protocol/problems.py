@@ -62,6 +62,7 @@ class ProblemType(StrEnum):
     INVOICE_UNKNOWN = _OWN + "invoice-unknown"
     INVOICE_OVER = _OWN + "invoice-over"
     WALLET_MISMATCH = _OWN + "wallet-mismatch"
+    FUNDS_INSUFFICIENT = _OWN + "funds-insufficient"
     FREE_QUOTA_EXHAUSTED = _OWN + "free-quota-exhausted"
 
     REQUEST_MALFORMED = _OWN + "request-malformed"

@@ -13,6 +13,7 @@ from retainer_provider.people.events import Events
 from retainer_provider.people.free import FreeTier
 from retainer_provider.people.funding import Funding
 from retainer_provider.people.invoices import InvoiceDesk
+from retainer_provider.people.means import Means
 from retainer_provider.people.panel import Panel
 from retainer_provider.people.recovery import Recovery
 from retainer_provider.people.storefront import Storefront
@@ -67,6 +68,7 @@ def people_of(
         free=FreeTier(settings=settings.free_tier, asker=asker, ledger=ledger, clock=clock, key=keys.secrets[0]),
         funding=Funding(
             desk=desk,
+            means=Means(chain),
             identity=identity,
             offers=offers,
             ledger=ledger,

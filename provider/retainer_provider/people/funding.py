@@ -20,9 +20,10 @@ from retainer_provider.offers import Offer
 from retainer_provider.people.access import unknown_invoice
 from retainer_provider.people.border import encode_transaction
 from retainer_provider.people.invoices import InvoiceDesk
+from retainer_provider.people.means import Means
 from retainer_provider.people.storefront import NO_SOLANA_PAY
 from retainer_provider.people.views import invoice_view
-from retainer_provider.sessions.refusals import refuse
+from retainer_provider.sessions.refusals import RefusedError, refuse
 
 ICON: Final = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64"><rect width="64" height="64" rx="14" fill="#14532d"/>'
@@ -38,6 +39,7 @@ class Funding:
         self,
         *,
         desk: InvoiceDesk,
+        means: Means,
         identity: Identity,
         offers: Mapping[str, Offer],
         ledger: Ledger,
@@ -45,6 +47,7 @@ class Funding:
         public_api: str | None,
     ) -> None:
         self._desk = desk
+        self._means = means
         self._identity = identity
         self._offers = offers
         self._ledger = ledger
@@ -56,6 +59,8 @@ class Funding:
         offer = self._offers.get(offer_id)
         if offer is None:
             raise refuse(ProblemType.REQUEST_MALFORMED, f"There is no offer {offer_id[:40]!r}: see /offers.")
+        if payer is not None:
+            await self._require_means(payer, offer, amount, InvoiceKind.OPEN, sponsored=self._sponsored)
         invoice, token = await self._desk.open(offer, amount, caller)
         if payer is not None:
             invoice = await self._desk.name(invoice, payer)
@@ -75,16 +80,22 @@ class Funding:
         return await self.shown(invoice)
 
     async def named(self, invoice: Invoice, payer: Pubkey) -> dict[str, Json]:
-        """The invoice with its wallet."""
+        """The invoice with its wallet; one that cannot pay is not named, so that another one can."""
+        await self._require_means_for(invoice, payer, sponsored=self._sponsored)
         return await self.shown(await self._desk.name(invoice, payer))
 
     async def taken(self, invoice: Invoice, raw: bytes) -> dict[str, Json]:
         """The invoice after its transaction was handed over."""
-        return await self.shown(await self._desk.take(invoice, raw))
+        try:
+            return await self.shown(await self._desk.take(invoice, raw))
+        except RefusedError as error:
+            if error.refusal.problem is ProblemType.DEPOSIT_FAILED and invoice.payer is not None:
+                await self._require_means_for(invoice, Pubkey.from_string(invoice.payer), sponsored=self._sponsored)
+            raise
 
     async def shown(self, invoice: Invoice) -> dict[str, Json]:
         """An invoice with what its wallet signs."""
-        sponsored = self._identity.sponsor is not None
+        sponsored = self._sponsored
         try:
             raw = await self._desk.transaction(invoice, sponsored=sponsored)
         except ChainUnavailableError:
@@ -104,7 +115,9 @@ class Funding:
 
     async def pay(self, invoice_id: str, payer: Pubkey) -> dict[str, Json]:
         """The transaction that a phone's wallet signs and sends itself, paying its fee."""
-        invoice = await self._desk.name(await self.invoice(invoice_id), payer)
+        invoice = await self.invoice(invoice_id)
+        await self._require_means_for(invoice, payer, sponsored=False)
+        invoice = await self._desk.name(invoice, payer)
         raw = await self._desk.transaction(invoice, sponsored=False)
         if raw is None:
             raise refuse(
@@ -124,6 +137,27 @@ class Funding:
         if invoice is None:
             raise unknown_invoice()
         return invoice
+
+    @property
+    def _sponsored(self) -> bool:
+        return self._identity.sponsor is not None
+
+    async def _require_means_for(self, invoice: Invoice, payer: Pubkey, *, sponsored: bool) -> None:
+        offer = self._offers.get(invoice.offer_id)
+        if offer is not None and invoice.undecided and invoice.payer in (None, str(payer)):
+            await self._require_means(payer, offer, invoice.amount, invoice.kind, sponsored=sponsored)
+
+    async def _require_means(
+        self, payer: Pubkey, offer: Offer, amount: int, kind: InvoiceKind, *, sponsored: bool
+    ) -> None:
+        try:
+            short = await self._means.shortage(
+                payer, offer, amount, opens=kind is InvoiceKind.OPEN, sponsored=sponsored
+            )
+        except ChainUnavailableError:
+            return  # what cannot be seen keeps nobody from paying
+        if short is not None:
+            raise RefusedError(short)
 
     def _pay_url(self, invoice: Invoice) -> str:
         return f"{self._public_api}/pay/{invoice.invoice_id}"

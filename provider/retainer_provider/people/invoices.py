@@ -245,6 +245,8 @@ class InvoiceDesk:
 
     async def _look_for_top_up(self, invoice: Invoice) -> None:
         record = await self._session(invoice)
+        if record.deposit <= invoice.deposit_before and record.state is SessionState.ACTIVE:
+            record = await self._holding.added(record)
         if record.deposit > invoice.deposit_before:
             await self._activate(invoice, record)
         elif record.state is not SessionState.ACTIVE:

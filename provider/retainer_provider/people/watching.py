@@ -8,9 +8,11 @@ from typing import Final
 import structlog
 from solders.pubkey import Pubkey
 
-from retainer.chain.base import Chain, Commitment
+from retainer.chain.base import AccountInfo, Chain, Commitment
 from retainer.chain.confirm import Timer
-from retainer.chain.errors import ChainUnavailableError
+from retainer.chain.errors import ChainUnavailableError, ForeignAccountError
+from retainer.chain.sessions import read_session
+from retainer.protocol.session import ChainStatus
 from retainer_provider.books.ledger import Ledger, LedgerError
 from retainer_provider.books.people import Invoice, InvoiceKind
 from retainer_provider.clock import Clock
@@ -64,15 +66,14 @@ class InvoiceWatch:
 
     async def _arriving(self, invoices: Sequence[Invoice]) -> list[Invoice]:
         """Those worth a closer look, found by few calls however many invoices nobody means to pay."""
-        topups = [invoice for invoice in invoices if invoice.kind is InvoiceKind.TOPUP]
-        opens = [invoice for invoice in invoices if invoice.kind is InvoiceKind.OPEN and invoice.session_id is not None]
+        named = [invoice for invoice in invoices if invoice.session_id is not None]
         arriving = []
-        for first in range(0, len(opens), _PAGE):
-            page = opens[first : first + _PAGE]
+        for first in range(0, len(named), _PAGE):
+            page = named[first : first + _PAGE]
             addresses = [Pubkey.from_string(invoice.session_id or "") for invoice in page]
             found = await self._chain.accounts(addresses, commitment=Commitment.PROCESSED)
-            arriving += [invoice for invoice, info in zip(page, found, strict=True) if info is not None]
-        return topups + arriving
+            arriving += [invoice for invoice, info in zip(page, found, strict=True) if _moved(invoice, info)]
+        return arriving
 
     async def _repeat(self) -> None:
         while True:
@@ -85,3 +86,14 @@ class InvoiceWatch:
             except Exception:  # noqa: BLE001 - one bad pass must not end all later ones
                 _log.exception("invoice_watch_failed")
             await self._timer.sleep(_PASS_SECONDS)
+
+
+def _moved(invoice: Invoice, info: AccountInfo | None) -> bool:
+    """Whether what is at a session's address differs from when its invoice was made."""
+    if invoice.kind is InvoiceKind.OPEN or info is None:
+        return (info is None) == (invoice.kind is InvoiceKind.TOPUP)
+    try:
+        account = read_session(info, info.owner)  # whose it is, the closer look judges
+    except ForeignAccountError:
+        return True
+    return account.status is not ChainStatus.OPEN or account.deposit != invoice.deposit_before

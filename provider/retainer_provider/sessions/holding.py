@@ -35,6 +35,10 @@ class Holding(Protocol):
         """Add to a session's deposit with its payer's transaction."""
         ...
 
+    async def added(self, record: SessionRecord) -> SessionRecord:
+        """The session with what its payer has added by itself and the chain shows."""
+        ...
+
     async def aclose(self) -> None:
         """Stop waiting for the chain."""
         ...
@@ -68,6 +72,10 @@ class ByChallenge:
     async def add(self, action: TopUpAction) -> SessionRecord:
         """See ``Holding.add``."""
         return await self.topper.add(action)
+
+    async def added(self, record: SessionRecord) -> SessionRecord:
+        """See ``Holding.added``."""
+        return await self.topper.arrived(record)
 
     async def aclose(self) -> None:
         """See ``Holding.aclose``."""

@@ -87,6 +87,24 @@ class Topper:
         await asyncio.shield(task)
         return await self._open_session(action.channel_id)
 
+    async def arrived(self, record: SessionRecord) -> SessionRecord:
+        """The session after a look at its account: what its payer added by itself counts as soon as it may."""
+        us, session = self._identity, Pubkey.from_string(record.session_id)
+        level = us.commitment
+        try:
+            account = await session_account(self._chain, session, program_id=us.program_id, commitment=level)
+            if account is not None and account.deposit > record.deposit:
+                level = await self._exposure.level(session, account.deposit, record.offer_id)
+            if level is not us.commitment:
+                account = await session_account(self._chain, session, program_id=us.program_id, commitment=level)
+        except ForeignAccountError:
+            account = None
+        # Of a session that ended, or that a fork has changed, others find out.
+        if account is None or account.opened_at != record.opened_at or account.deposit <= record.deposit:
+            return record
+        await self._ledger.update_deposit(record.session_id, account.deposit, self._clock.now())
+        return await self._ledger.session(record.session_id) or record
+
     async def aclose(self) -> None:
         """Stop waiting for the chain; what lands all the same, the watcher finds."""
         tasks = list(self._under_way.values())

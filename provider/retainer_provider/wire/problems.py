@@ -62,6 +62,7 @@ _PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
         ProblemType.INVOICE_UNKNOWN: (404, "Invoice unknown"),
         ProblemType.INVOICE_OVER: (409, "Invoice is over"),
         ProblemType.WALLET_MISMATCH: (409, "Invoice is for another wallet"),
+        ProblemType.FUNDS_INSUFFICIENT: (409, "The wallet has not enough"),
         ProblemType.FREE_QUOTA_EXHAUSTED: (402, "Free asks used up"),
         ProblemType.REQUEST_MALFORMED: (400, "Malformed request"),
         ProblemType.ROUTE_UNKNOWN: (404, "Nothing here"),

@@ -43,6 +43,7 @@ OF_PEOPLE = {
     "responder-unknown",
     "token-invalid",
     "wallet-mismatch",
+    "funds-insufficient",
 }
 """What the API for people answers beside them: its callers hold tokens, and no challenge helps them."""
 

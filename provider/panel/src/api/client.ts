@@ -24,6 +24,8 @@ export class ApiError extends Error {
     readonly problem: string,
     detail: string,
     readonly status = 0,
+    /** The problem's own members, as they came. */
+    readonly body: unknown = null,
   ) {
     super(detail);
   }
@@ -183,5 +185,11 @@ async function refusal(response: Response): Promise<ApiError> {
   const detail = typeof body.detail === 'string' ? body.detail : `status ${response.status}`;
   // Its proxy says so when the provider behind it is gone: nobody knows what became of the call.
   if (!type && response.status >= 502) return new ApiError('unreachable', '', detail, response.status);
-  return new ApiError('refused', type.startsWith(PROBLEM) ? type.slice(PROBLEM.length) : type, detail, response.status);
+  return new ApiError(
+    'refused',
+    type.startsWith(PROBLEM) ? type.slice(PROBLEM.length) : type,
+    detail,
+    response.status,
+    body,
+  );
 }

@@ -5,11 +5,13 @@ import type {
   Challenge,
   ClosePreview,
   Invoice,
+  Lack,
   Made,
   Offer,
   Preview,
   Service,
   Session,
+  Shortage,
   Sla,
   Token,
 } from './types';
@@ -127,6 +129,15 @@ export function readOffer(value: unknown): Offer {
     slaHash: json.text('slaHash'),
     routes: json.list('routes', String),
   };
+}
+
+/** What a wallet lacks, of the problem that says so. */
+export function readShortage(value: unknown): Shortage {
+  const json = members(value);
+  const missing = json.list('missing', String);
+  const lack = (name: string, units: string): Lack | null =>
+    missing.includes(name) ? { held: json.amount(`${units}Held`), needed: json.amount(`${units}Needed`) } : null;
+  return { tokens: lack('tokens', 'tokens'), lamports: lack('sol', 'lamports') };
 }
 
 export function readService(value: unknown): Service {

@@ -72,6 +72,17 @@ export interface Invoice {
   readonly solanaPayReason: string | null;
 }
 
+/** What a wallet lacks to pay an invoice: units of the token and lamports, null where it has enough. */
+export interface Shortage {
+  readonly tokens: Lack | null;
+  readonly lamports: Lack | null;
+}
+
+export interface Lack {
+  readonly held: bigint;
+  readonly needed: bigint;
+}
+
 /** An invoice as it is made; the only answer that has the token. */
 export interface Made {
   readonly invoice: Invoice;

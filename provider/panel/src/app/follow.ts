@@ -11,13 +11,15 @@ import type { Store } from './store';
 
 const POLL_SECONDS = 2;
 const RETRY_SECONDS = 3;
+// A transaction that has not landed by then never does: its blockhash is forgotten.
+const LANDING_SECONDS = 90;
 
 export class Follow {
   private stopListening: (() => void) | null = null;
   private listeningWith: string | null = null;
   private asking = false;
-  /** The invoice whose signed transaction is being handed in: to the payer it is paid, whatever the provider saw yet. */
-  private handedIn: string | null = null;
+  /** The invoice that its payer has done everything for, until when (Unix seconds), whatever the provider saw yet. */
+  private paid: { readonly invoice: string; readonly until: number } | null = null;
 
   constructor(
     private readonly api: Api,
@@ -68,7 +70,7 @@ export class Follow {
       return;
     }
     const kept = this.keeping.read();
-    if (!kept || this.asking || now % POLL_SECONDS !== 0) return;
+    if (!kept || this.asking || (!this.paid && now % POLL_SECONDS !== 0)) return;
     const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'closing';
     // Events say it first; asking makes sure of it where none arrive.
     if (!waits) return;
@@ -114,7 +116,8 @@ export class Follow {
     // Events leave the transaction out.
     const transaction = told.transaction ?? (invoice?.invoiceId === told.invoiceId ? invoice.transaction : null);
     if (told.state !== 'active') {
-      const state = told.state === 'waiting' && told.invoiceId === this.handedIn ? 'confirming' : told.state;
+      const paid = told.invoiceId === this.paid?.invoice && this.store.state.now < this.paid.until;
+      const state = told.state === 'waiting' && paid ? 'confirming' : told.state;
       this.store.set({ invoice: { ...told, state, transaction } });
       return;
     }
@@ -124,6 +127,7 @@ export class Follow {
       this.keeping.write({ sessionId: told.sessionId, token: kept.invoice.token, invoice: null });
     }
     const token = this.keeping.read()?.token;
+    this.paid = null;
     this.store.set({ invoice: null, sheet: 'offer', showQr: false });
     if (told.sessionId && token) {
       this.tookSession(await this.api.session(told.sessionId, token));
@@ -136,15 +140,22 @@ export class Follow {
 
   /** Runs `pay` for an invoice, which shows as confirming until that has an answer. */
   async handingIn(invoice: Invoice, pay: () => Promise<Invoice>): Promise<void> {
-    this.handedIn = invoice.invoiceId;
+    this.paid = { invoice: invoice.invoiceId, until: Infinity };
     this.store.set({ invoice: { ...invoice, state: 'confirming' } });
     let told = invoice;
     try {
       told = await pay();
     } finally {
-      this.handedIn = null;
+      this.paid = null;
       await this.tookInvoice(told);
     }
+  }
+
+  /** The wallet has sent the payment itself: it shows as confirming for as long as it can land, and is asked for at once. */
+  async sentByWallet(invoice: Invoice): Promise<void> {
+    this.paid = { invoice: invoice.invoiceId, until: this.store.state.now + LANDING_SECONDS };
+    await this.tookInvoice(invoice);
+    await this.catchUp(this.keeping.read());
   }
 
   /** Listens to the events of this token. */

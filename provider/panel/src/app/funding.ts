@@ -3,13 +3,15 @@
 import { address, getBase16Encoder, getBase64Codec } from '@solana/kit';
 import type { Wallet } from '@wallet-standard/base';
 import { type Api, ApiError } from '../api/client';
-import type { Invoice, Offer } from '../api/types';
+import { readShortage } from '../api/read';
+import type { Invoice, Lack, Offer } from '../api/types';
 import { deriveVault } from '../chain/addresses';
 import { type Checked, checkOpening, checkTopUp } from '../chain/check';
-import { refusalText, TEXTS, walletText } from '../texts/en';
+import { poorText, refusalText, TEXTS } from '../texts/en';
 import { clusterNamed } from '../wallet/clusters';
 import { signToSend, signTransaction } from '../wallet/signing';
 import { type Connected, connect } from '../wallet/wallets';
+import { money, sol } from '../views/money';
 import type { Follow } from './follow';
 import { alone, type Keeping } from './keeping';
 import { offerOf } from './state';
@@ -55,7 +57,12 @@ export class Funding {
   pay(wallet: Wallet): Promise<void> {
     return this.store.during('wallet', async () => {
       const connected = await this.account(wallet);
-      if (connected) await this.sign(connected);
+      if (!connected) return;
+      try {
+        await this.sign(connected);
+      } catch (error) {
+        this.tooPoor(error);
+      }
     });
   }
 
@@ -73,13 +80,24 @@ export class Funding {
     return this.store.during('funding', () => alone(act));
   }
 
+  /** Says what the wallet lacks, in numbers, if that is what went wrong. */
+  private tooPoor(error: unknown): void {
+    const { service, invoice } = this.store.state;
+    const offer = service && offerOf(service, invoice?.offer ?? null);
+    if (!(error instanceof ApiError) || error.problem !== 'funds-insufficient' || !offer) throw error;
+    const { tokens, lamports } = readShortage(error.body);
+    const lack = ({ held, needed }: Lack, shown: (units: bigint) => string) => [shown(held), shown(needed)] as const;
+    const tokensLack = tokens && lack(tokens, (units) => money(units, offer));
+    this.store.say(poorText(tokensLack, lamports && lack(lamports, sol)), 'bad');
+  }
+
   private async account(wallet: Wallet): Promise<Connected | null> {
     const outcome = await connect(wallet);
     if (outcome.kind === 'done') {
       this.store.set({ connected: outcome.value });
       return outcome.value;
     }
-    this.store.say(walletText(outcome), 'bad');
+    this.store.sayWallet(outcome);
     return null;
   }
 
@@ -98,13 +116,13 @@ export class Funding {
     if (invoice.submit === 'post') {
       const signed = await signTransaction(connected, bytes, chain);
       if (signed.kind === 'done') await this.handIn(invoice, signed.value);
-      else this.store.say(walletText(signed), 'bad');
+      else this.store.sayWallet(signed);
       return;
     }
     const signed = await signToSend(connected, bytes, chain);
-    if (signed.kind !== 'done') this.store.say(walletText(signed), 'bad');
+    if (signed.kind !== 'done') this.store.sayWallet(signed);
     else if (!signed.value.sent) await this.handIn(invoice, signed.value.transaction);
-    else this.store.say(TEXTS.walletSent);
+    else await this.follow.sentByWallet(invoice);
   }
 
   /** The invoice with this payer's transaction and a fresh blockhash; null, with a sentence, where it is another's. */

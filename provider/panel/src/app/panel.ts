@@ -6,7 +6,7 @@ import type { Api, Proof } from '../api/client';
 import type { Challenge } from '../api/types';
 import { CardCalls } from '../hub/calls';
 import { Hub } from '../hub/hub';
-import { TEXTS, walletText } from '../texts/en';
+import { TEXTS } from '../texts/en';
 import { offerLocalWallet } from '../wallet/local';
 import { signMessage } from '../wallet/signing';
 import { type Connected, connect, watchWallets } from '../wallet/wallets';
@@ -101,7 +101,7 @@ export class Panel {
   recover(wallet: Wallet): Promise<void> {
     return this.store.during('recovering', async () => {
       const outcome = await connect(wallet);
-      if (outcome.kind !== 'done') return this.store.say(walletText(outcome), 'bad');
+      if (outcome.kind !== 'done') return this.store.sayWallet(outcome);
       const connected = outcome.value;
       const owner = connected.account.address;
       const listed = await this.prove(connected, await this.api.recoverChallenge(owner));
@@ -122,7 +122,7 @@ export class Panel {
   private async prove(connected: Connected, { text, nonce, expiresAt }: Challenge): Promise<Proof | null> {
     const signed = await signMessage(connected, new Uint8Array(utf8.encode(text)));
     if (signed.kind === 'done') return { nonce, expiresAt, signature: base64.decode(signed.value) };
-    this.store.say(walletText(signed), 'bad');
+    this.store.sayWallet(signed);
     return null;
   }
 }

@@ -2,7 +2,8 @@
 
 import { ApiError } from '../api/client';
 import { MalformedError } from '../api/read';
-import { problemText, TEXTS } from '../texts/en';
+import { problemText, TEXTS, walletText } from '../texts/en';
+import type { Outcome } from '../wallet/outcomes';
 import { START, type State } from './state';
 
 export class Store {
@@ -34,6 +35,11 @@ export class Store {
     if (!(error instanceof ApiError)) throw error;
     if (error.kind === 'unreachable') this.set({ outage: error.message });
     this.set({ notice: { tone: 'bad', text: problemText(error) } });
+  }
+
+  /** Why a wallet did not do what it was asked for. */
+  sayWallet(outcome: Exclude<Outcome<never>, { kind: 'done' }>): void {
+    this.say(walletText(outcome, this.state.service?.network ?? ''), 'bad');
   }
 
   say(text: string, tone: 'info' | 'good' | 'bad' = 'info'): void {

@@ -77,6 +77,8 @@ export function problemText(problem: Problem): string {
       return 'Another wallet paid for this session: connect that one.';
     case 'refused':
       return 'You said no in your wallet. Nothing happened.';
+    case 'locked':
+      return 'Your wallet is locked. Unlock it and try again. Nothing happened.';
     case 'wrong-network':
       return 'Your wallet’s account is not on this node’s network. Switch the network in your wallet, or use a node of the other one.';
     case 'unsupported':

@@ -84,8 +84,11 @@ export const TEXTS = {
   sponsored: 'The provider pays the network fee: your wallet needs no SOL.',
   notSponsored: 'Your wallet needs about 0.01 SOL for the network fee and the rent, which comes back at the end.',
   walletAsked: 'Look at your wallet: it asks you to sign.',
-  poor: 'Your wallet has not enough: either of the token, or of SOL for the network fee and the rent. Nothing was paid. Send it some and pay again, or cancel and choose a smaller amount.',
-  walletSent: 'Your wallet sent the payment. Waiting for the network…',
+  poorTokens: (held: string, needed: string) =>
+    `Your wallet has ${held}, and this takes ${needed}. Send it more and pay again, or cancel and choose a smaller amount.`,
+  poorSol: (held: string, needed: string) =>
+    `Your wallet has ${held}, and the network takes ${needed} for its fee and rent, which mostly comes back. Send it some SOL and pay again.`,
+  nothingPaid: 'Nothing was paid.',
   otherWallet: 'This invoice is for another wallet. Pay with that one, or cancel and begin anew.',
   cancel: 'Cancel',
   anew: 'Begin anew',
@@ -98,6 +101,9 @@ export const TEXTS = {
   underpaidHint: (received: string, amount: string) =>
     `${received} of ${amount} arrived. Take it back on the page below: request the close, and withdraw after the grace period.`,
   rejected: 'The payment was not accepted',
+  rejectedHint:
+    'What arrived is not what this invoice asked for, and nobody but you can take it back. On the page below: request the close, and withdraw after the grace period.',
+  takeBack: 'Take it back',
   opened: 'Your session is open. Ask away.',
   toppedUp: 'Your top-up has arrived.',
   moreState: 'What happens now',
@@ -220,17 +226,25 @@ export function amountProblem(
 }
 
 /** Why the wallet did not sign. */
-export function walletText(outcome: Exclude<Outcome<never>, { kind: 'done' }>): string {
+export function walletText(outcome: Exclude<Outcome<never>, { kind: 'done' }>, network: string): string {
   switch (outcome.kind) {
     case 'refused':
       return 'You said no in your wallet. Nothing was paid.';
+    case 'locked':
+      return 'Your wallet is locked. Unlock it and try again.';
     case 'wrong-network':
-      return 'Your wallet’s account is on another network. Switch the network in your wallet and try again.';
+      return `Your wallet’s account is not on this service’s network, ${network}. Switch to it in your wallet and try again.`;
     case 'unsupported':
       return `This wallet cannot do that (${outcome.feature}). Use another one.`;
     case 'failed':
       return `Your wallet says: ${outcome.reason}`;
   }
+}
+
+/** What a wallet lacks: how much it has of the token and of SOL and how much it takes, null where it has enough. */
+export function poorText(tokens: readonly [string, string] | null, sol: readonly [string, string] | null): string {
+  const lacks = [tokens && TEXTS.poorTokens(...tokens), sol && TEXTS.poorSol(...sol)];
+  return [...lacks.filter((text) => text !== null), TEXTS.nothingPaid].join(' ');
 }
 
 /** Why a transaction never reached the wallet. */
@@ -261,14 +275,10 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'chain-unavailable': 'The provider cannot reach the network at the moment. Try again in a minute.',
 };
 
-// How a simulation says that tokens or SOL are missing: both token programs and the system program have the number 1 for it.
-const POOR = /"Custom":1\}|InsufficientFunds|AccountNotFound/;
-
 /** What an answer of the API that refused means for whoever asked. */
 export function problemText(error: ApiError): string {
   if (error.kind === 'unreachable') return TEXTS.outage;
   if (error.kind === 'garbage') return TEXTS.garbage;
-  if (POOR.test(error.message)) return TEXTS.poor;
   return PROBLEMS[error.problem] ?? error.message;
 }
 

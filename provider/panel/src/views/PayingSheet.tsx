@@ -50,7 +50,7 @@ export function PayingSheet(props: Props) {
           <Title>{TEXTS.underpaid}</Title>
           <p>{TEXTS.underpaidHint(money(invoice.received ?? 0n, offer), money(invoice.amount, offer))}</p>
           <p>
-            <a href="./exit.html">{TEXTS.exit}</a>
+            <a href="./exit.html">{TEXTS.takeBack}</a>
           </p>
           {anew(TEXTS.anew)}
         </>
@@ -60,6 +60,11 @@ export function PayingSheet(props: Props) {
         <>
           <Title>{TEXTS.rejected}</Title>
           <p>{invoice.detail}</p>
+          {invoice.kind === 'open' && (
+            <p>
+              {TEXTS.rejectedHint} <a href="./exit.html">{TEXTS.takeBack}</a>
+            </p>
+          )}
           {anew(TEXTS.anew)}
         </>
       );

@@ -8,6 +8,11 @@ export function money(units: bigint, offer: Offer): string {
   return `${formatAmount(units, offer.token.decimals)} ${unitName(offer)}`;
 }
 
+/** Lamports as SOL, exact. */
+export function sol(lamports: bigint): string {
+  return `${formatAmount(lamports, 9)} SOL`;
+}
+
 export function unitName({ token, network }: Offer): string {
   return token.symbol ?? (network === 'localnet' ? 'TEST' : tokenName(token.mint));
 }

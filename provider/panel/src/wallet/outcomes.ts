@@ -4,6 +4,8 @@ export type Outcome<Value> =
   | { readonly kind: 'done'; readonly value: Value }
   /** Its owner said no. */
   | { readonly kind: 'refused' }
+  /** It wants its password first. */
+  | { readonly kind: 'locked' }
   /** The account is not on the cluster that the page works with. */
   | { readonly kind: 'wrong-network' }
   /** The wallet cannot do that. */
@@ -14,6 +16,7 @@ export type Outcome<Value> =
 // EIP-1193's number, which Solana's wallets use as well; some have only words.
 const USER_REJECTED = 4001;
 const REJECTED = /\b(reject|cancel|denied|decline|dismiss|closed by user)/i;
+const LOCKED = /\b(un)?lock(ed)?\b/i;
 const LONGEST_REASON = 200;
 
 /** Runs a wallet's call; whatever it throws becomes an outcome. */
@@ -23,6 +26,7 @@ export async function outcomeOf<Value>(call: () => Promise<Outcome<Value>>): Pro
   } catch (error) {
     const { code, message } = typeof error === 'object' && error !== null ? (error as Record<string, unknown>) : {};
     const reason = String(message ?? error).slice(0, LONGEST_REASON);
-    return code === USER_REJECTED || REJECTED.test(reason) ? { kind: 'refused' } : { kind: 'failed', reason };
+    if (code === USER_REJECTED || REJECTED.test(reason)) return { kind: 'refused' };
+    return LOCKED.test(reason) ? { kind: 'locked' } : { kind: 'failed', reason };
   }
 }

@@ -93,7 +93,7 @@ describe('funding', () => {
       },
     };
     await tab.panel.funding.pay(elsewhere);
-    expect(tab.state.notice?.text).toMatch(/another network/);
+    expect(tab.state.notice?.text).toMatch(/not on this service’s network, localnet/);
     expect(provider.count('POST /invoices/invoice-1/transaction')).toBe(0);
   });
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { ApiError } from '../../src/api/client';
-import { clock, grouped, problemText, slaTexts, span, TEXTS } from '../../src/texts/en';
+import { clock, grouped, poorText, problemText, slaTexts, span, TEXTS } from '../../src/texts/en';
 
 it.each([
   [0, '0:00'],
@@ -30,11 +30,16 @@ it('sets thousands apart', () => {
   expect(grouped(999n)).toBe('999');
 });
 
-it('says in words that a wallet has not enough, which nodes say in numbers', () => {
-  const detail = 'The deposit\'s transaction fails on chain: {"InstructionError":[0,{"Custom":1}]}.';
-  expect(problemText(new ApiError('refused', 'transaction-failed', detail))).toBe(TEXTS.poor);
-  const other = detail.replace('"Custom":1}', '"Custom":17}');
-  expect(problemText(new ApiError('refused', 'transaction-failed', other))).toBe(other);
+it('says what a wallet lacks, and of what, in numbers', () => {
+  const tokens = TEXTS.poorTokens('0.5 USDC', '1.0 USDC');
+  const sol = TEXTS.poorSol('0.001 SOL', '0.007 SOL');
+  expect(poorText(['0.5 USDC', '1.0 USDC'], null)).toBe(`${tokens} ${TEXTS.nothingPaid}`);
+  expect(poorText(null, ['0.001 SOL', '0.007 SOL'])).toBe(`${sol} ${TEXTS.nothingPaid}`);
+  expect(poorText(['0.5 USDC', '1.0 USDC'], ['0.001 SOL', '0.007 SOL'])).toBe(`${tokens} ${sol} ${TEXTS.nothingPaid}`);
+});
+
+it('says a problem without a sentence of its own in the provider’s words', () => {
+  expect(problemText(new ApiError('refused', 'deposit-failed', 'It fails on chain.'))).toBe('It fails on chain.');
 });
 
 it('promises nothing where there are no terms', () => {
