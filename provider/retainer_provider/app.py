@@ -65,14 +65,7 @@ class RetainerApp:
             return
         if self._parts is None:
             raise RuntimeError("the service is not running: serve it with lifespan events, or inside `running()`")
-        if scope["type"] == "http" and self._parts.people.owns(scope):
-            await self._parts.people_door(scope, receive, send)
-        elif scope["type"] == "http" and self._parts.api.owns(scope):
-            await self._parts.api(scope, receive, send)
-        elif scope["type"] == "http" and self._parts.cards is not None and self._parts.cards.owns(scope):
-            await self._parts.cards(scope, receive, send)
-        else:
-            await self._parts.gate(scope, receive, send)
+        await self._parts.adapter(scope)(scope, receive, send)
 
     def stop(self) -> None:
         """Say from now on that the service is not ready, as it is about to end. It serves until `running` is left."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from retainer.chain.base import Chain, Commitment
 from retainer.chain.errors import ChainUnavailableError
@@ -65,6 +65,17 @@ class Assembled:
     streams: EventStreams
     gate: ASGIApp
     readiness: Readiness
+
+    def adapter(self, scope: Scope) -> ASGIApp:
+        """What answers a request: one of the APIs on its few paths, and the gate on all others."""
+        if scope["type"] == "http":
+            if self.people.owns(scope):
+                return self.people_door
+            if self.api.owns(scope):
+                return self.api
+            if self.cards is not None and self.cards.owns(scope):
+                return self.cards
+        return self.gate
 
 
 @asynccontextmanager

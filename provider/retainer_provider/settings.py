@@ -154,6 +154,7 @@ class LedgerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     url: str | None = None
     lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 30
     connections: Annotated[int, Meta(ge=2, le=100)] = 8
+    prepared_statements: bool = True
     keep_usage_days: Annotated[int, Meta(ge=2)] | None = None
     archive: Path | None = None
 

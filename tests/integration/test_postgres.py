@@ -3,10 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -26,29 +24,8 @@ from retainer_provider.books.stores.postgres_database import check_database
 from retainer_provider.books.stores.postgres_reader import reading
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from tests.books import DEPOSIT, NOW, PRICE, SIGNATURE, ask, commit_of, fingerprint, held, open_session, reserve
+from tests.postgres import Process, execute
 from tools.postgres import postgres
-
-Process = Callable[[], Awaitable[PostgresLedger]]
-
-
-@pytest.fixture
-async def process(postgres_url: str) -> AsyncIterator[Process]:
-    """Opens the shared books as one more process would."""
-    opened: list[PostgresLedger] = []
-
-    async def open_() -> PostgresLedger:
-        opened.append(await PostgresLedger.open(postgres_url, connections=4))
-        return opened[-1]
-
-    yield open_
-    for ledger in opened:
-        await ledger.aclose()
-
-
-def execute(url: str, *statements: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 def stall(url: str) -> None:

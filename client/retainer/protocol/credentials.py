@@ -1,8 +1,10 @@
 """Credentials: an agent's answer to a challenge, in the header `Authorization: Payment <base64url of JSON>`."""
 
-import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from retainer.protocol import fields
 from retainer.protocol.actions import Action, action_from_json, action_to_json
@@ -18,7 +20,9 @@ from retainer.protocol.encoding import canonical_json, decode_base64url, encode_
 from retainer.protocol.errors import MessageError
 from retainer.protocol.fields import Fields
 
-_HEADER: Final = re.compile(rf"{SCHEME} +(\S+)\Z", re.ASCII | re.IGNORECASE)
+# Bytes of a challenge that is known again: those that are kept must not take much memory.
+_ORDINARY: Final = 4_096
+_SCHEME: Final = SCHEME.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,38 @@ def parse_authorization(value: str, *, max_bytes: int = MAX_CREDENTIAL_BYTES) ->
     """
     if len(value) > max_bytes:
         raise MessageError(f"Authorization is longer than {max_bytes} bytes")
-    header = _HEADER.match(value.strip(" \t"))
-    if header is None:
+    scheme, _, written = value.strip(" \t").partition(" ")
+    written = written.lstrip(" ")
+    if scheme.lower() != _SCHEME or len(written.split()) != 1:
         raise MessageError(f"Authorization is not of the form '{SCHEME} <base64url>'")
-    message = Fields(read_json(decode_base64url(header.group(1), "the credential"), "the credential"), "credential")
+    data = decode_base64url(written, "the credential")
+    parts = _parts(data)
+    if parts is not None:
+        payload = Fields(read_json(bytes(parts.payload), "the credential"), "credential.payload")
+        return Credential(_echoed(bytes(parts.challenge)), action_from_json(payload))
+    message = Fields(read_json(data, "the credential"), "credential")
     return Credential(_challenge(message.inside("challenge")), action_from_json(message.inside("payload")))
+
+
+class _Parts(msgspec.Struct):
+    challenge: msgspec.Raw
+    payload: msgspec.Raw
+
+
+def _parts(data: bytes) -> _Parts | None:
+    """The two parts as they are written, where these and nothing else are there; None for any other text."""
+    try:
+        parts = msgspec.json.decode(data, type=_Parts)
+    except (ValueError, RecursionError):
+        return None
+    canonical = b"".join((b'{"challenge":', parts.challenge, b',"payload":', parts.payload, b"}")) == data
+    return parts if canonical and len(parts.challenge) <= _ORDINARY else None
+
+
+# Each request of a session echoes the same challenge.
+@lru_cache(maxsize=4_096)
+def _echoed(text: bytes) -> Challenge:
+    return _challenge(Fields(read_json(text, "the credential"), "credential.challenge"))
 
 
 def _challenge(echo: Fields) -> Challenge:

@@ -1,7 +1,6 @@
 """Reading a JSON object field by field: each value is checked once, here, and each error names the field's path."""
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -84,6 +83,8 @@ def text(value: object) -> str:
     """A string that has UTF-8 bytes (a lone surrogate has none)."""
     if not isinstance(value, str):
         raise FieldValueError("must be a string")
+    if value.isascii():
+        return value
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -157,8 +158,10 @@ def _base58(value: object, read: Callable[[str], T], longest: int, size: int) ->
     written = text(value)
     # The length is looked at first: base58 decoding costs quadratic time.
     if len(written) <= longest:
-        with suppress(ValueError):
+        try:
             return read(written)
+        except ValueError:
+            pass
     raise FieldValueError(f"must be base58 of {size} bytes")
 
 

@@ -78,6 +78,7 @@ class CardsApi:
         self._ledger = ledger
         self._bell = bell
         self._roots = (f"{prefix}/cards", f"{prefix}/responders")
+        self._below = tuple(f"{root}/" for root in self._roots)
         self._prefix = prefix
         self._authorize = authorize
         self._refusal = refusal
@@ -98,7 +99,7 @@ class CardsApi:
     def owns(self, scope: Scope) -> bool:
         """Whether a request is for this API to answer."""
         path: str = scope["path"]
-        return any(path == root or path.startswith(f"{root}/") for root in self._roots)
+        return path in self._roots or path.startswith(self._below)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request that `owns` has accepted."""

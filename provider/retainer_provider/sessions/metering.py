@@ -168,8 +168,9 @@ class Metering:
         A stream's charge grows with it, and is booked when it ends or is closed: whoever gets one closes it.
         """
         # In a task of its own: some servers cancel a request when its client leaves.
-        done: asyncio.Future[Delivery | MeteredStream] = asyncio.get_running_loop().create_future()
-        self._tasks.add(asyncio.create_task(self._serve_to(done, record, request, call)))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Delivery | MeteredStream] = loop.create_future()
+        self._tasks.add(loop.create_task(self._serve_to(done, record, request, call)))
         return await done
 
     async def accept(self, record: SessionRecord, voucher: SignedVoucher) -> SessionRecord:

@@ -19,7 +19,8 @@ class FirstLook:
         """Whether the payer's exit would have been seen early enough; may look now (F32)."""
         now = self._clock.now()
         if self._view.age(now) is not None:
-            self._looked_at.clear()
+            if self._looked_at:
+                self._looked_at.clear()
             return self._view.fresh(now, record.grace_period)
         if not self._view.selling(now, record.grace_period):
             return False

@@ -55,7 +55,9 @@ class Upstream:
         collector = _Collector(scope, self._limit, self._clock, stream=stream)
         started = self._clock.monotonic()
         # ASGI extensions such as `pathsend` would let an answer leave around the collector.
-        task = collector.task = asyncio.create_task(self._run({**scope, "extensions": {}}, body, collector))
+        task = collector.task = asyncio.get_running_loop().create_task(
+            self._run({**scope, "extensions": {}}, body, collector)
+        )
         self._tasks.add(task)
         try:
             await asyncio.sleep(0)  # in which most apps of this process have answered

@@ -46,7 +46,11 @@ async def open_ledger(settings: Settings) -> Ledger:
     from retainer_provider.books.stores.postgres import PostgresLedger  # noqa: PLC0415 - an extra
 
     return await PostgresLedger.open(
-        chosen.url, limits, lease_seconds=chosen.lease_seconds, connections=chosen.connections
+        chosen.url,
+        limits,
+        lease_seconds=chosen.lease_seconds,
+        connections=chosen.connections,
+        prepare=chosen.prepared_statements,
     )
 
 

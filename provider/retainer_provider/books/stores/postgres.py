@@ -5,6 +5,7 @@ from collections.abc import Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Self, TypeVar
 
+from retainer.protocol.errors import AmountError
 from retainer.protocol.session import SessionAccount, SessionState
 from retainer.protocol.usage import UsageEntry
 from retainer_provider.books.ledger import CLOSED, LedgerInterruptedError
@@ -47,6 +48,7 @@ from retainer_provider.books.records import (
 )
 from retainer_provider.books.steps import Bell, Steps
 from retainer_provider.books.stores import (
+    postgres_debits,
     postgres_requests,
     postgres_sessions,
     postgres_settlements,
@@ -56,8 +58,11 @@ from retainer_provider.books.stores import (
     postgres_transfers,
 )
 from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
+from retainer_provider.books.stores.postgres_debits import Debit, Result
+from retainer_provider.books.stores.postgres_groups import Groups
 from retainer_provider.books.stores.postgres_people import PostgresStatements
 from retainer_provider.books.stores.postgres_pool import Transactions
+from retainer_provider.books.stores.postgres_rows import Connection
 from retainer_provider.books.stores.postgres_turn import Turn
 
 T = TypeVar("T")
@@ -73,22 +78,30 @@ class PostgresLedger:
         self._books = books
         self._turn = turn
         self._limits = limits
+        self._groups = Groups(books, self._debit)
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(
-        cls, url: str, limits: AnswerLimits | None = None, *, lease_seconds: float = 30, connections: int = 8
+        cls,
+        url: str,
+        limits: AnswerLimits | None = None,
+        *,
+        lease_seconds: float = 30,
+        connections: int = 8,
+        prepare: bool = True,
     ) -> Self:
         """Open or create the books at a libpq URL; LedgerError says why not and what to do.
 
-        What this process holds outlives its death by ``lease_seconds`` at most.
+        What this process holds outlives its death by ``lease_seconds`` at most. Without ``prepare`` a connection keeps
+        no prepared statements, for poolers that give each transaction another one.
         """
         await check_database(url)
         await asyncio.to_thread(migrate, url)
-        books = Transactions(pool_of(url, connections), lease_seconds)
+        books = Transactions(pool_of(url, connections, prepare=prepare), lease_seconds)
         # With a connection to itself, so that a burst of requests does not cost it its lease.
-        turn = Turn(Transactions(pool_of(url, 1), lease_seconds), lease_seconds)
+        turn = Turn(Transactions(pool_of(url, 1, prepare=prepare), lease_seconds), lease_seconds)
         await turn.begin()
         await books.open()
         return cls(url, books, turn, limits or AnswerLimits())
@@ -119,9 +132,7 @@ class PostgresLedger:
         return await self._books.read(postgres_sessions.due, now, limit)
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
-        # A crash of the server may forget a reservation, whose commit then finds nothing; a voucher it may not.
-        write = self._books.write_soon if request.voucher is None else self._books.write
-        pending = self._start(write(postgres_requests.reserve, self._turn.epoch, request))
+        pending: asyncio.Future[ReserveResult] = self._groups.submit(request)
         try:
             return await asyncio.shield(pending)
         except asyncio.CancelledError:
@@ -130,8 +141,12 @@ class PostgresLedger:
             raise
 
     async def commit(self, commit: Commit) -> CommitResult:
+        reservation, charge = commit.reservation, commit.charge
+        if not 0 <= charge.amount <= reservation.amount:
+            raise AmountError(f"a charge of {charge.amount} base units was not reserved: {reservation.amount} were")
         # To its end, though the caller be cancelled: half-way, nobody could tell whether it was charged.
-        return await asyncio.shield(self._start(self._books.write(postgres_requests.commit, self._limits, commit)))
+        pending: asyncio.Future[CommitResult] = self._groups.submit(commit)
+        return await asyncio.shield(pending)
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
         # Durable: forgotten, it would hold the money for as long as this process lives.
@@ -263,10 +278,19 @@ class PostgresLedger:
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
+            await self._groups.settled()
             while self._running:
                 await asyncio.gather(*self._running, return_exceptions=True)
             await self._turn.end()
             await self._books.aclose()
+
+    async def _debit(
+        self,
+        connection: Connection,
+        debits: Sequence[Debit],
+        wait: bool,  # noqa: FBT001 - as it is called
+    ) -> Sequence[Result | None]:
+        return await postgres_debits.perform(connection, self._turn.epoch, self._limits, debits, wait=wait)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -279,7 +303,7 @@ class PostgresLedger:
         if not task.cancelled():
             task.exception()  # seen here, should nobody wait any more
 
-    def _release_unclaimed(self, reserved: asyncio.Task[ReserveResult]) -> None:
+    def _release_unclaimed(self, reserved: "asyncio.Future[ReserveResult]") -> None:
         if not reserved.cancelled() and reserved.exception() is None:
             reservation = reserved.result().reservation
             if reservation is not None:

@@ -22,6 +22,8 @@ from retainer_provider.books.stores.postgres_rows import Connection, Row
 
 MINIMUM_SERVER: Final = 140_000
 _CONNECT_SECONDS: Final = 10
+# A statement is planned once per connection from its second time on: those of a debit cost more to plan than to run.
+_PREPARED_FROM: Final = 1
 # "RTNR" twice: whoever migrates holds this advisory lock until the schema is as it should be.
 _MIGRATING: Final = 0x52544E5252544E52
 # A peer that is gone without a word is noticed in half a minute, not in hours.
@@ -76,11 +78,11 @@ async def _prepare(connection: Connection) -> None:
     await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
 
 
-def pool_of(url: str, connections: int) -> AsyncConnectionPool[Connection]:
-    """A closed pool of so many connections. They keep no state between transactions: poolers may stand before them."""
+def pool_of(url: str, connections: int, *, prepare: bool) -> AsyncConnectionPool[Connection]:
+    """A closed pool of so many connections. Without ``prepare`` they keep no state between transactions."""
     settings: dict[str, Any] = {
         "autocommit": True,
-        "prepare_threshold": None,
+        "prepare_threshold": _PREPARED_FROM if prepare else None,
         "application_name": "retainer",
         "connect_timeout": _CONNECT_SECONDS,
         **_KEEPALIVES,

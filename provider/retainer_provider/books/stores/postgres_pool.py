@@ -26,6 +26,10 @@ _BEGIN: Final = """
 _FORGETFUL: Final = _BEGIN + ";\n  SET LOCAL synchronous_commit = off"
 
 
+class UndoneError(LedgerInterruptedError):
+    """The database refused the transaction and lives on: nothing of it was done."""
+
+
 class Transactions:
     """Runs operations, each on a connection of its own. Any of them may raise LedgerInterruptedError.
 
@@ -74,9 +78,11 @@ class Transactions:
             await connection.execute(begin)
             try:
                 yield connection
-            except BaseException:
+            except BaseException as error:
                 with contextlib.suppress(psycopg.Error):  # then the pool lets go of the connection
                     await connection.rollback()
+                if isinstance(error, psycopg.Error) and not connection.broken:
+                    raise UndoneError(_refused(error)) from error
                 raise
             await connection.commit()
 
@@ -88,7 +94,9 @@ class Transactions:
         except PoolClosed as error:
             raise LedgerUnavailableError(CLOSED) from error
         except (psycopg.Error, PoolTimeout) as error:
-            reason = " ".join(str(error).split())
-            raise LedgerInterruptedError(
-                f"the database did not do it ({type(error).__name__}: {reason}); look at PostgreSQL and its log"
-            ) from error
+            raise LedgerInterruptedError(_refused(error)) from error
+
+
+def _refused(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"the database did not do it ({type(error).__name__}: {reason}); look at PostgreSQL and its log"

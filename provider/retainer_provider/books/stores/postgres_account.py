@@ -1,0 +1,133 @@
+"""A session while a group of debits is decided. Pure: read under the row's lock before, written by one statement."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from retainer.protocol.amounts import BaseUnits
+from retainer.protocol.session import SessionState, VoucherSigner
+from retainer.protocol.usage import entry_json, hash_after
+from retainer.protocol.vouchers import SignedVoucher
+from retainer_provider.books.admission import barred, uncharged, voucher_refusal
+from retainer_provider.books.outcomes import CommitOutcome, CommitResult, ReserveOutcome, ReserveResult
+from retainer_provider.books.records import (
+    AnswerLimits,
+    Commit,
+    CommitFacts,
+    Reservation,
+    ReserveRequest,
+    SessionRecord,
+    StoredAnswer,
+    ledger_amount,
+)
+from retainer_provider.books.usage import usage_entry
+
+Known: TypeAlias = tuple[bytes, StoredAnswer | None]
+"""What the books have of a key: its request's fingerprint, and the answer unless the request is still running."""
+
+
+class Account:
+    """The session as it will be once what was decided so far is written; and what that is."""
+
+    def __init__(self, session: SessionRecord, answer_bytes: int, known: Mapping[str, Known]) -> None:
+        self.before = session
+        self.session = session
+        self.voucher: SignedVoucher | None = None  # the last one newly accepted
+        self.taken: list[ReserveRequest] = []
+        self.ended = 0
+        self.answer_bytes = answer_bytes  # of bodies kept for replay
+        self.entries: list[tuple[int, str, bytes]] = []  # sequence, canonical JSON, hash
+        self.answers: list[tuple[Reservation, StoredAnswer]] = []
+        self._known = dict(known)
+
+    def reserve(self, request: ReserveRequest) -> ReserveResult:
+        """Hold the price, or say why not; RESERVED still lacks the reservation, which the database numbers."""
+        known = None if request.key is None else self._known.get(request.key)
+        if known is not None:
+            return self._repeated(request, *known)
+        outcome = self._refusal(request) or self._hold(request)
+        return ReserveResult(outcome, session=self.session)
+
+    def end(self, end: Commit, held: int, limits: AnswerLimits) -> CommitResult:
+        """Charge the request that held so much, or say why not. What ``end.finish`` raises is raised here."""
+        self.ended += 1
+        self.session = replace(self.session, reserved=BaseUnits(self.session.reserved - held))
+        if not self._pays(end):
+            return uncharged(self.session, end.charge)
+        session = _charged(self.session, end)
+        entry = usage_entry(end, session.sequence, session.spent)
+        text = entry_json(entry)
+        root = hash_after(session.usage_root, text)
+        self.session = session = replace(session, usage_root=root)
+        answer = end.finish(CommitFacts(session, entry, root))
+        self.entries.append((entry.sequence, text.decode(), root))
+        if end.reservation.key is not None:
+            self._keep(end.reservation, answer, limits)
+        return CommitResult(CommitOutcome.COMMITTED, session, entry.sequence, root, answer)
+
+    @property
+    def moved(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.taken or self.ended or self.voucher is not None)
+
+    def _repeated(self, request: ReserveRequest, fingerprint: bytes, answer: StoredAnswer | None) -> ReserveResult:
+        if fingerprint != request.fingerprint:
+            return ReserveResult(ReserveOutcome.CONFLICT, session=self.session)
+        outcome = ReserveOutcome.IN_FLIGHT if answer is None else ReserveOutcome.REPLAY
+        return ReserveResult(outcome, answer=answer, session=self.session)
+
+    def _refusal(self, request: ReserveRequest) -> ReserveOutcome | None:
+        refusal = barred(self.session, request.now)
+        if refusal is None and request.voucher is not None:
+            refusal = self._accept(request.voucher, request.amount)
+        return refusal
+
+    def _accept(self, signed: SignedVoucher, amount: int) -> ReserveOutcome | None:
+        """Take a voucher that pays for ``amount``; None once it is accepted."""
+        session, cumulative = self.session, signed.voucher.cumulative
+        refusal = voucher_refusal(session, signed, amount)
+        if refusal is not None or signed == session.voucher:
+            return refusal
+        of_vouchers = session.voucher_signer is VoucherSigner.CLIENT
+        if not of_vouchers or cumulative <= session.accepted or cumulative - session.spent < amount:
+            return ReserveOutcome.VOUCHER_LOW
+        self.session, self.voucher = replace(session, accepted=cumulative, voucher=signed), signed
+        return None
+
+    def _hold(self, request: ReserveRequest) -> ReserveOutcome:
+        session, amount = self.session, ledger_amount(request.amount)
+        if session.authorized - session.spent - session.reserved < amount:
+            return ReserveOutcome.DEPLETED
+        self.session = replace(session, reserved=BaseUnits(session.reserved + amount))
+        self.taken.append(request)
+        if request.key is not None:
+            self._known[request.key] = (request.fingerprint, None)
+        return ReserveOutcome.RESERVED
+
+    def _pays(self, end: Commit) -> bool:
+        session, cap = self.session, self.session.max_free_answers
+        return (
+            session.state in {SessionState.ACTIVE, SessionState.CLOSING}
+            and session.authorized - session.spent >= end.charge.amount
+            and (end.charge.charged or cap is None or session.free_answers < cap)
+        )
+
+    def _keep(self, reservation: Reservation, answer: StoredAnswer, limits: AnswerLimits) -> None:
+        """For replay, without its body where that is over the caps."""
+        body = answer.body
+        if body is not None and len(body) > limits.room(self.answer_bytes):
+            body = None
+        self.answer_bytes += len(body or b"")
+        self.answers.append((reservation, StoredAnswer(answer.status, answer.headers, body, answer.receipt)))
+
+
+def _charged(session: SessionRecord, end: Commit) -> SessionRecord:
+    return replace(
+        session,
+        spent=BaseUnits(session.spent + end.charge.amount),
+        units_charged=session.units_charged + end.charge.units,
+        sequence=session.sequence + 1,
+        free_answers=session.free_answers + (not end.charge.charged),
+        last_activity_at=end.now,
+    )
