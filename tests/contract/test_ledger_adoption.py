@@ -9,8 +9,8 @@ from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState, VoucherSigner
 from retainer.protocol.vouchers import SignedVoucher, Voucher, sign_voucher
 from retainer_provider.books.ledger import Ledger
-from retainer_provider.books.outcomes import AdoptOutcome, PlanOutcome, ReserveOutcome
-from retainer_provider.books.records import Adoption, NewSession, SettlementPlan
+from retainer_provider.books.outcomes import AdoptOutcome, ExpectOutcome, PlanOutcome, ReserveOutcome
+from retainer_provider.books.records import Adoption, Custody, ExpectedTransfer, NewSession, SettlementPlan
 from tests.books import DEPOSIT, NOW, PRICE, account_of, new_session, open_session, reserve
 
 ROOT = b"\x07" * 32
@@ -60,3 +60,21 @@ async def test_a_session_of_vouchers_comes_back_with_its_voucher(ledger: Ledger)
     record = await ledger.session(new.session_id)
     assert record is not None
     assert (record.accepted, record.voucher, record.spent) == (5 * PRICE, signed, 3 * PRICE)
+
+
+async def test_a_custodial_session_comes_back_with_its_transfers(ledger: Ledger) -> None:
+    """They serve no other session from there on (F01)."""
+    new = replace(new_session(), custody=Custody.PROVIDER)
+    first, second = ExpectedTransfer("1" * 88, DEPOSIT, 0), ExpectedTransfer("2" * 88, PRICE, 0)
+    lost = replace(adoption(new), account=None, transfers=(first, second))
+    assert await ledger.adopt(lost) is AdoptOutcome.ADOPTED
+    record = await ledger.session(new.session_id)
+    assert record is not None
+    assert (record.state, record.deposit, record.spent) == (SessionState.CLOSING, DEPOSIT + PRICE, 3 * PRICE)
+    assert (record.creation_signature, record.custody) == (first.signature, Custody.PROVIDER)
+    other = new_session(1, custody=Custody.PROVIDER)
+    await ledger.admit(other)
+    for transfer in (first, second):
+        assert await ledger.expect_transfer(other.session_id, transfer) is ExpectOutcome.REPLAYED
+    plan = SettlementPlan(record.spent, 3, record.remaining, ROOT, record.opened_at)
+    assert await ledger.plan_settlement(new.session_id, plan, NOW) is PlanOutcome.PLANNED

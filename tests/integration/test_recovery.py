@@ -1,11 +1,11 @@
 """The books deleted under live sessions: chain and proofs bring back what was spent, down to the base unit."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from solders.pubkey import Pubkey
 
 from retainer.chain.fake import FakeChain
@@ -21,7 +21,7 @@ from retainer_provider.settling.adopting import adoption_of, bring_back, lost_se
 from retainer_provider.settling.recovery import Finding, Recovery
 from retainer_provider.settling.settler import SettlementOutcome, Settler, SettlerOptions
 from tests.integration.conftest import AGENT, OPERATOR, TOKENS, Shop, opened_shop, receipt
-from tests.shop import DEPOSIT, PRICE, SIGNER, Opening
+from tests.shop import DEPOSIT, PRICE, SIGNER, Opening, identity
 from tests.times import ChainClock
 
 FINAL_SLOTS = 40
@@ -51,7 +51,8 @@ async def brought_back(
     clock = ChainClock(chain)
     settler = Settler(chain=chain, ledger=ledger, operator=OPERATOR, clock=clock, timer=chain, options=SettlerOptions())
     offers = load_offers(shop.settings.offers)
-    return await bring_back(chain, ledger, settler, chosen, offers=offers, now=clock.now())
+    us = identity(OPERATOR.pubkey())
+    return await bring_back(chain, ledger, settler, chosen, us=us, offers=offers, now=clock.now())
 
 
 async def test_metered_sessions_come_back_with_their_receipts_and_the_rest_is_left_alone(
@@ -137,6 +138,6 @@ async def test_a_lie_in_a_receipt_moves_nothing(
         opening = await shop.opened()
         [honest] = await used(shop, opening, 1)
     chain.advance(slots=FINAL_SLOTS)
-    lie = replace(honest, spent=BaseUnits(DEPOSIT))
+    lie = structs.replace(honest, spent=BaseUnits(DEPOSIT))
     found, worthless = await lost_sessions(chain, OPERATOR.pubkey(), PROGRAM_ID, [lie], [])
     assert ([one.finding for one in found], worthless) == ([Finding.UNPROVEN], 1)

@@ -17,7 +17,7 @@ from tools.bench.books import debit, open_session
 _OTHER: Final = frozenset({"number", "session_id", "escrow", "salt", "challenge_id", "deadline"})
 _COUNT: Final = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :last) "
 _USAGE: Final = """
-  INSERT INTO usage SELECT number, i, entry, randomblob(32)
+  INSERT INTO usage (session, sequence, entry, hash) SELECT number, i, entry, randomblob(32)
   FROM session CROSS JOIN n JOIN usage ON usage.session = 1 AND usage.sequence = 1 WHERE number > 1 OR i > 1"""
 _ANSWERS: Final = """
   INSERT INTO answer (session, key, fingerprint, status, headers, receipt, body)

@@ -86,6 +86,27 @@ def inspect_transfer(raw: bytes, expected: Transfer) -> SignedTransfer:
     return SignedTransfer(envelope.signature, envelope.blockhash, expected.amount)
 
 
+def find_deposit(raw: bytes, *, payee: Pubkey, mint: Pubkey, decimals: int, token_program: Pubkey) -> Transfer | None:
+    """The deposit for ``payee`` that a landed transaction is, and nothing else: whoever sent it, for any session."""
+    try:
+        [instruction] = open_envelope(raw).instructions
+        [_, _, _, sender, session] = [meta.pubkey for meta in instruction.accounts]
+        amount = _TRANSFER_CHECKED.decode(bytes(instruction.data)).amount
+        found = Transfer(
+            session=session,
+            sender=sender,
+            recipient=payee,
+            mint=mint,
+            decimals=decimals,
+            token_program=token_program,
+            amount=BaseUnits(amount),
+        )
+        inspect_transfer(raw, found)
+    except (LayoutError, TransactionError, ValueError):
+        return None
+    return found
+
+
 def find_refund(raw: bytes, expected: Transfer) -> BaseUnits | None:
     """What a landed transaction sends along ``expected``'s way, whatever its amount; None where it is no refund.
 

@@ -85,11 +85,12 @@ class NewSession:
 class Adoption:
     """A session that the books had lost, as the chain has it, with what proofs say was spent, in base units.
 
-    ``usage_root`` is the head of the usage log after ``sequence`` requests; the log itself is lost.
+    ``usage_root`` is the head of the usage log after ``sequence`` requests; the log itself is lost. ``account`` is an
+    escrowed session's; a custodial one has none, and ``transfers`` are the deposits that its payee received.
     """
 
     new: NewSession
-    account: SessionAccount
+    account: SessionAccount | None
     spent: BaseUnits
     units_charged: int
     sequence: int
@@ -97,6 +98,7 @@ class Adoption:
     voucher: SignedVoucher | None
     reason: str
     now: int
+    transfers: "tuple[ExpectedTransfer, ...]" = ()
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

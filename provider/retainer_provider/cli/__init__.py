@@ -19,7 +19,8 @@ retainer-provider init --realm NAME --mint MINT   write settings and keys to sta
 retainer-provider check                           see whether they can be served
 retainer-provider serve --upstream URL            serve them
 
-Exit status: 0 done, 1 something is not right, 2 usage, 3 settings or keys, 4 chain, 5 ledger, 6 not found.
+Exit status: 0 done, 1 something is not right, 2 usage, 3 settings or keys, 4 chain, 5 ledger, 6 not found,
+130 interrupted.
 """
 
 

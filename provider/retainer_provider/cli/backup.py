@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from retainer_provider.books.stores.sqlite_backup import back_up
-from retainer_provider.cli.common import config_option, settings_of, told
+from retainer_provider.cli.common import config_option, examples, settings_of, told
 from retainer_provider.settings import SettingsError
 
 
-@click.command()
+@click.command(epilog=examples("backup /var/backups/retainer/books.sqlite"))
 @config_option
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @told

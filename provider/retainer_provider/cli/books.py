@@ -19,6 +19,7 @@ from retainer_provider.cli.common import (
     ExitStatus,
     NotFoundError,
     config_option,
+    examples,
     json_option,
     print_json,
     settings_of,
@@ -49,7 +50,7 @@ OUTCOME_WORDS = {
 """What to do about a settlement that is not plainly done."""
 
 
-@click.command()
+@click.command(epilog=examples("sessions", "sessions --state closing", "sessions --json"))
 @config_option
 @json_option
 @click.option("--state", type=click.Choice([str(state) for state in SessionState]), help="Only those in this state.")
@@ -67,7 +68,7 @@ def sessions(config: Path, as_json: bool, state: str | None) -> None:  # noqa: F
     click.echo(f"{len(chosen)} session{'' if len(chosen) == 1 else 's'}")
 
 
-@click.command()
+@click.command(epilog=examples("show SESSION_ID", "show SESSION_ID --json"))
 @config_option
 @json_option
 @click.argument("session_id")
@@ -103,7 +104,7 @@ def show(config: Path, as_json: bool, session_id: str) -> None:  # noqa: FBT001 
         click.echo(f"  {name:<11} {value}")
 
 
-@click.command()
+@click.command(epilog=examples("settle SESSION_ID", "settle --all --dry-run", "settle --all"))
 @config_option
 @json_option
 @click.argument("session_ids", nargs=-1)

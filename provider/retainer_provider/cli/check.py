@@ -14,14 +14,14 @@ from retainer_provider.blueprint import service_identity
 from retainer_provider.catalog import load_offers
 from retainer_provider.checks.machine import check_machine
 from retainer_provider.checks.onchain import check_announcements, check_node, check_service
-from retainer_provider.cli.common import ExitStatus, config_option, json_option, print_json, settings_of, told
+from retainer_provider.cli.common import ExitStatus, config_option, examples, json_option, print_json, settings_of, told
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys, require_refund_key
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.wire.routing import RouteTable
 
 
-@click.command()
+@click.command(epilog=examples("check", "check --config /etc/retainer/retainer.toml --json"))
 @config_option
 @json_option
 @told

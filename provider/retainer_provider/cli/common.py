@@ -32,6 +32,7 @@ class ExitStatus(IntEnum):
     CHAIN = 4
     LEDGER = 5
     NOT_FOUND = 6
+    INTERRUPTED = 130  # as shells have it for Ctrl-C
 
 
 _STATUSES: Final = (
@@ -49,6 +50,11 @@ config_option = click.option(
     help="The settings file.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help; the control character keeps click from refilling the lines."""
+    return "\b\nExamples:\n" + "\n".join(f"  retainer-provider {line}" for line in lines)
 
 
 class NotFoundError(RetainerError):
@@ -72,6 +78,11 @@ def told(command: Callable[P, None]) -> Callable[P, None]:
             click.echo(f"retainer-provider: {error}", err=True)
             status = next((status for kind, status in _STATUSES if isinstance(error, kind)), ExitStatus.NOT_RIGHT)
             sys.exit(ExitStatus.NOT_FOUND if isinstance(error, NotFoundError) else status)
+        except KeyboardInterrupt:
+            click.echo(
+                "retainer-provider: interrupted; nothing is lost, and the same command goes on from there", err=True
+            )
+            sys.exit(ExitStatus.INTERRUPTED)
 
     return run
 

@@ -10,13 +10,13 @@ from solders.pubkey import Pubkey
 from retainer.protocol.usage_log import LogHeader, entry_line
 from retainer_provider.books.stores.chosen import reading
 from retainer_provider.books.terms import session_terms
-from retainer_provider.cli.common import NotFoundError, config_option, settings_of, told
+from retainer_provider.cli.common import NotFoundError, config_option, examples, settings_of, told
 from retainer_provider.settings import Settings
 
 _PAGE = 1000
 
 
-@click.command()
+@click.command(epilog=examples("export SESSION_ID > usage.jsonl"))
 @config_option
 @click.argument("session_id")
 @told

@@ -16,7 +16,7 @@ from retainer.protocol.amounts import format_amount, parse_amount
 from retainer.protocol.constants import PROGRAM_ID, Network
 from retainer.protocol.errors import AmountError
 from retainer_provider.catalog import load_offers
-from retainer_provider.cli.common import DEFAULT_CONFIG, told
+from retainer_provider.cli.common import DEFAULT_CONFIG, examples, told
 from retainer_provider.keys import keypair_text, load_keypair, write_private
 from retainer_provider.settings import SettingsError, load_settings
 
@@ -25,7 +25,9 @@ _SUGGESTED_REQUESTS: Final = 125
 _FEWEST_REQUESTS: Final = 10
 
 
-@click.command()
+@click.command(
+    epilog=examples("init", "init /etc/retainer --realm api.your-domain.org --network devnet --mint MINT --price 0.002")
+)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option("--realm", help="This service's own name, such as api.your-domain.org.")
 @click.option("--network", type=click.Choice([*map(str, Network)]), default="localnet", show_default=True)

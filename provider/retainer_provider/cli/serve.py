@@ -12,14 +12,19 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from retainer_provider.app import RetainerApp, create_app
-from retainer_provider.cli.common import config_option, settings_of, told
+from retainer_provider.cli.common import config_option, examples, settings_of, told
 from retainer_provider.cli.connections import bounded_connections
 from retainer_provider.listening import open_listener
 from retainer_provider.logs import configure_logging
 from retainer_provider.settings import ServiceSettings, Settings
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "serve --upstream http://127.0.0.1:9000",
+        "serve --config /etc/retainer/retainer.toml --host 0.0.0.0 --port 8402",
+    )
+)
 @config_option
 @click.option("--upstream", help="Where the metered service listens; goes before the settings.")
 @click.option("--host", help="The address to listen on; goes before the settings.")

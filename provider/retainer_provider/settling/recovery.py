@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.receipts import Receipt, verify_receipt
 from retainer.protocol.session import ChainStatus, SessionAccount, VoucherSigner
+from retainer.protocol.timestamps import format_timestamp
 from retainer.protocol.usage import EMPTY_ROOT
 from retainer.protocol.vouchers import SignedVoucher, verify_voucher
 
@@ -49,6 +50,29 @@ class Recovery:
     sequence: int = 0
     usage_root: bytes = EMPTY_ROOT
     voucher: SignedVoucher | None = None
+
+    @property
+    def payer(self) -> Pubkey:
+        """To whom the rest belongs."""
+        return self.account.payer
+
+    @property
+    def deposit(self) -> BaseUnits:
+        """All that was paid in."""
+        return self.account.deposit
+
+    @property
+    def decimals(self) -> int:
+        """Of the token."""
+        return self.account.decimals
+
+    @property
+    def left_to(self) -> str:
+        """What becomes of it when nobody does anything, as half a sentence."""
+        deadline = self.account.deadline()
+        if deadline is None:
+            return "refunded once its payer asks the chain to close it"
+        return f"refunded from {format_timestamp(deadline)} on"
 
     @property
     def refundable(self) -> bool:

@@ -8,15 +8,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
+from retainer.protocol.amounts import BaseUnits
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.stores.chosen import check_ledger, open_ledger
 from retainer_provider.books.stores.sqlite import SqliteLedger
+from retainer_provider.catalog import load_offers
 from retainer_provider.cli import books, main
 from retainer_provider.keys import load_keypair, load_secrets
 from retainer_provider.settings import load_settings
+from retainer_provider.settling.held_recovery import Deposit, Held, recover_held
+from retainer_provider.settling.recovery import Proofs, recover
 from retainer_provider.settling.settler import SettlementOutcome
-from tests.books import key, open_session
+from tests.books import NOW, account_of, key, new_session, open_session
 
 MINT = str(key("mint"))
 
@@ -113,24 +118,33 @@ def test_settle_says_what_to_do_about_each_outcome() -> None:
     assert set(SettlementOutcome) - books.OUTCOME_WORDS.keys() == {SettlementOutcome.SETTLED}
 
 
-@pytest.mark.parametrize("custodial", [True, False])
-def test_recover_says_what_it_cannot_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, custodial: bool) -> None:  # noqa: FBT001 - a table of cases
-    async def nothing(*_: object, **__: object) -> tuple[list[object], int, dict[object, object]]:
-        return [], 0, {}
-
-    # The package has the command under the module's name.
-    monkeypatch.setattr(importlib.import_module("retainer_provider.cli.recover"), "_recover", nothing)
+def test_recover_lists_both_kinds_of_sessions_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     init(tmp_path)
     settings = tmp_path / "retainer.toml"
-    if custodial:
-        # A name stands once in a table, so the offer's own one goes.
-        kept = [line for line in settings.read_text().splitlines() if not line.startswith("voucher_signer")]
-        table = '[offers.standard]\nanchor_on_chain = false\nvoucher_signer = "operator"'
-        settings.write_text("\n".join(kept).replace("[offers.standard]", table) + "\n")
+    [offer] = load_offers(load_settings(settings, {}).offers).values()
+    new = new_session()
+    held = Held(
+        session=Pubkey.from_string(new.session_id),
+        offer=offer,
+        payer=new.payer,
+        deposits=(Deposit("1" * 88, BaseUnits(1_000_000), NOW),),
+        refunded=BaseUnits(0),
+        late=BaseUnits(0),
+    )
+    found = [recover(held.session, account_of(new), Proofs(), NOW), recover_held(held, [])]
+
+    async def two(*_: object, **__: object) -> tuple[list[object], int, dict[object, object]]:
+        return [*found], 1, {}
+
+    # The package has the command under the module's name.
+    monkeypatch.setattr(importlib.import_module("retainer_provider.cli.recover"), "_recover", two)
     told, listed = (run("recover", "--config", str(settings), *more) for more in ((), ("--json",)))
     assert told.exit_code == 0, told.output
-    assert ("custodial offers (standard) have no account on chain" in told.output) is custodial
-    assert json.loads(listed.output)["custodialOffers"] == (["standard"] if custodial else [])
+    escrowed, custodial, total = told.output.splitlines()
+    assert "refunded once its payer asks the chain to close it, or refunded now with --refund" in escrowed
+    assert "proven 0.0 of 1.0: no receipt of yours was presented for it; it stays in your hands" in custodial
+    assert total.startswith("2 sessions that the books do not know: 2 unproven; 1 proof is forged")
+    assert [one["custody"] for one in json.loads(listed.output)["sessions"]] == ["escrow", "provider"]
 
 
 def test_wrong_keys_are_told_with_their_own_status(tmp_path: Path) -> None:
@@ -232,3 +246,9 @@ async def test_check_looks_at_either_ledger(tmp_path: Path, postgres_url: str) -
     path.write_text(path.read_text().replace(postgres_url, "postgresql://127.0.0.1:1/books"))
     with pytest.raises(LedgerError, match="Check `url`"):
         await check_ledger(load_settings(path))
+
+
+def test_every_command_shows_how_it_is_used() -> None:
+    for name in main.commands:
+        told = run(name, "--help")
+        assert f"Examples:\n    retainer-provider {name}" in told.output, told.output

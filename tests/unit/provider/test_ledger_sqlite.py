@@ -69,7 +69,7 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 999")
     connection.close()
-    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 6\).*upgrade"):
+    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 7\).*upgrade"):
         await SqliteLedger.open(path)
 
 

@@ -29,7 +29,8 @@ from tools.stage import Stage, stage
 
 SESSIONS, SESSIONS_IN_CI = 20, 8
 # Agents who never hear of it: nobody presents their receipts.
-SILENT = 2
+SILENT = 3
+MODES = ("metered", "vouchers", "custodial")
 REQUESTS = 5
 UPSTREAM_SECONDS = 0.3
 GRACE_SECONDS = 3600
@@ -75,15 +76,15 @@ async def run(report: Report) -> None:
             before = [await stood.balance(one.key.pubkey()) for one in holders]
             for _ in range(REQUESTS):
                 await asyncio.gather(*(one.ask() for one in holders))
-            report.step(f"{count} sessions, {REQUESTS} requests each; every second one signs vouchers")
+            report.step(f"{count} sessions, {REQUESTS} requests each; a third signs vouchers, a third is custodial")
             await _disaster(report, stood, holders)
             talking, silent = holders[:-SILENT], holders[-SILENT:]
             await _present(report, stood, talking)
             delivered = sum(one.delivered for one in talking)
             await _recover(report, stood, talking)
+            await _leave(report, stood, silent)
             settled = await stood.balance(stood.payee.pubkey())
             report.at_most("answers delivered before the kill and not paid", delivered - settled // PRICE, 0)
-            await _leave(report, stood, silent)
             after = [await stood.balance(one.key.pubkey()) for one in holders]
             report.equal("paid by all agents, from the chain", sum(before) - sum(after), settled)
             left = await sessions_of(stood.chain, stood.operator.pubkey())
@@ -92,9 +93,10 @@ async def run(report: Report) -> None:
 
 async def _holder(stood: Stage, stack: AsyncExitStack, number: int) -> Holder:
     key = await stood.new_agent()
-    client = await stack.enter_async_context(SessionClient(key, rpc_url=stood.rpc_url, deposit=DEPOSIT))
-    mode = ("metered", "vouchers")[number % 2]
-    return Holder(client, f"{stood.service.url}/{mode}/x", key)
+    client = await stack.enter_async_context(
+        SessionClient(key, rpc_url=stood.rpc_url, deposit=DEPOSIT, allow_custodial=True)
+    )
+    return Holder(client, f"{stood.service.url}/{MODES[number % len(MODES)]}/x", key)
 
 
 async def _disaster(report: Report, stood: Stage, holders: list[Holder]) -> None:
@@ -173,10 +175,16 @@ async def _recover(report: Report, stood: Stage, talking: list[Holder]) -> None:
 
 
 async def _leave(report: Report, stood: Stage, silent: list[Holder]) -> None:
-    """The payers' own way out, which needs nothing of the service."""
-    for one in silent:
+    """The payers' own way out, which needs nothing of the service; what it holds itself, it has to send back."""
+    custodial = [one for one in silent if "/custodial/" in one.url]
+    escrowed = [one for one in silent if one not in custodial]
+    for one in escrowed:
         await one.client.request_close(one.session)
     await time_travel(stood.rpc_url, await stood.chain.block_time() + GRACE_SECONDS + 60)
-    refunded = [(await one.client.withdraw(one.session)).settlement for one in silent]
+    refunded = [(await one.client.withdraw(one.session)).settlement for one in escrowed]
     whole = sum(one.refunded for one in refunded if one is not None)
-    report.equal("refunded to the agents who were silent, by their own exit", whole, SILENT * DEPOSIT)
+    report.equal("refunded to the agents who were silent, by their own exit", whole, len(escrowed) * DEPOSIT)
+    status, said = await _command(stood, "--refund")
+    ended = [(one["custody"], one["deposit"], one["outcome"]) for one in said["sessions"]]
+    report.equal("`recover --refund` ends with status", status, 0)
+    report.equal("and sends back what nobody proved", ended, [("provider", str(DEPOSIT), "settled")] * len(custodial))

@@ -19,6 +19,7 @@ from retainer_provider.books.outcomes import (
     RelandOutcome,
 )
 from retainer_provider.books.records import Adoption, NewSession, SessionRecord, ledger_amount
+from retainer_provider.books.stores import postgres_transfers
 from retainer_provider.books.stores.postgres_rows import (
     HELD_COLUMNS,
     Connection,
@@ -133,7 +134,11 @@ async def adopt(connection: Connection, adoption: Adoption) -> AdoptOutcome:
     new, voucher = adoption.new, adoption.voucher
     if (await admit(connection, new)).outcome is not AdmitOutcome.ADMITTED:
         return AdoptOutcome.KNOWN
-    await activate(connection, new.session_id, adoption.account, None, adoption.now)
+    if adoption.account is not None:
+        await activate(connection, new.session_id, adoption.account, None, adoption.now)
+    for transfer in adoption.transfers:
+        await postgres_transfers.expect_transfer(connection, new.session_id, transfer)
+        await postgres_transfers.credit_transfer(connection, new.session_id, transfer.signature, new.created_at)
     bindings = {
         "session_id": new.session_id,
         "reason": adoption.reason,

@@ -61,8 +61,8 @@ from retainer_provider.books.stores import (
     sqlite_tally,
     sqlite_transfers,
 )
+from retainer_provider.books.stores.sqlite_desk import Desk, unreadable
 from retainer_provider.books.stores.sqlite_file import DatabaseFile, open_database
-from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_steps import run_steps
 from retainer_provider.books.stores.sqlite_writer import GroupWriter
 
@@ -75,13 +75,11 @@ class SqliteLedger:
 
     def __init__(self, database: DatabaseFile, limits: AnswerLimits) -> None:
         self._database = database
-        self._limits = limits
         self._closed = False
-        self._holds = Holds()
-        sqlite_streams.restore(database.writer, self._holds)
+        self._writer = GroupWriter(database.writer, limits, asyncio.get_running_loop())
+        self._desk = Desk(database, self._writer)
+        self._held = self._desk.standings.held_of
         self._bell = Bell()
-        self._drained: dict[str, asyncio.Event] = {}
-        self._writer = GroupWriter(database.writer, asyncio.get_running_loop())
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="retainer-ledger-reader")
 
     @classmethod
@@ -91,75 +89,68 @@ class SqliteLedger:
         return cls(database, limits or AnswerLimits())
 
     async def admit(self, new: NewSession) -> AdmitResult:
-        return await self._write(sqlite_sessions.admit, self._holds, new)
+        return await self._desk.change(new.session_id, sqlite_sessions.admit, self._held, new)
 
     async def activate(
         self, session_id: str, account: SessionAccount, signature: str | None, now: int
     ) -> ActivateOutcome:
-        return await self._write(sqlite_sessions.activate, session_id, account, signature, now)
+        return await self._desk.change(session_id, sqlite_sessions.activate, session_id, account, signature, now)
 
     async def adopt(self, adoption: Adoption) -> AdoptOutcome:
-        return await self._write(sqlite_sessions.adopt, self._holds, adoption)
+        return await self._desk.change(adoption.new.session_id, sqlite_sessions.adopt, self._held, adoption)
 
     async def abandon(self, session_id: str, reason: str, now: int) -> AbandonOutcome:
-        return await self._write(sqlite_sessions.abandon, session_id, reason, now)
+        return await self._desk.change(session_id, sqlite_sessions.abandon, session_id, reason, now)
 
     async def session(self, session_id: str) -> SessionRecord | None:
-        return await self._read(sqlite_sessions.load, self._holds, session_id)
+        return await self._read(sqlite_sessions.load, self._held, session_id)
 
     async def sessions(
         self, *, states: Collection[SessionState] | None = None, limit: int = 100, after: int = 0
     ) -> Sequence[SessionRecord]:
-        return await self._read(sqlite_sessions.page, self._holds, states, limit, after)
+        return await self._read(sqlite_sessions.page, self._held, states, limit, after)
 
     async def due(self, now: int, limit: int = 100) -> Sequence[SessionRecord]:
-        found = await self._read(sqlite_sessions.due, self._holds, now, limit)
+        found = await self._read(sqlite_sessions.due, self._held, now, limit)
         # With a request in flight a session may be expired, but not idle.
         return [
             session
             for session in found
-            if session.state_at(now) is SessionState.EXPIRED or not self._holds.of(session.session_id).requests
+            if session.state_at(now) is SessionState.EXPIRED or not self._desk.standings.running(session.session_id)
         ]
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
-        operation = partial(sqlite_requests.reserve, self._database.writer, self._holds, request)
-        return await self._writer.submit(operation, durable=request.voucher is not None, ended=self._unclaimed)
+        return await self._desk.reserve(request)
 
     async def commit(self, commit: Commit) -> CommitResult:
-        operation = partial(sqlite_requests.commit, self._database.writer, self._holds, self._limits, commit)
-        return await self._end(commit.reservation, operation, durable=True)
+        return await self._desk.commit(commit)
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
-        return await self._end(reservation, partial(sqlite_requests.release, self._holds, reservation), durable=False)
+        return await self._desk.release(reservation)
 
     async def deliver(self, reservation: Reservation, progress: Progress) -> DeliverOutcome:
-        return await self._write(sqlite_streams.deliver, self._holds, reservation, progress)
+        return await self._desk.deliver(reservation, progress)
 
     async def cut_streams(self, limit: int = 100) -> Sequence[CutStream]:
-        operation = partial(sqlite_streams.cut_streams, self._database.writer, self._holds, limit)
-        return await self._writer.submit(operation, durable=False)
+        return self._desk.cut(await self._read(sqlite_streams.streams))[:limit]
 
     async def begin_close(self, session_id: str, reason: str, now: int) -> CloseBegin:
-        return await self._write(sqlite_sessions.begin_close, session_id, reason, now)
+        return await self._desk.change(session_id, sqlite_sessions.begin_close, session_id, reason, now)
 
     async def drained(self, session_id: str) -> None:
-        while self._writer.failure is None and self._holds.of(session_id).requests:
-            await self._drained.setdefault(session_id, asyncio.Event()).wait()
-        # A request whose commit failed is not in flight any more, but nobody knows whether it was charged.
-        if self._writer.failure is not None:
-            raise LedgerUnavailableError(self._writer.failure)
+        await self._desk.drained(session_id)
 
     async def update_deposit(self, session_id: str, deposit: int, now: int) -> DepositOutcome:
-        return await self._write(sqlite_sessions.update_deposit, session_id, deposit, now)
+        return await self._desk.change(session_id, sqlite_sessions.update_deposit, session_id, deposit, now)
 
     async def reland(self, session_id: str, opened_at: int) -> RelandOutcome:
-        return await self._write(sqlite_sessions.reland, session_id, opened_at)
+        return await self._desk.change(session_id, sqlite_sessions.reland, session_id, opened_at)
 
     async def expect_transfer(self, session_id: str, transfer: ExpectedTransfer) -> ExpectOutcome:
         return await self._write(sqlite_transfers.expect_transfer, session_id, transfer)
 
     async def credit_transfer(self, session_id: str, signature: str, now: int) -> CreditOutcome:
-        return await self._write(sqlite_transfers.credit_transfer, session_id, signature, now)
+        return await self._desk.change(session_id, sqlite_transfers.credit_transfer, session_id, signature, now)
 
     async def drop_transfer(self, signature: str) -> None:
         await self._write(sqlite_transfers.drop_transfer, signature)
@@ -168,7 +159,9 @@ class SqliteLedger:
         return await self._read(sqlite_transfers.expected_transfers, session_id)
 
     async def mark_closing_on_chain(self, session_id: str, started_at: int, now: int) -> CloseBegin:
-        return await self._write(sqlite_sessions.mark_closing_on_chain, session_id, PAYER_ASKED, started_at, now)
+        return await self._desk.change(
+            session_id, sqlite_sessions.mark_closing_on_chain, session_id, PAYER_ASKED, started_at, now
+        )
 
     async def closing(self) -> Sequence[str]:
         return await self._read(sqlite_sessions.closing)
@@ -177,7 +170,7 @@ class SqliteLedger:
         return ClaimOutcome.CLAIMED  # a file has one process
 
     async def plan_settlement(self, session_id: str, plan: SettlementPlan, now: int) -> PlanOutcome:
-        return await self._write(sqlite_settlements.plan_settlement, self._holds, session_id, plan, now)
+        return await self._desk.plan_settlement(session_id, plan, now)
 
     async def store_signed(
         self, session_id: str, raw: bytes, signature: str, last_valid_block_height: int
@@ -190,12 +183,18 @@ class SqliteLedger:
     async def record_settled(
         self, session_id: str, signature: str | None, settled: int, refunded: int, now: int
     ) -> RecordOutcome:
-        return await self._write(
-            sqlite_settlements.record_settled, session_id, signature, settled=settled, refunded=refunded, now=now
+        return await self._desk.change(
+            session_id,
+            sqlite_settlements.record_settled,
+            session_id,
+            signature,
+            settled=settled,
+            refunded=refunded,
+            now=now,
         )
 
     async def left_behind(self, limit: int = 100) -> Sequence[SessionRecord]:
-        return await self._read(sqlite_sessions.left_behind, self._holds, limit)
+        return await self._read(sqlite_sessions.left_behind, self._held, limit)
 
     async def account_gone(self, session_id: str) -> None:
         await self._write(sqlite_sessions.account_gone, session_id)
@@ -204,7 +203,7 @@ class SqliteLedger:
         return await self._read(sqlite_tally.parties)
 
     async def tally(self, now: int, alarm_before: int | None = None) -> Sequence[Tally]:
-        return await self._read(sqlite_tally.tally, self._holds, now, alarm_before)
+        return await self._read(sqlite_tally.tally, self._desk.standings.all_held(), now, alarm_before)
 
     async def usage(self, session_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[UsageEntry]:
         return await self._read(sqlite_requests.usage, session_id, after, limit)
@@ -261,7 +260,7 @@ class SqliteLedger:
     async def _write(
         self, operation: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await self._writer.submit(partial(operation, self._database.writer, *args, **kwargs), durable=True)
+        return await self._writer.submit(partial(operation, self._database.writer, *args, **kwargs))
 
     async def _read(
         self, operation: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -272,26 +271,12 @@ class SqliteLedger:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, read)
         except apsw.Error as error:
-            raise LedgerUnavailableError(f"the ledger could not be read ({error}); look at its disk") from error
-
-    def _end(self, reservation: Reservation, operation: Callable[[], T], *, durable: bool) -> "asyncio.Future[T]":
-        return self._writer.submit(operation, durable=durable, ended=partial(self._wake, reservation.session_id))
-
-    def _wake(self, session_id: str, *_: object) -> None:
-        if self._drained and (self._writer.failure is not None or not self._holds.of(session_id).requests):
-            waiting = self._drained.pop(session_id, None)
-            if waiting is not None:
-                waiting.set()
-
-    def _unclaimed(self, reserved: ReserveResult | None, claimed: bool) -> None:  # noqa: FBT001 - as it is called
-        if not claimed and reserved is not None and reserved.reservation is not None:
-            # Nobody is left to commit or release it.
-            release = partial(sqlite_requests.release, self._holds, reserved.reservation)
-            self._end(reserved.reservation, release, durable=False)
+            raise unreadable(error) from error
 
     def _close(self) -> None:
         self._writer.join()
         self._readers.shutdown()
+        self._database.desk.close()
         self._database.reader.close()
         self._database.writer.close()  # the last to close folds the write-ahead log into the file
         os.close(self._database.lock)

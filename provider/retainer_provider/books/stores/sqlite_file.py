@@ -23,10 +23,11 @@ _CHECKPOINT_PAGES: Final = 4000
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """The open file. Close reader, writer and lock in this order."""
+    """The open file. Close desk, reader, writer and lock in this order."""
 
     writer: apsw.Connection
     reader: apsw.Connection
+    desk: apsw.Connection  # for the event loop's thread: single rows that are found by their keys
     lock: int  # file descriptor
 
 
@@ -43,8 +44,7 @@ def open_database(path: Path) -> DatabaseFile:
             _configure_writer(writer)
             _migrate(writer, path)
             check_file(writer, path)
-            reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-            reader.set_busy_timeout(_READER_WAIT_MS)
+            reader, desk = _reader(path), _reader(path)
         except BaseException:
             writer.close()
             raise
@@ -62,7 +62,13 @@ def open_database(path: Path) -> DatabaseFile:
     except BaseException:
         os.close(lock)
         raise
-    return DatabaseFile(writer, reader, lock)
+    return DatabaseFile(writer, reader, desk, lock)
+
+
+def _reader(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(_READER_WAIT_MS)
+    return connection
 
 
 def require_sqlite(version: str) -> None:

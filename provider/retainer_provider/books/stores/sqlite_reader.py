@@ -7,15 +7,19 @@ from typing import Final
 
 import apsw
 
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
 from retainer.protocol.usage import UsageEntry
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.records import SessionRecord, Settlement
 from retainer_provider.books.stores import sqlite_requests, sqlite_sessions, sqlite_settlements
 from retainer_provider.books.stores.sqlite_file import check_file, require_known_schema, require_ledger, require_sqlite
-from retainer_provider.books.stores.sqlite_holds import Holds
 
 _WAIT_MS: Final = 5000
+
+
+def _unknown(_session_id: str) -> BaseUnits:
+    return BaseUnits(0)
 
 
 class SqliteReader:
@@ -24,17 +28,16 @@ class SqliteReader:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._holds = Holds()
 
     async def session(self, session_id: str) -> SessionRecord | None:
         """One session as last committed."""
-        return sqlite_sessions.load(self._connection, self._holds, session_id)
+        return sqlite_sessions.load(self._connection, _unknown, session_id)
 
     async def sessions(
         self, *, states: Collection[SessionState] | None = None, limit: int = 100, after: int = 0
     ) -> Sequence[SessionRecord]:
         """Sessions in order of admission."""
-        return sqlite_sessions.page(self._connection, self._holds, states, limit, after)
+        return sqlite_sessions.page(self._connection, _unknown, states, limit, after)
 
     async def settlement(self, session_id: str) -> Settlement | None:
         """A session's settlement, live or done."""

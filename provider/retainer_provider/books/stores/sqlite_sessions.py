@@ -1,8 +1,8 @@
 """A session's life in SQL: admitted, active, closing. Every move is one conditional UPDATE."""
 
 import json
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, TypeAlias
 
 import apsw
 
@@ -22,12 +22,17 @@ from retainer_provider.books.outcomes import (
     RelandOutcome,
 )
 from retainer_provider.books.records import Adoption, NewSession, SessionRecord, ledger_amount
+from retainer_provider.books.stores import sqlite_transfers
 from retainer_provider.books.stores.rows import NEW_FIELDS, SESSION_COLUMNS, session_bindings, session_record
-from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
+from retainer_provider.books.stores.sqlite_standings import Figures
+
+Held: TypeAlias = Callable[[str], BaseUnits]
+"""What running requests of a session hold."""
 
 _SESSION_ID: Final = SESSION_COLUMNS.split(", ").index("session_id")
 _LOAD: Final = f"SELECT {SESSION_COLUMNS} FROM session WHERE session_id = ?"
+_FIGURES: Final = f"SELECT {SESSION_COLUMNS}, answer_bytes FROM session WHERE session_id = ?"
 _STATE: Final = "SELECT state FROM session WHERE session_id = ?"
 _ADMIT: Final = f"""
   INSERT INTO session ({", ".join(NEW_FIELDS)}, state, usage_root, last_activity_at)
@@ -80,18 +85,24 @@ _RELAND: Final = """
 _UNPLAN: Final = "DELETE FROM settlement WHERE session = ?"
 
 
-def load(connection: apsw.Connection, holds: Holds, session_id: str) -> SessionRecord | None:
+def load(connection: apsw.Connection, held: Held, session_id: str) -> SessionRecord | None:
     """The session as committed."""
     row = first_row(connection, _LOAD, (session_id,))
-    return None if row is None else _held_record(row, holds)
+    return None if row is None else _held_record(row, held)
 
 
-def admit(connection: apsw.Connection, holds: Holds, new: NewSession) -> AdmitResult:
+def figures(connection: apsw.Connection, session_id: str) -> Figures | None:
+    """The session's row as this connection sees it, for who goes on from it."""
+    row = first_row(connection, _FIGURES, (session_id,))
+    return None if row is None else Figures(session_record(row[:-1], BaseUnits(0)), row[-1])
+
+
+def admit(connection: apsw.Connection, held: Held, new: NewSession) -> AdmitResult:
     """See ``Ledger.admit``. The id binds payer, payee, mint, signer, salt and slot; the challenge binds the offer."""
     row = first_row(connection, _ADMIT, session_bindings(new) | {"usage_root": EMPTY_ROOT})
     if row is not None:
         return AdmitResult(AdmitOutcome.ADMITTED, session_record(row, BaseUnits(0)))
-    known = load(connection, holds, new.session_id)
+    known = load(connection, held, new.session_id)
     if known is None:
         raise LedgerError(f"session {new.session_id} is neither new nor known; run PRAGMA integrity_check")
     same = known.challenge_id == new.challenge_id
@@ -118,12 +129,16 @@ def activate(
     return ActivateOutcome.ALREADY_ACTIVE if known else ActivateOutcome.NOT_PENDING
 
 
-def adopt(connection: apsw.Connection, holds: Holds, adoption: Adoption) -> AdoptOutcome:
+def adopt(connection: apsw.Connection, held: Held, adoption: Adoption) -> AdoptOutcome:
     """See ``Ledger.adopt``."""
     new, voucher = adoption.new, adoption.voucher
-    if (admit(connection, holds, new)).outcome is not AdmitOutcome.ADMITTED:
+    if (admit(connection, held, new)).outcome is not AdmitOutcome.ADMITTED:
         return AdoptOutcome.KNOWN
-    activate(connection, new.session_id, adoption.account, None, adoption.now)
+    if adoption.account is not None:
+        activate(connection, new.session_id, adoption.account, None, adoption.now)
+    for transfer in adoption.transfers:
+        sqlite_transfers.expect_transfer(connection, new.session_id, transfer)
+        sqlite_transfers.credit_transfer(connection, new.session_id, transfer.signature, new.created_at)
     bindings = {
         "session_id": new.session_id,
         "reason": adoption.reason,
@@ -185,17 +200,17 @@ def reland(connection: apsw.Connection, session_id: str, opened_at: int) -> Rela
 
 
 def page(
-    connection: apsw.Connection, holds: Holds, states: Collection[SessionState] | None, limit: int, after: int
+    connection: apsw.Connection, held: Held, states: Collection[SessionState] | None, limit: int, after: int
 ) -> list[SessionRecord]:
     """See ``Ledger.sessions``."""
     wanted = None if states is None else json.dumps([str(state) for state in states])
     rows = connection.execute(_PAGE, {"states": wanted, "limit": limit, "after": after})
-    return [_held_record(row, holds) for row in rows]
+    return [_held_record(row, held) for row in rows]
 
 
-def due(connection: apsw.Connection, holds: Holds, now: int, limit: int) -> list[SessionRecord]:
+def due(connection: apsw.Connection, held: Held, now: int, limit: int) -> list[SessionRecord]:
     """See ``Ledger.due``."""
-    return [_held_record(row, holds) for row in connection.execute(_DUE, {"now": now, "limit": limit})]
+    return [_held_record(row, held) for row in connection.execute(_DUE, {"now": now, "limit": limit})]
 
 
 def closing(connection: apsw.Connection) -> list[str]:
@@ -203,9 +218,9 @@ def closing(connection: apsw.Connection) -> list[str]:
     return [str(session_id) for (session_id,) in connection.execute(_CLOSING)]
 
 
-def left_behind(connection: apsw.Connection, holds: Holds, limit: int) -> list[SessionRecord]:
+def left_behind(connection: apsw.Connection, held: Held, limit: int) -> list[SessionRecord]:
     """See ``Ledger.left_behind``."""
-    return [_held_record(row, holds) for row in connection.execute(_LEFT_BEHIND, (limit,))]
+    return [_held_record(row, held) for row in connection.execute(_LEFT_BEHIND, (limit,))]
 
 
 def account_gone(connection: apsw.Connection, session_id: str) -> None:
@@ -227,5 +242,5 @@ def _state(connection: apsw.Connection, session_id: str) -> SessionState | None:
     return None if row is None else SessionState(row[0])
 
 
-def _held_record(row: Sequence[Any], holds: Holds) -> SessionRecord:
-    return session_record(row, holds.of(row[_SESSION_ID]).amount)
+def _held_record(row: Sequence[Any], held: Held) -> SessionRecord:
+    return session_record(row, held(row[_SESSION_ID]))

@@ -7,7 +7,6 @@ import apsw
 from retainer.protocol.amounts import BaseUnits
 from retainer_provider.books.outcomes import PlanOutcome, RecordOutcome, SignedOutcome
 from retainer_provider.books.records import Settlement, SettlementPlan, SettlementStage, ledger_amount
-from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
 
 # The plan must be of the books as they are at this moment, with nothing in flight that could change them. It may give
@@ -48,10 +47,9 @@ _STATE: Final = "SELECT state FROM session WHERE session_id = ?"
 
 
 def plan_settlement(
-    connection: apsw.Connection, holds: Holds, session_id: str, plan: SettlementPlan, now: int
+    connection: apsw.Connection, session_id: str, plan: SettlementPlan, now: int, *, in_flight: bool
 ) -> PlanOutcome:
     """See ``Ledger.plan_settlement``."""
-    in_flight = holds.of(session_id).requests > 0
     bindings = {
         "session_id": session_id,
         "amount": ledger_amount(plan.amount),

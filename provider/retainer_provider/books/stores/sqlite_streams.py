@@ -7,9 +7,7 @@ import apsw
 from retainer_provider.books.outcomes import DeliverOutcome
 from retainer_provider.books.records import CutStream, Progress, Reservation, ledger_amount
 from retainer_provider.books.stores.progress import progress_of, progress_text
-from retainer_provider.books.stores.sqlite_holds import Holds
 from retainer_provider.books.stores.sqlite_rows import first_row
-from retainer_provider.books.stores.sqlite_sessions import load
 
 _DELIVER: Final = """
   INSERT INTO stream (reservation, session, key, fingerprint, amount, progress)
@@ -20,21 +18,10 @@ _DELIVER: Final = """
 _STREAMS: Final = """
   SELECT reservation, session_id, key, fingerprint, amount, progress
   FROM stream JOIN session ON number = stream.session ORDER BY reservation"""
-_FORGET: Final = "DELETE FROM stream WHERE reservation = ?"
 
 
-def restore(connection: apsw.Connection, holds: Holds) -> None:
-    """At the start: what streams had reserved when the process before this one died is theirs still."""
-    for stream in _streams(connection):
-        session = load(connection, holds, stream.reservation.session_id)
-        if session is not None:
-            holds.restore(session, stream.reservation)
-
-
-def deliver(connection: apsw.Connection, holds: Holds, reservation: Reservation, progress: Progress) -> DeliverOutcome:
+def deliver(connection: apsw.Connection, reservation: Reservation, progress: Progress) -> DeliverOutcome:
     """See ``Ledger.deliver``."""
-    if holds.session_of(reservation) is None or holds.is_cut(reservation):
-        return DeliverOutcome.LOST
     bindings = {
         "id": reservation.id,
         "session_id": reservation.session_id,
@@ -43,23 +30,10 @@ def deliver(connection: apsw.Connection, holds: Holds, reservation: Reservation,
         "amount": reservation.amount,
         "progress": progress_text(progress),
     }
-    if first_row(connection, _DELIVER, bindings) is None:
-        return DeliverOutcome.LOST
-    holds.delivered(reservation)
-    return DeliverOutcome.KEPT
+    return DeliverOutcome.KEPT if first_row(connection, _DELIVER, bindings) else DeliverOutcome.LOST
 
 
-def cut_streams(connection: apsw.Connection, holds: Holds, limit: int) -> list[CutStream]:
-    """See ``Ledger.cut_streams``."""
-    return [stream for stream in _streams(connection) if holds.is_cut(stream.reservation)][:limit]
-
-
-def forget(connection: apsw.Connection, reservation: Reservation) -> None:
-    """The stream is booked, or can be no more."""
-    connection.execute(_FORGET, (reservation.id,))
-
-
-def _streams(connection: apsw.Connection) -> list[CutStream]:
+def streams(connection: apsw.Connection) -> list[CutStream]:
     """All of which something has left and that are not booked: those that run, and those that are cut."""
     found = []
     for number, session_id, key, fingerprint, amount, text in connection.execute(_STREAMS):

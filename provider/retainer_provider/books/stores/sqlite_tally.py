@@ -2,15 +2,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 import apsw
 
+from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
 from retainer_provider.books.records import URGENT_FRACTION, Parties, Tally
 from retainer_provider.books.stores.rows import PARTIES, parties_of
-from retainer_provider.books.stores.sqlite_holds import Holds
 
 # total() is floating: what strangers deposit of their own tokens must not overflow a sum() and blind the monitoring.
 _TALLY: Final = f"""
@@ -21,7 +22,9 @@ _TALLY: Final = f"""
 _WHOSE: Final = "SELECT session_id, offer_id, state FROM session WHERE session_id IN (SELECT value FROM json_each(?))"
 
 
-def tally(connection: apsw.Connection, holds: Holds, now: int, alarm_before: int | None) -> list[Tally]:
+def tally(
+    connection: apsw.Connection, held: Mapping[str, BaseUnits], now: int, alarm_before: int | None
+) -> list[Tally]:
     """See ``Ledger.tally``."""
     tallies = [
         Tally(
@@ -38,7 +41,7 @@ def tally(connection: apsw.Connection, holds: Holds, now: int, alarm_before: int
             _TALLY, {"now": now, "before": alarm_before}
         )
     ]
-    reserved = _reserved(connection, holds)
+    reserved = _reserved(connection, held)
     return [replace(entry, reserved=reserved[entry.offer_id, entry.state]) for entry in tallies]
 
 
@@ -47,9 +50,8 @@ def parties(connection: apsw.Connection) -> list[Parties]:
     return [parties_of(row) for row in connection.execute(PARTIES)]
 
 
-def _reserved(connection: apsw.Connection, holds: Holds) -> Counter[tuple[str, SessionState]]:
-    held = holds.all()
+def _reserved(connection: apsw.Connection, held: Mapping[str, BaseUnits]) -> Counter[tuple[str, SessionState]]:
     sums: Counter[tuple[str, SessionState]] = Counter()
     for session_id, offer_id, state in connection.execute(_WHOSE, (json.dumps([*held]),)):
-        sums[offer_id, SessionState(state)] += held[session_id].amount
+        sums[offer_id, SessionState(state)] += held[session_id]
     return sums

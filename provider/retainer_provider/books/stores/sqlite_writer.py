@@ -9,46 +9,37 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 
 from retainer_provider.books.ledger import CLOSED, LedgerUnavailableError
+from retainer_provider.books.outcomes import CommitResult
+from retainer_provider.books.records import AnswerLimits, Commit
+from retainer_provider.books.stores.sqlite_debits import write_debits
+from retainer_provider.books.stores.sqlite_jobs import Debit, Job, Operation
+from retainer_provider.books.stores.sqlite_standings import Held
 
 T = TypeVar("T")
 
-Ended: TypeAlias = Callable[[Any, bool], None]
-"""Told on the loop what an operation gave (None where it failed), and whether its caller still waited for it."""
-
 # Bounds how long the first of a batch waits for the last.
 _MAX_BATCH: Final = 512
-# Errors of a statement, not of the disk: they undo their own operation and no other.
-_OWN_FAULTS: Final = (apsw.ConstraintError, apsw.TooBigError)
-
-
-@dataclass(slots=True)
-class _Job:
-    operation: Callable[[], Any]
-    durable: bool
-    answer: "asyncio.Future[Any]"
-    ended: Ended | None
-    value: Any = None
-    error: Exception | None = None
 
 
 class GroupWriter:
-    """Runs operations one at a time on its connection, each whole or not at all.
+    """Does jobs in batches on its connection, each job whole or not at all, and answers after the batch's sync.
 
-    A *volatile* operation only reads the file, and changes what a crash may forget; it sees everything that was
-    acknowledged and is answered before the batch's sync. A *durable* one is answered after it. All operations of a
-    batch are unacknowledged, hence concurrent, so taking the volatile ones first changes no caller's view.
+    All jobs of a batch are unacknowledged, hence concurrent, so writing its debits last and at once changes no
+    caller's view.
     """
 
-    def __init__(self, connection: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: apsw.Connection, limits: AnswerLimits, loop: asyncio.AbstractEventLoop) -> None:
         self._connection = connection
+        self._limits = limits
         self._loop = loop
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gathered: list[Job] = []  # the next batch, which the loop hands over when the one before is done
+        self._busy = False
+        self._batches: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._failure: str | None = None  # why nothing more is taken
         self._broken = False  # whether that is because the disk failed
         self._thread = threading.Thread(target=self._run, name="retainer-ledger", daemon=True)
@@ -59,71 +50,81 @@ class GroupWriter:
         """Why the writer turned itself off, or None."""
         return self._failure
 
-    def submit(self, operation: Callable[[], T], *, durable: bool, ended: Ended | None = None) -> "asyncio.Future[T]":
+    def submit(self, work: Callable[[], T], ended: "Callable[[Operation], None] | None" = None) -> "asyncio.Future[T]":
         """Queue an operation. Its exceptions, and LedgerUnavailableError, arrive through the future.
 
         Cancelling the future does not stop the operation: ``ended`` is told of its end in any case.
         """
-        job = _Job(operation, durable, self._loop.create_future(), ended)
-        if self._failure is not None:
-            job.error = self._unavailable()
-            self._loop.call_soon(_tell, [job])
-        else:
-            self._jobs.put(job)
-        return job.answer
+        return self._queue(Operation(answer=self._loop.create_future(), ended=ended, work=work))
+
+    def book(self, commit: Commit, held: Held, ended: Callable[[Debit], None]) -> "asyncio.Future[CommitResult]":
+        """Queue a debit, as ``submit`` does an operation."""
+        answer = self._loop.create_future()
+        return self._queue(Debit(answer=answer, ended=ended, commit=commit, standing=held.standing, stream=held.stream))
 
     def stop(self) -> None:
         """Take nothing more; what is queued is still done."""
         self._failure = self._failure or CLOSED
-        self._jobs.put(None)
+        gathered, self._gathered = self._gathered, []
+        self._batches.put(gathered)
+        self._batches.put(None)
 
     def join(self) -> None:
         """Wait for the end after ``stop``; blocks."""
         self._thread.join()
 
+    def _queue(self, job: Job) -> "asyncio.Future[Any]":
+        if self._failure is not None:
+            job.error = self._unavailable()
+            self._loop.call_soon(job.tell)
+        else:
+            self._gathered.append(job)
+            if not self._busy:
+                self._busy = True
+                self._loop.call_soon(self._hand_over)
+        return job.answer
+
+    def _hand_over(self) -> None:
+        self._busy = bool(self._gathered)
+        if self._busy:
+            batch, self._gathered = self._gathered[:_MAX_BATCH], self._gathered[_MAX_BATCH:]
+            self._batches.put(batch)
+
+    def _tell(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            job.tell()
+        # After those who were told have gone on: what they ask for next goes into the next batch.
+        self._loop.call_soon(self._hand_over)
+
     def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            batch, stopping = self._next_batch()
-            volatile, durable = [job for job in batch if not job.durable], [job for job in batch if job.durable]
-            if volatile:
-                self._perform(volatile, self._look)
-            if durable:
-                self._perform(durable, self._write)
+        while (batch := self._batches.get()) is not None:
+            if batch:
+                self._perform(batch)
 
-    def _next_batch(self) -> tuple[list[_Job], bool]:
-        batch = [self._jobs.get()]
-        while batch[-1] is not None and len(batch) < _MAX_BATCH:
-            try:
-                batch.append(self._jobs.get_nowait())
-            except queue.Empty:
-                break
-        return [job for job in batch if job is not None], batch[-1] is None
-
-    def _perform(self, lane: Sequence[_Job], work: Callable[[Sequence[_Job]], None]) -> None:
+    def _perform(self, batch: Sequence[Job]) -> None:
+        operations = [job for job in batch if isinstance(job, Operation)]
+        debits = [job for job in batch if isinstance(job, Debit)]
         if not self._broken:
             try:
-                work(lane)
+                self._write(operations, debits)
             except Exception as error:  # noqa: BLE001 - whatever it was, the books' state on disk is unknown now
                 self._break(error)
         if self._broken:
-            for job in lane:
+            for job in batch:
                 job.error = self._unavailable()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_tell, lane)
+            self._loop.call_soon_threadsafe(self._tell, [*operations, *debits])
 
-    def _look(self, lane: Sequence[_Job]) -> None:
-        for job in lane:
-            _attempt(job)
-
-    def _write(self, lane: Sequence[_Job]) -> None:
+    def _write(self, operations: Sequence[Operation], debits: Sequence[Debit]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        for job in lane:
+        for operation in operations:
             self._connection.execute("SAVEPOINT operation")
-            _attempt(job)
-            if job.error is not None:
+            operation.perform()
+            if operation.error is not None:
                 self._connection.execute("ROLLBACK TO operation")
             self._connection.execute("RELEASE operation")
+        if debits:
+            write_debits(self._connection, self._limits, debits)
         self._connection.execute("COMMIT")
 
     def _break(self, error: Exception) -> None:
@@ -139,24 +140,3 @@ class GroupWriter:
 
     def _unavailable(self) -> LedgerUnavailableError:
         return LedgerUnavailableError(str(self._failure))
-
-
-def _attempt(job: _Job) -> None:
-    """Run the operation, and keep what it gave or its own fault; any other error is the disk's and goes on."""
-    try:
-        job.value = job.operation()
-    except Exception as error:
-        if isinstance(error, apsw.Error) and not isinstance(error, _OWN_FAULTS):
-            raise
-        job.error = error
-
-
-def _tell(lane: Sequence[_Job]) -> None:
-    for job in lane:
-        waiting = not job.answer.done()  # else its caller was cancelled
-        if waiting and job.error is not None:
-            job.answer.set_exception(job.error)
-        elif waiting:
-            job.answer.set_result(job.value)
-        if job.ended is not None:
-            job.ended(job.value if job.error is None else None, waiting)
