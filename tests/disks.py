@@ -27,18 +27,33 @@ class Disk(apsw.VFS):
 
 
 class FaultyDisk(Disk):
-    """Fails every ``sync`` or ``write``, or is ``full``, while ``fault`` says so, or the next ``sync once``.
+    """Fails each ``sync`` or ``write``, the next ``sync once``, or is ``full`` or ``read-only``, as ``fault`` says.
 
-    Counts syncs.
+    ``spares`` are the writes, or syncs, that still succeed. Counts syncs.
     """
 
     def __init__(self) -> None:
         self.fault: str | None = None
+        self.spares = 0
         self.syncs = 0
         super().__init__("faulty")
 
+    def fails(self, *faults: str) -> bool:
+        """Whether this call does."""
+        if self.fault not in faults:
+            return False
+        self.spares -= 1
+        return self.spares < 0
+
     def xOpen(self, name: FileName, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
         return _FaultyFile(self, name, flags)
+
+
+_WRITE_ERRORS = {
+    "write": apsw.IOError("the disk lied"),
+    "full": apsw.FullError("no space left"),
+    "read-only": apsw.ReadOnlyError("mounted again, read-only"),
+}
 
 
 class _FaultyFile(apsw.VFSFile):
@@ -48,16 +63,14 @@ class _FaultyFile(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         self._disk.syncs += 1
-        if self._disk.fault in ("sync", "sync once"):
+        if self._disk.fails("sync", "sync once"):
             self._disk.fault = "sync" if self._disk.fault == "sync" else None
             raise apsw.IOError("the disk lied")
         super().xSync(flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
-        if self._disk.fault == "write":
-            raise apsw.IOError("the disk lied")
-        if self._disk.fault == "full":
-            raise apsw.FullError("no space left")
+        if self._disk.fails(*_WRITE_ERRORS):
+            raise _WRITE_ERRORS[str(self._disk.fault)]
         super().xWrite(data, offset)
 
 

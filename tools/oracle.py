@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 SLOW_SECONDS = 2.5
 """Longer than the demonstration's SLA allows: such an answer costs nothing."""
@@ -70,12 +71,17 @@ async def pieces(text: str) -> AsyncIterator[str]:
     yield "data: [DONE]\n\n"
 
 
-@asynccontextmanager
-async def running() -> AsyncIterator[str]:
-    """Serve it on a free loopback port while the block runs; yields its URL."""
-    app = Starlette(
+def oracle() -> Starlette:
+    """The service."""
+    return Starlette(
         routes=[Route("/v1/ask", answer, methods=["POST"]), Route("/v1/chat/{name}", turn, methods=["POST"])]
     )
+
+
+@asynccontextmanager
+async def running(app: ASGIApp | None = None) -> AsyncIterator[str]:
+    """Serve it, or another one, on a free loopback port while the block runs; yields its URL."""
+    app = oracle() if app is None else app
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections from here on, before it is served
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -1,14 +1,47 @@
 """What people in browsers get, in the settings file: [panel] and [free_tier]."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 _MOUNT: Final = re.compile(r"/([A-Za-z0-9._~-]+/)*\Z")
 _PATTERN: Final = re.compile(r"/[\x21-\x29\x2b-\x7e]*\*?\Z")
 _ADDRESS_SHARE: Final = 5
+_TARGET: Final = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*(\?[\x21-\x22\x24-\x7e]*)?\Z")
+_POINTER: Final = re.compile(r"(/([^~]|~[01])*)?\Z")
+QUESTION: Final = "{question}"
+"""Stands where a person's question goes."""
+
+
+class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[panel.ask]: the request that a question becomes. ``{question}`` stands in `path`'s query, or in `body`."""
+
+    path: str
+    method: Literal["GET", "POST"] = "POST"
+    body: dict[str, Any] = field(default_factory=lambda: {"question": QUESTION})
+    answer: str = "/answer"
+
+    def __post_init__(self) -> None:
+        if not _TARGET.match(self.path) or QUESTION in self.bare_path:
+            raise ValueError(
+                f'`path` starts with "/", such as "/v1/ask" or "/v1/search?q={QUESTION}"; {QUESTION} stands behind the '
+                '"?" only, since what stands before it decides on the price'
+            )
+        if self.method == "GET" and QUESTION not in self.path:
+            raise ValueError(f'a GET has no body: put {QUESTION} into `path`, such as "/v1/search?q={QUESTION}"')
+        if self.method == "POST" and QUESTION not in self.path and not _holds_question(self.body):
+            raise ValueError(
+                f"put {QUESTION} where the question goes: into a text of `body`, or behind the ? of `path`"
+            )
+        if not _POINTER.match(self.answer):
+            raise ValueError('`answer` is a JSON pointer to what is shown, such as "/answer", or "" for all of it')
+
+    @property
+    def bare_path(self) -> str:
+        """Without its query: what is priced."""
+        return self.path.partition("?")[0]
 
 
 class PanelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,6 +50,7 @@ class PanelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     path: str | None = None
     public_url: str | None = None
     rpc_urls: tuple[str, ...] = ()
+    ask: AskSettings | None = None
 
     def __post_init__(self) -> None:
         if self.path is not None and not _MOUNT.match(self.path):
@@ -55,6 +89,13 @@ class FreeTierSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def address_most(self) -> int:
         """Free asks a day for all visitors of one address: several people may share one."""
         return self.asks_per_address or self.asks_per_day * _ADDRESS_SHARE
+
+
+def _holds_question(body: object) -> bool:
+    if isinstance(body, str):
+        return QUESTION in body
+    parts = body.values() if isinstance(body, dict) else body if isinstance(body, list) else ()
+    return any(map(_holds_question, parts))
 
 
 def _is_origin(url: str, schemes: tuple[str, ...]) -> bool:

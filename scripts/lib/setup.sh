@@ -126,6 +126,17 @@ ensure_localnet() {
   when_changed "$root/tools/localnet/node_modules/.locked" tools/localnet/package-lock.json install_localnet
 }
 
+install_mppx() {
+  step "installing mppx, a peer to measure against, into tools/bench/mppx"
+  (cd "$root/tools/bench/mppx" && npm ci --silent --no-audit --no-fund) || die "npm could not install tools/bench/mppx"
+}
+
+ensure_mppx() {
+  node_is_new_enough 20 || apt_install "mppx, which requests are measured beside, runs in Node 20 or newer, with npm" nodejs npm
+  node_is_new_enough 20 || die "node $(node --version) is too old for mppx; install Node 20 or newer"
+  when_changed "$root/tools/bench/mppx/node_modules/.locked" tools/bench/mppx/package-lock.json install_mppx
+}
+
 install_panel() {
   step "installing what builds and tests the web panel into provider/panel"
   (cd "$root/provider/panel" && npm ci --silent --no-audit --no-fund) || die "npm could not install provider/panel"
@@ -164,6 +175,7 @@ ensure_rust_tools() {
 setup_python() { locked ensure_venv "$root/.venv" requirements/dev.txt; }
 setup_anchorpy() { locked ensure_venv "$root/.venv-anchorpy" requirements/anchorpy.txt requirements/stock.txt; }
 setup_peer() { locked ensure_foreign_venv "$root/.venv-peer" requirements/peer.txt; }
+setup_mppx() { locked ensure_mppx; }
 setup_wrk() { locked ensure_wrk; }
 setup_localnet() { locked ensure_localnet; }
 setup_panel() { locked ensure_panel; }

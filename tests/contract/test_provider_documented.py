@@ -22,6 +22,6 @@ def test_every_problem_is_documented_with_its_status() -> None:
 def test_every_command_and_exit_status_is_documented() -> None:
     table = PAGE[PAGE.index("## `retainer-provider`") :]
     assert set(re.findall(r"^\| `(\w+)", table, re.MULTILINE)) == set(main.commands)
-    assert [int(number) for number in re.findall(r"(\d) [a-z]", table[table.index("Exit status") :])] == list(
+    assert [int(number) for number in re.findall(r"(\d+) [a-z]", table[table.index("Exit status") :])] == list(
         ExitStatus
     )

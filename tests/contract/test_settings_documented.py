@@ -17,7 +17,7 @@ from retainer_provider.offer_settings import (
     RouteSettings,
     SlaSettings,
 )
-from retainer_provider.people_settings import FreeTierSettings, PanelSettings
+from retainer_provider.people_settings import AskSettings, FreeTierSettings, PanelSettings
 from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.settings import (
     KeySource,
@@ -39,6 +39,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[metrics]": MetricsSettings,
     "[routes]": RouteSettings,
     "[panel]": PanelSettings,
+    "[panel.ask]": AskSettings,
     "[free_tier]": FreeTierSettings,
     "[offers.NAME]": OfferSettings,
     "[[offers.NAME.routes]]": PricedRoute,
@@ -48,7 +49,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[limits]": LimitSettings,
     "[settlement]": SettlementSettings,
 }
-SUBTABLES = {"sla", "availability", "operator", "sponsor"}
+SUBTABLES = {"sla", "ask", "availability", "operator", "sponsor"}
 
 
 def documented() -> dict[str, dict[str, str]]:
@@ -78,7 +79,8 @@ def test_the_defaults_are_those_documented(table: str) -> None:
         if written.startswith("`"):
             default = tomllib.loads(f"x = {written.strip('`')}")["x"]
             # The default of a path is filled in where the file's folder is known.
-            given = default if name == "database" else field.default
+            chosen = field.default_factory() if callable(field.default_factory) else field.default
+            given = default if name == "database" else chosen
             assert msgspec.to_builtins(given, builtin_types=()) == default or [*given] == default, name
         else:
             assert field.required is (written == "required"), name

@@ -28,6 +28,9 @@ async def look(shop: Shop) -> None:
     await shop.pace.tick()
 
 
+@pytest.mark.row(
+    "F25", attack="the machine's clock jumps by an hour, either way", twin="sold on once the chain is seen"
+)
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
 async def test_nothing_is_sold_until_the_chain_is_seen_again_and_then_all_goes_on(shop: Shop, jump: int) -> None:
     """F25: the age of the view is not known any more; everything that is counted is counted monotonically."""
@@ -48,6 +51,7 @@ async def test_nothing_is_sold_until_the_chain_is_seen_again_and_then_all_goes_o
     assert receipt(await shop.use(opening)).spent == 3 * PRICE
 
 
+@pytest.mark.row("F25", attack="a settlement while the clock is an hour off, either way", twin="exact to the unit")
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
 async def test_a_settlement_is_exact_whatever_the_machine_believes_the_time_is(shop: Shop, jump: int) -> None:
     """F25: the deadline that money depends on is the chain's own, and the program's to enforce."""
@@ -64,6 +68,7 @@ async def test_a_settlement_is_exact_whatever_the_machine_believes_the_time_is(s
     assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - PRICE
 
 
+@pytest.mark.row("F25", attack="a clock that is a day ahead", twin="what looks expired is settled and refunded")
 async def test_a_clock_a_day_ahead_ends_sessions_early_and_loses_nobody_anything(shop: Shop) -> None:
     """F25: what looks expired is settled and refunded, as if it were."""
     opening = await shop.opened()

@@ -161,6 +161,39 @@ async def test_a_service_that_has_not_seen_the_chain_for_long_sells_nothing(shop
     assert len(shop.upstream.asked) == 2
 
 
+@pytest.mark.row(
+    "F08",
+    attack="a chain that is away for 15 minutes under open sessions, minute by minute",
+    twin="served from their balance all the while, nothing credited meanwhile",
+)
+async def test_an_outage_of_fifteen_minutes_stops_no_open_session(
+    chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """F08, with the grace period that `init` writes: an hour."""
+    raw_settings["offers"]["standard"]["grace_period"] = 3600
+    async with opened_shop(chain, mint, raw_settings, tmp_path) as shop:
+        opening, late = await shop.opened(), shop.agent.open(await shop.challenge())
+        topping_up = opening.topping_up(DEPOSIT, (await chain.latest_blockhash()).blockhash)
+        chain.down = True
+        for minute in range(1, 16):
+            chain.advance(seconds=60)
+            await shop.pace.tick()
+            served = await shop.use(opening)
+            assert (served.status_code, receipt(served).spent) == (200, minute * PRICE)
+            for uncredited in (topping_up, late.header):
+                assert problem(await shop.send(uncredited)).status in (402, 503)
+        books = await shop.ledger.session(str(opening.action.channel_id))
+        assert books is not None
+        assert (books.deposit, books.spent) == (DEPOSIT, 15 * PRICE)
+        opened = await shop.ledger.sessions(states=[SessionState.ACTIVE])
+        assert [one.session_id for one in opened] == [books.session_id]
+        chain.down = False
+        await shop.pace.tick()
+        assert (await shop.use(opening)).status_code == 200
+        closed = await shop.send(opening.close())
+        assert (receipt(closed).spent, receipt(closed).refunded) == (16 * PRICE, DEPOSIT - 16 * PRICE)
+
+
 @pytest.mark.row("F11", attack="a restart", twin="sessions, balances and stored answers survive")
 async def test_a_restarted_service_goes_on_where_it_stopped(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path

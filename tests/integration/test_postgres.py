@@ -8,22 +8,45 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import LedgerError, LedgerInterruptedError
 from retainer_provider.books.outcomes import (
+    AdmitOutcome,
     ClaimOutcome,
     CommitOutcome,
+    CreditOutcome,
+    ExpectOutcome,
     PlanOutcome,
     RecordOutcome,
     ReleaseOutcome,
     ReserveOutcome,
     SignedOutcome,
 )
-from retainer_provider.books.records import CommitFacts, ReserveRequest, SettlementPlan, StoredAnswer
+from retainer_provider.books.records import (
+    CommitFacts,
+    Custody,
+    ExpectedTransfer,
+    ReserveRequest,
+    SettlementPlan,
+    StoredAnswer,
+)
 from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.books.stores.postgres_database import check_database
 from retainer_provider.books.stores.postgres_reader import reading
 from retainer_provider.books.stores.sqlite import SqliteLedger
-from tests.books import DEPOSIT, NOW, PRICE, SIGNATURE, ask, commit_of, fingerprint, held, open_session, reserve
+from tests.books import (
+    DEPOSIT,
+    NOW,
+    PRICE,
+    SIGNATURE,
+    ask,
+    commit_of,
+    fingerprint,
+    held,
+    new_session,
+    open_session,
+    reserve,
+)
 from tests.postgres import Process, execute
 from tools.postgres import postgres
 
@@ -51,6 +74,36 @@ async def test_processes_share_sessions_keys_and_answers(process: Process) -> No
     again = await reserve(there, session_id, "a")
     assert (again.outcome, again.answer) == (ReserveOutcome.REPLAY, done.answer)
     assert await there.release(running) is ReleaseOutcome.GONE
+
+
+@pytest.mark.row(
+    "F01",
+    attack="one PDA, and one transfer, by 32 connections at two processes of one database, and after a restart",
+    twin="one row, credited once",
+)
+async def test_processes_that_race_for_one_deposit_register_it_once(process: Process) -> None:
+    ledgers = [await process(), await process()]
+    rivals = [new_session(), new_session(challenge_id="another challenge")]
+    held_by_us = [new_session(salt, custody=Custody.PROVIDER) for salt in (1, 2)]
+    transfer = ExpectedTransfer(SIGNATURE, DEPOSIT, 1000)
+    for new in held_by_us:
+        await ledgers[0].admit(new)
+
+    async def deposit(number: int) -> tuple[AdmitOutcome, ExpectOutcome, CreditOutcome]:
+        ledger, session_id = ledgers[number % 2], held_by_us[number // 2 % 2].session_id
+        admitted = await ledger.admit(rivals[number // 2 % 2])
+        expected = await ledger.expect_transfer(session_id, transfer)
+        return admitted.outcome, expected, await ledger.credit_transfer(session_id, SIGNATURE, NOW)
+
+    admitted, expected, credited = (
+        Counter(outcomes) for outcomes in zip(*await asyncio.gather(*map(deposit, range(32))), strict=True)
+    )
+    assert (admitted[AdmitOutcome.ADMITTED], admitted[AdmitOutcome.KNOWN_OTHER]) == (1, 16)
+    assert (expected[ExpectOutcome.EXPECTED], expected[ExpectOutcome.REPLAYED]) == (1, 16)
+    assert credited == {CreditOutcome.CREDITED: 1, CreditOutcome.ALREADY: 15, CreditOutcome.REFUSED: 16}
+    restarted = await process()
+    assert (await restarted.admit(rivals[0])).outcome is not AdmitOutcome.ADMITTED
+    assert sorted(one.deposit for one in await restarted.sessions(states=[SessionState.ACTIVE])) == [DEPOSIT]
 
 
 @pytest.mark.row("F09", attack="600 racers at three ledgers of one database, balance for 125", twin="125 are served")

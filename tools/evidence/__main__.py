@@ -123,6 +123,10 @@ CHECKS = {
         "cards",
         "50 cards on 4 responders and 2 nodes, one killed: every message answered once, in order, and charged once",
     ),
+    "cards-browser": (
+        "cards_browser",
+        "cards in Chromium: made, titled, answered, referred to, archived, found again; page, books and chain agree",
+    ),
     "cards-unicode": (
         "cards_unicode",
         "ids, titles and references of cards, held against rules of their own on 10,000 random Unicode inputs each",

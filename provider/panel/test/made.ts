@@ -30,6 +30,7 @@ export const OFFER = {
   slaTerms: { version: 1, maxLatencyMs: 2000, acceptedStatuses: ['2xx'], minBodyBytes: 1 },
   slaHash: '00'.repeat(32),
   routes: ['/v1/ask'],
+  ask: { method: 'POST', path: '/v1/ask', body: { question: '{question}' }, answer: '/answer', streams: false },
 };
 
 export const SERVICE = {

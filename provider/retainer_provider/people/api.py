@@ -18,18 +18,19 @@ from retainer_provider.people import border
 from retainer_provider.people.access import Access
 from retainer_provider.people.asking import Asker
 from retainer_provider.people.border import Border, ClientLeftError, may, need, require_same_origin
-from retainer_provider.people.events import Events
+from retainer_provider.people.events import MEDIA_TYPE, Events
 from retainer_provider.people.free import FreeTier, Visitor
 from retainer_provider.people.funding import ICON, Funding
 from retainer_provider.people.panel import Panel
 from retainer_provider.people.recovery import Recovery
 from retainer_provider.people.routes import Routes, Segments
 from retainer_provider.people.storefront import Storefront
-from retainer_provider.people.streams import EventStreams
+from retainer_provider.people.streams import STREAM_HEAD, EventStreams
 from retainer_provider.people.views import closing_view
 from retainer_provider.people.visitors import known_visitor, new_visitor, set_cookie
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE, Engine
 from retainer_provider.sessions.refusals import Refusal, RefusedError
+from retainer_provider.sessions.streaming import MeteredStream
 from retainer_provider.signers import SigningError
 from retainer_provider.wire import headers
 from retainer_provider.wire.answers import Answer, json_answer, send_answer
@@ -44,6 +45,7 @@ from retainer_provider.wire.problems import (
     needs_challenge,
 )
 from retainer_provider.wire.routing import Priced
+from retainer_provider.wire.stream_sending import send_stream
 
 _log = structlog.get_logger(__name__)
 
@@ -57,7 +59,8 @@ _ANY_ORIGIN: Final = (
 # For wallets, which are other sites' apps.
 _OPEN_TO_ALL: Final = frozenset({"pay", "pay_label", "pay_options", "icon"})
 
-Handler = Callable[[Scope, Receive, Segments], Awaitable[Answer]]
+Reply = Answer | MeteredStream
+Handler = Callable[[Scope, Receive, Segments], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,17 +138,19 @@ class PeopleApi:
                 answer = await self._guarded(lambda: self._handle(name, scope, receive, segments), scope)
         except ClientLeftError:
             return
-        if answer is not None:
+        if isinstance(answer, MeteredStream):
+            await send_stream(send, receive, answer)
+        elif answer is not None:
             if name in _OPEN_TO_ALL:
                 answer = answer.with_headers(*_ANY_ORIGIN)
             await send_answer(send, answer, scope["method"])
 
-    async def _handle(self, name: str, scope: Scope, receive: Receive, segments: Segments) -> Answer:
+    async def _handle(self, name: str, scope: Scope, receive: Receive, segments: Segments) -> Reply:
         if name not in _OPEN_TO_ALL and scope["method"] not in {"GET", "HEAD"}:
             require_same_origin(scope)
         return await self._handlers[name](scope, receive, segments)
 
-    async def _guarded(self, act: Callable[[], Awaitable[Answer | None]], scope: Scope) -> Answer | None:
+    async def _guarded(self, act: Callable[[], Awaitable[Reply | None]], scope: Scope) -> Reply | None:
         try:
             return await act()
         except RefusedError as error:
@@ -182,12 +187,17 @@ class PeopleApi:
         record = await self._parts.access.session(scope, segments["session"])
         return _private(STATUS_OK, (await self._parts.engine.view(record)).to_json())
 
-    async def _request(self, scope: Scope, receive: Receive, segments: Segments) -> Answer:
+    async def _request(self, scope: Scope, receive: Receive, segments: Segments) -> Reply:
         parts = self._parts
         record = await parts.access.session(scope, segments["session"])
         key = idempotency_key(scope)
         asked, _ = await parts.border.asked(scope, receive)
-        answered = await parts.asker.paid(record, asked, scope, key)
+        flows = any(MEDIA_TYPE in value for value in headers.values(scope["headers"], "accept"))
+        answered = await parts.asker.paid(record, asked, scope, key, flows=flows)
+        if isinstance(answered, MeteredStream):
+            # Whatever else the service behind says in its headers is not for the origin that this page is on.
+            answered.head = Answer(STATUS_OK, STREAM_HEAD, b"")
+            return answered
         after = await parts.access.session(scope, segments["session"])
         return _private(STATUS_OK, {**answered, "session": (await parts.engine.view(after)).to_json()})
 

@@ -96,8 +96,10 @@ class Asker:
             else "This path can be read in more than one way: send it without dot segments and needless escapes.",
         )
 
-    async def paid(self, record: SessionRecord, asked: Asked, outer: Scope, key: str | None) -> dict[str, Json]:
-        """The answer to a request that a session pays for, with what it cost."""
+    async def paid(
+        self, record: SessionRecord, asked: Asked, outer: Scope, key: str | None, *, flows: bool
+    ) -> dict[str, Json] | MeteredStream:
+        """The answer to a request that a session pays for, with what it cost; as it comes where it `flows`."""
         if refusal := check_metered(record):
             raise refuse(refusal.problem, refusal.detail)
         scope = asked.scope(outer)
@@ -109,26 +111,26 @@ class Asker:
             return MeteredRequest(asked.method, asked.target, asked.body, key, None, sold.tariff)
 
         async def call(_: MeteredRequest) -> UpstreamResult:
-            return await self._call(scope, asked.body, sold, record.session_id)
+            return await self._call(scope, asked.body, sold, record.session_id, stream=flows and sold.tariff.stream)
 
         delivery = await self._engine.serve(record, sold.offer, read, call)
-        if isinstance(delivery, MeteredStream):
-            raise TypeError("nothing flows that was not asked to")  # `call` never asks for a stream
-        return _paid_json(delivery, sold.offer)
+        return delivery if isinstance(delivery, MeteredStream) else _paid_json(delivery, sold.offer)
 
     async def given(self, asked: Asked, outer: Scope, sold: Priced) -> Answer | None:
         """The answer to a request that is given away; None where the service behind gave none."""
         outcome = (await self._call(asked.scope(outer), asked.body, sold, None)).outcome
         return outcome if isinstance(outcome, Answer) else None
 
-    async def _call(self, scope: Scope, body: bytes, sold: Priced, session_id: str | None) -> UpstreamResult:
+    async def _call(
+        self, scope: Scope, body: bytes, sold: Priced, session_id: str | None, *, stream: bool = False
+    ) -> UpstreamResult:
         forwarded = headers.to_upstream(
             scope["headers"], session_id=session_id, body_length=len(body), plain=sold.tariff.reads_bodies
         )
         told: Scope = {**scope, "headers": forwarded}
         if session_id is not None:
             told[SCOPE_KEY] = PaidRequest(session_id, sold.offer.id, sold.tariff)
-        return await self._upstream.call(told, body)
+        return await self._upstream.call(told, body, stream=stream)
 
 
 def _paid_json(delivery: Delivery, offer: Offer) -> dict[str, Json]:

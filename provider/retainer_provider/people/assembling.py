@@ -15,6 +15,7 @@ from retainer_provider.people.funding import Funding
 from retainer_provider.people.invoices import InvoiceDesk
 from retainer_provider.people.means import Means
 from retainer_provider.people.panel import Panel
+from retainer_provider.people.questions import Questions
 from retainer_provider.people.recovery import Recovery
 from retainer_provider.people.storefront import Storefront
 from retainer_provider.people.streams import EventStreams
@@ -22,7 +23,7 @@ from retainer_provider.people.watching import InvoiceWatch
 from retainer_provider.sessions.engine import Engine
 from retainer_provider.sessions.holding import Holding
 from retainer_provider.wire.challenger import Challenger
-from retainer_provider.wire.routing import Unpriced
+from retainer_provider.wire.routing import Target, Unpriced
 from retainer_provider.wire.upstream import Upstream
 
 
@@ -40,6 +41,13 @@ def people_of(
     settings, keys, offers, clock = blueprint.settings, blueprint.keys, blueprint.offers, blueprint.around.clock
     identity, limits, panel = blueprint.identity, settings.limits, settings.panel
     prefix, public = settings.service.api_prefix, panel.public_url
+    free_routes = settings.free_tier.routes if settings.free_tier.asks_per_day else ()
+
+    def find_path(path: str) -> Target:
+        return blueprint.find(
+            {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": []}
+        )
+
     desk = InvoiceDesk(
         identity=identity,
         offers=offers,
@@ -83,6 +91,7 @@ def people_of(
             panel=panel,
             free_tier=settings.free_tier,
             responders=settings.responders,
+            questions=Questions(panel.ask, offers, free_routes, find_path),
             chain=chain,
         ),
         streams=streams,

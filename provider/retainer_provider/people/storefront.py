@@ -7,6 +7,7 @@ from retainer.chain.errors import ChainUnavailableError
 from retainer.protocol.encoding import Json
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
+from retainer_provider.people.questions import Questions
 from retainer_provider.people.views import offer_extras
 from retainer_provider.people_settings import FreeTierSettings, PanelSettings
 from retainer_provider.responder_settings import ResponderSettings
@@ -26,6 +27,7 @@ class Storefront:
         panel: PanelSettings,
         free_tier: FreeTierSettings,
         responders: Mapping[str, ResponderSettings],
+        questions: Questions,
         chain: Chain,
     ) -> None:
         self._identity = identity
@@ -33,6 +35,7 @@ class Storefront:
         self._panel = panel
         self._free_tier = free_tier
         self._responders = responders
+        self._questions = questions
         self._chain = chain
         self._genesis: str | None = None
 
@@ -52,10 +55,14 @@ class Storefront:
             "network": str(us.network),
             "realm": us.realm,
             "people": people,
-            "offers": [{**offer_json(offer, us), **offer_extras(offer, us)} for offer in self._offers.values()],
+            "offers": [self._offer(offer) for offer in self._offers.values()],
         }
         genesis = await self._cluster()
         return page if genesis is None else {**page, "genesisHash": genesis}
+
+    def _offer(self, offer: Offer) -> dict[str, Json]:
+        shown = {**offer_json(offer, self._identity), **offer_extras(offer, self._identity)}
+        return {**shown, "ask": self._questions.of(offer)} if shown["people"] else shown
 
     async def _cluster(self) -> str | None:
         if self._genesis is None:

@@ -15,7 +15,7 @@ from retainer_provider.wire import headers
 from retainer_provider.wire.problems import STATUS_OK
 
 _OF_ONE_TOKEN: Final = 8
-_HEAD: Final = (
+STREAM_HEAD: Final = (
     ("content-type", MEDIA_TYPE),
     ("cache-control", "private, no-store"),
     # Proxies that collect answers would hold events back.
@@ -40,7 +40,7 @@ class EventStreams:
                     "Too many event streams of this session are open: close one, or poll.",
                     retry_after=5,
                 )
-            await send({"type": "http.response.start", "status": STATUS_OK, "headers": headers.encode(_HEAD)})
+            await send({"type": "http.response.start", "status": STATUS_OK, "headers": headers.encode(STREAM_HEAD)})
             sending = asyncio.create_task(_send_all(events, send))
             leaving = asyncio.create_task(_left(receive))
             try:

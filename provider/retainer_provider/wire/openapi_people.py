@@ -90,7 +90,11 @@ def people_paths(prefix: str, payment_required: Json) -> dict[str, Json]:
         "/sessions/{session}/request": {
             "post": operation(
                 "One request to the service behind, paid by the session",
-                {"200": _json("Its answer, what it cost, the receipt and the session", "Answered", _ANSWER_EXAMPLE)},
+                {
+                    "200": _json(
+                        "Its answer, its cost, the receipt and the session", "Answered", _ANSWER_EXAMPLE, flows=True
+                    )
+                },
                 body=_ASKED,
                 parameters=(*one, "Idempotency-Key"),
             )
@@ -297,11 +301,13 @@ _PREVIEW_EXAMPLE: Final[Json] = {
 }
 
 
-def _json(description: str, schema: str | None = None, example: Json = None) -> Json:
+def _json(description: str, schema: str | None = None, example: Json = None, *, flows: bool = False) -> Json:
+    """`flows`: events as well, for whoever accepts them."""
     content: dict[str, Json] = {"schema": {"type": "object"} if schema is None else reference(schema)}
     if example is not None:
         content["example"] = example
-    return {"description": description, "content": {"application/json": content}}
+    events: dict[str, Json] = {"text/event-stream": {"schema": _TEXT}} if flows else {}
+    return {"description": description, "content": {"application/json": content, **events}}
 
 
 def _parameter(name: str) -> Json:

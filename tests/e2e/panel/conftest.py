@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, expect
 from solders.keypair import Keypair
+from starlette.types import ASGIApp
 
 from tests.browser_wallet import BrowserWallet
 from tools import oracle, panel
@@ -84,12 +85,17 @@ class Guest:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, browser: Browser, *, offers: str = "", service: Mapping[str, str | int] | None = None
+    folder: Path,
+    browser: Browser,
+    *,
+    offers: str = "",
+    service: Mapping[str, str | int] | None = None,
+    app: ASGIApp | None = None,
 ) -> AsyncIterator[Shop]:
-    """A shop while the block runs."""
+    """A shop while the block runs; `app` is what it sells, `offers` and `service` how."""
     settings = offers or panel.offers(free=0)
     async with (
-        oracle.running() as upstream,
+        oracle.running(app) as upstream,
         stage(folder, upstream=upstream, offers=settings, slot_ms=SLOT_MS, service=service) as stood,
     ):
         yield Shop(stood, browser)

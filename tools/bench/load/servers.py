@@ -17,6 +17,7 @@ from tools.bench.load.wrk import Load, LoadError, run_wrk
 
 _ROOT: Final = Path(__file__).parents[3]
 PEER_PYTHON: Final = _ROOT / ".venv-peer" / "bin" / "python"
+_MPPX: Final = _ROOT / "tools" / "bench" / "mppx" / "serving.mjs"
 _PEER: Final = _ROOT / "tools" / "bench" / "load" / "peer_serving.py"
 _READY_SECONDS: Final = 120
 # Among the fields of /proc/PID/stat that follow the program's name.
@@ -27,13 +28,14 @@ _USER_TICKS: Final = 11
 class Side:
     """One side: its name for the table, the program that serves it, and who authorizes amounts, if anybody.
 
-    ``sessions`` share its requests.
+    ``sessions`` share its requests. One that signs them itself has ``signed`` so many for each load.
     """
 
     name: str
     program: tuple[str, ...]
     mode: Mode | None
     sessions: int
+    signed: int | None = None
 
 
 def ours(kind: str, mode: Mode | None) -> Side:
@@ -52,17 +54,24 @@ def peers(mode: Mode, sessions: int) -> Side:
     )
 
 
+def mppx() -> Side:
+    """Node behind mppx's session gate: vouchers on Tempo, the nearest that it has to ours on Solana."""
+    return Side("mppx's Node app, vouchers on Tempo", ("node", str(_MPPX), Mode.VOUCHER), Mode.VOUCHER, 256, 3_000)
+
+
 @dataclass(slots=True)
 class Served:
-    """A running server and the requests that are still to be sent to it."""
+    """A running server and the requests that are still to be sent to it; ``most`` of them at a time."""
 
     url: str
     folder: Path
     lines: Iterator[str]
     process: asyncio.subprocess.Process
+    most: int | None = None
 
     async def load(self, *, seconds: int, connections: int, most: int) -> Load:
         """Load it; LoadError when an answer is not of 2xx, which no figure may hide."""
+        most = min(most, self.most or most)
         before = self._processor_seconds()
         load = await run_wrk(
             self.url, PATH, self.lines, self.folder, seconds=seconds, connections=connections, most=most
@@ -92,9 +101,11 @@ async def served(side: Side) -> AsyncIterator[Served]:
         try:
             port = await _port(process, folder)
             lines: Iterator[str] = repeat("")
-            if side.mode is not None:
+            if side.signed is not None:
+                lines = iter((folder / "signed").read_text(encoding="ascii").splitlines())
+            elif side.mode is not None:
                 lines = signed_requests(read_sessions(folder / "sessions.json"), side.mode, PRICE, name[-8:])
-            yield Served(f"http://127.0.0.1:{port}", folder, lines, process)
+            yield Served(f"http://127.0.0.1:{port}", folder, lines, process, side.signed)
         finally:
             if process.returncode is None:
                 process.terminate()

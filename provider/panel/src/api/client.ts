@@ -12,6 +12,7 @@ import {
   readService,
   readSession,
 } from './read';
+import { type Ended, readStream } from './streaming';
 import type { Answer, Ask, Challenge, ClosePreview, Invoice, Made, Preview, Service, Session } from './types';
 
 /** Why a call brought no answer. `problem` is the name that docs/people-api.md gives it, empty for anything else. */
@@ -77,10 +78,26 @@ export class Api {
     return this.read(`/sessions/${id}`, { token }, readSession);
   }
 
-  /** One ask, paid by the session; with the same key it is charged once, however often it is sent. */
-  request(id: string, token: string, key: string, ask: Ask): Promise<Answer> {
-    const headers = { 'Idempotency-Key': key };
-    return this.read(`/sessions/${id}/request`, { method: 'POST', token, body: ask, headers }, readAnswer);
+  /**
+   * One ask, paid by the session; with the same key it is charged once, however often it is sent. An answer that flows
+   * is `heard` event by event, if the service sells it so.
+   */
+  async request(
+    id: string,
+    token: string,
+    key: string,
+    ask: Ask,
+    heard: (data: string) => void,
+  ): Promise<Answer | Ended> {
+    const path = `/sessions/${id}/request`;
+    const headers = { 'Idempotency-Key': key, Accept: 'application/json, text/event-stream' };
+    const head = new AbortController();
+    const late = setTimeout(() => head.abort(), TIMEOUT_MS);
+    // Once it has begun an answer takes as long as it takes.
+    const call = { method: 'POST', token, body: ask, headers, signal: head.signal } as const;
+    const response = await this.open(path, call).finally(() => clearTimeout(late));
+    const flows = response.headers.get('content-type')?.startsWith('text/event-stream');
+    return flows ? readStream(response.body, heard) : this.parsed(path, response, readAnswer);
   }
 
   askFree(ask: Ask): Promise<Answer> {
@@ -151,7 +168,10 @@ export class Api {
 
   /** Sends a call and reads its JSON answer. */
   async read<Value>(path: string, call: Call, read: (json: unknown) => Value): Promise<Value> {
-    const response = await this.open(path, call);
+    return this.parsed(path, await this.open(path, call), read);
+  }
+
+  private async parsed<Value>(path: string, response: Response, read: (json: unknown) => Value): Promise<Value> {
     try {
       return read(await response.json());
     } catch (error) {

@@ -11,18 +11,42 @@ export interface StreamEvent {
 
 const PAUSES_MS = [500, 1_000, 2_000, 5_000, 10_000];
 
-/** Takes a stream apart as its pieces arrive; what is no event with JSON data is left out. */
-export class EventParser {
+/** An event as it stands in a stream. */
+export interface Block {
+  readonly id: string | null;
+  readonly event: string;
+  readonly data: string;
+}
+
+/** Takes a stream apart as its pieces arrive; what has no data is left out. */
+export class BlockParser {
   private rest = '';
 
-  push(piece: string): StreamEvent[] {
+  push(piece: string): Block[] {
     const blocks = (this.rest + piece).replaceAll('\r\n', '\n').split('\n\n');
     this.rest = blocks.pop() ?? '';
     return blocks.flatMap((block) => parseBlock(block) ?? []);
   }
 }
 
-function parseBlock(block: string): StreamEvent | null {
+/** The same of events whose data is JSON; others are left out. */
+export class EventParser {
+  private readonly blocks = new BlockParser();
+
+  push(piece: string): StreamEvent[] {
+    return this.blocks.push(piece).flatMap((block) => jsonOf(block) ?? []);
+  }
+}
+
+function jsonOf({ id, event, data }: Block): StreamEvent | null {
+  try {
+    return { id, event, data: JSON.parse(data) };
+  } catch {
+    return null;
+  }
+}
+
+function parseBlock(block: string): Block | null {
   let id: string | null = null;
   let event = 'message';
   const data: string[] = [];
@@ -32,12 +56,7 @@ function parseBlock(block: string): StreamEvent | null {
     else if (name === 'event') event = value;
     else if (name === 'data') data.push(value);
   }
-  if (data.length === 0) return null;
-  try {
-    return { id, event, data: JSON.parse(data.join('\n')) };
-  } catch {
-    return null;
-  }
+  return data.length === 0 ? null : { id, event, data: data.join('\n') };
 }
 
 export interface Listener {
@@ -64,8 +83,10 @@ async function follow(api: Api, token: string, listener: Listener, signal: Abort
       const { body } = await api.open('/events', { token, headers, signal });
       listener.connected(true);
       failures = 0;
-      for await (const event of eventsOf(body)) {
+      for await (const block of blocksOf(body)) {
         if (signal.aborted) return;
+        const event = jsonOf(block);
+        if (!event) continue;
         last = event.id ?? last;
         listener.heard(event);
       }
@@ -78,9 +99,10 @@ async function follow(api: Api, token: string, listener: Listener, signal: Abort
   }
 }
 
-async function* eventsOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<StreamEvent> {
+/** The events of a body, as they come. */
+export async function* blocksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Block> {
   if (!body) return;
-  const parser = new EventParser();
+  const parser = new BlockParser();
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) yield* parser.push(next.value);

@@ -2,6 +2,7 @@
 
 import type {
   Answer,
+  AskRule,
   Challenge,
   ClosePreview,
   Invoice,
@@ -104,6 +105,16 @@ function sla(json: Members): Sla {
   };
 }
 
+function askRule(json: Members, body: unknown): AskRule {
+  return {
+    method: json.oneOf('method', ['GET', 'POST']),
+    path: json.text('path'),
+    body,
+    answer: json.text('answer'),
+    streams: json.flag('streams'),
+  };
+}
+
 export function readOffer(value: unknown): Offer {
   const json = members(value);
   return {
@@ -128,6 +139,7 @@ export function readOffer(value: unknown): Offer {
     sla: json.has('slaTerms') ? sla(json.inner('slaTerms')) : null,
     slaHash: json.text('slaHash'),
     routes: json.list('routes', String),
+    ask: json.has('ask') ? askRule(json.inner('ask'), (value as { ask: { body?: unknown } }).ask.body) : null,
   };
 }
 
@@ -207,9 +219,12 @@ export function readAnswer(value: unknown): Answer {
   const json = members(value);
   const response = json.inner('response');
   const charge = json.inner('charge');
+  const headers = response.has('headers') ? response.inner('headers') : null;
+  const kind = headers?.maybe('content-type', headers.text) ?? 'application/octet-stream';
   return {
     status: response.count('status'),
     body: response.maybe('body', response.text),
+    binary: response.maybe('encoding', response.text) === 'base64' ? kind : null,
     charge: {
       kind: charge.text('kind'),
       amount: charge.maybe('amount', charge.amount) ?? 0n,

@@ -36,6 +36,18 @@ export interface Offer {
   readonly sla: Sla | null;
   readonly slaHash: string;
   readonly routes: readonly string[];
+  /** What a question on the page becomes; null of what no page can fund. */
+  readonly ask: AskRule | null;
+}
+
+/** `{question}` stands for the question in `path`'s query or in texts of `body`; `answer` is a JSON pointer. */
+export interface AskRule {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body: unknown;
+  readonly answer: string;
+  /** Whether answers may flow. */
+  readonly streams: boolean;
 }
 
 export interface Service {
@@ -113,16 +125,25 @@ export interface Session {
 export interface Ask {
   readonly method: string;
   readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 export interface Answer {
   readonly status: number;
   /** Null where a replayed answer was too large to be kept. */
   readonly body: string | null;
-  readonly charge: { readonly kind: string; readonly amount: bigint; readonly term: string | null };
+  /** What kind of bytes `body` has in base64; null where it is text. */
+  readonly binary: string | null;
+  readonly charge: Charge;
   readonly session: Session | null;
+}
+
+export interface Charge {
+  readonly kind: string;
+  readonly amount: bigint;
+  /** The SLA term that the answer broke. */
+  readonly term: string | null;
 }
 
 export interface Preview {

@@ -1,11 +1,13 @@
 /** Asking: by the session, by the free tier, or led to where one pays. */
 
 import { type Api, ApiError } from '../api/client';
-import type { Answer, Ask } from '../api/types';
+import type { Ended } from '../api/streaming';
+import type { Answer } from '../api/types';
 import { problemText } from '../texts/en';
 import type { Follow } from './follow';
 import type { Keeping } from './keeping';
-import { askPath, offerOf, type Turn, type TurnOutcome, wayOf } from './state';
+import { pieceOf, readable, requestOf } from './questions';
+import { isUnderWay, offerOf, type Turn, type TurnOutcome, wayOf } from './state';
 import type { Store } from './store';
 
 export class Asking {
@@ -27,28 +29,34 @@ export class Asking {
 
   /** The same question with the same key: it is charged once, whether or not the first one arrived. */
   async again(turn: Turn): Promise<void> {
-    if (turn.outcome.kind === 'running') return;
+    if (isUnderWay(turn)) return;
     this.became(turn, { kind: 'running' });
     await this.send(turn, wayOf(this.store.state).by === 'session');
   }
 
   private async send(turn: Turn, bySession: boolean): Promise<void> {
     const { service, session } = this.store.state;
-    if (!service) return;
-    const ask: Ask = {
-      method: 'POST',
-      path: askPath(service, offerOf(service, session?.offerId ?? null)),
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ question: turn.question }),
+    const rule = service && offerOf(service, session?.offerId ?? null)?.ask;
+    if (!rule) return;
+    const ask = requestOf(rule, turn.question);
+    let text = '';
+    const heard = (data: string) => {
+      text += pieceOf(data, rule.answer);
+      this.became(turn, { kind: 'flowing', text });
     };
     try {
       const kept = this.keeping.read();
       const answer =
         bySession && kept?.sessionId
-          ? await this.api.request(kept.sessionId, kept.token, turn.key, ask)
+          ? await this.api.request(kept.sessionId, kept.token, turn.key, ask, heard)
           : await this.api.askFree(ask);
-      this.became(turn, answered(answer));
-      if (answer.session) this.follow.tookSession(answer.session);
+      if (!('cut' in answer)) {
+        this.became(turn, answered(answer, rule.answer));
+        if (answer.session) this.follow.tookSession(answer.session);
+      } else {
+        this.became(turn, flowed(answer, text));
+        await this.follow.restore();
+      }
       this.store.reached();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -70,25 +78,21 @@ export class Asking {
   }
 }
 
-function answered({ status, body, charge }: Answer): TurnOutcome {
+function answered({ status, body, binary, charge }: Answer, pointer: string): TurnOutcome {
   return {
     kind: 'answered',
-    text: readable(body),
+    text: body === null || binary !== null ? '' : readable(body, pointer),
+    file: body === null || binary === null ? null : { kind: binary, base64: body },
     cost: charge.amount,
     broke: charge.term,
     gift: charge.kind === 'free-tier',
+    cut: null,
     failed: status >= 400,
   };
 }
 
-/** The answer in an answer: the text of a JSON object's `answer`, else all of it. */
-export function readable(body: string | null): string {
-  if (body === null) return '';
-  try {
-    const json: unknown = JSON.parse(body);
-    const answer = typeof json === 'object' && json !== null ? (json as Record<string, unknown>).answer : null;
-    return typeof answer === 'string' ? answer : JSON.stringify(json, null, 2);
-  } catch {
-    return body;
-  }
+function flowed({ charge, cut }: Ended, text: string): TurnOutcome {
+  if (!charge) return { kind: 'broken', text };
+  const { amount, term } = charge;
+  return { kind: 'answered', text, file: null, cost: amount, broke: term, gift: false, cut, failed: false };
 }

@@ -6,7 +6,7 @@ import { members, readInvoice, readSession } from '../api/read';
 import type { Invoice, Session } from '../api/types';
 import { TEXTS } from '../texts/en';
 import type { Keeping, Kept } from './keeping';
-import { askPath, isFinal, isOpen, newer, offerOf, wayOf } from './state';
+import { isFinal, isOpen, newer, offerOf, wayOf } from './state';
 import type { Store } from './store';
 
 const POLL_SECONDS = 2;
@@ -88,9 +88,10 @@ export class Follow {
   async look(): Promise<void> {
     const { state } = this.store;
     if (!state.service || wayOf(state).by === 'session') return;
-    const path = askPath(state.service, offerOf(state.service, null));
+    const rule = offerOf(state.service, null)?.ask;
+    if (!rule) return;
     try {
-      this.store.set({ preview: await this.api.preview('POST', path) });
+      this.store.set({ preview: await this.api.preview(rule.method, rule.path.replace(/\?.*/, '')) });
     } catch (error) {
       if (error instanceof ApiError && error.kind === 'refused') this.store.set({ preview: null });
       else this.lost(error);

@@ -14,6 +14,8 @@ export interface Turn {
 
 export type TurnOutcome =
   | { readonly kind: 'running' }
+  /** It has begun. */
+  | { readonly kind: 'flowing'; readonly text: string }
   | {
       readonly kind: 'answered';
       readonly text: string;
@@ -21,8 +23,14 @@ export type TurnOutcome =
       /** The SLA term that the answer broke, which made it free. */
       readonly broke: string | null;
       readonly gift: boolean;
+      /** Why it ends where it does, if that is before its time. */
+      readonly cut: string | null;
+      /** What to save, of an answer that is no text. */
+      readonly file: { readonly kind: string; readonly base64: string } | null;
       readonly failed: boolean;
     }
+  /** The connection broke in the middle; what came is charged. */
+  | { readonly kind: 'broken'; readonly text: string }
   /** Nobody knows whether it arrived; asking again with the same key charges once. */
   | { readonly kind: 'unknown' }
   | { readonly kind: 'refused'; readonly why: string };
@@ -165,11 +173,9 @@ export function offerOf(service: Service, id: string | null): Offer | null {
   return service.offers.find(({ offerId }) => offerId === id) ?? service.offers.find(({ people }) => people) ?? null;
 }
 
-/** Where questions go: the first priced path, `/v1/*` meaning `/v1/ask`; a free tier's path wins, so that it is used. */
-export function askPath(service: Service, offer: Offer | null): string {
-  const routes = [...(service.freeTier?.routes ?? []), ...(offer?.routes ?? [])];
-  const [route = '/'] = [...routes.filter((path) => !path.endsWith('*')), ...routes];
-  return route.endsWith('*') ? `${route.slice(0, -1)}ask` : route;
+/** Whether an answer is still to come, or to end. */
+export function isUnderWay({ outcome }: Turn): boolean {
+  return outcome.kind === 'running' || outcome.kind === 'flowing';
 }
 
 /** The later of two readings of a session: what was asked never goes back, and neither does its state. */

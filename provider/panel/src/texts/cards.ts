@@ -35,7 +35,7 @@ export const CARDS = {
   list: 'Your cards',
 
   fresh: 'A new card',
-  freshPlaceholder: 'Ask something on a new card',
+  freshPlaceholder: 'Ask on a new card',
   start: 'Start',
   starting: 'Starting…',
   who: 'Who answers',
@@ -58,7 +58,7 @@ export const CARDS = {
   closeThread: 'Close this card',
   editTitle: 'Change the title',
   titleLabel: 'Title of this card',
-  saveTitle: 'Save the title',
+  saveTitle: 'Save',
   giveTitle: 'Give it a title',
   cancel: 'Cancel',
   gate: (turn: string) =>

@@ -2,7 +2,7 @@
 
 import type { Offer } from '../api/types';
 import type { Panel } from '../app/panel';
-import { type State, type Way, wayOf } from '../app/state';
+import { isUnderWay, type State, type Way, wayOf } from '../app/state';
 import { QUESTION } from '../hub/drafts';
 import { taking } from '../hub/drag';
 import { TEXTS, wayText } from '../texts/en';
@@ -17,7 +17,7 @@ interface Props {
 export function AskBar({ state, offer, panel }: Props) {
   const text = state.hub.drafts[QUESTION] ?? '';
   const way = wayOf(state);
-  const running = state.turns.some(({ outcome }) => outcome.kind === 'running');
+  const running = state.turns.some(isUnderWay);
   const waits = way.by === 'wait' || running;
 
   const submit = (event: Event) => {

@@ -3,7 +3,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import type { Offer } from '../api/types';
 import type { Panel } from '../app/panel';
-import type { State, Turn } from '../app/state';
+import { isUnderWay, type State, type Turn } from '../app/state';
 import { TEXTS } from '../texts/en';
 import { Said } from './cards/Said';
 import { money } from './money';
@@ -24,7 +24,7 @@ export function Conversation({ state, offer, panel }: { state: State; offer: Off
   return (
     <ol class="turns" aria-label={TEXTS.conversation} aria-live="polite">
       {turns.map((turn, at) => (
-        <li key={turn.key} ref={at === turns.length - 1 ? end : null}>
+        <li key={turn.key} aria-busy={isUnderWay(turn)} ref={at === turns.length - 1 ? end : null}>
           <p class="question">
             <Said text={turn.question} hub={panel.hub} state={state.hub} />
           </p>
@@ -49,14 +49,37 @@ function Outcome({ turn, offer, state, panel }: { turn: Turn; offer: Offer | nul
           </button>
         </p>
       );
+    case 'flowing':
+      return (
+        <div class="answer flowing">
+          <p class="text">{outcome.text}</p>
+        </div>
+      );
+    case 'broken':
+      return (
+        <div class="answer bad">
+          <p class="text">{outcome.text}</p>
+          <p>{TEXTS.brokeOff}</p>
+        </div>
+      );
     case 'refused':
       return <p class="answer bad">{outcome.why}</p>;
     case 'answered':
       return (
         <div class={`answer ${outcome.failed ? 'bad' : ''}`}>
-          <p class="text">
-            {outcome.text ? <Said text={outcome.text} hub={panel.hub} state={state.hub} /> : TEXTS.emptyAnswer}
-          </p>
+          {outcome.file ? (
+            <p>
+              {TEXTS.binary(outcome.file.kind)}{' '}
+              <a href={`data:application/octet-stream;base64,${outcome.file.base64}`} download={TEXTS.binaryName}>
+                {TEXTS.save}
+              </a>
+            </p>
+          ) : (
+            <p class="text">
+              {outcome.text ? <Said text={outcome.text} hub={panel.hub} state={state.hub} /> : TEXTS.emptyAnswer}
+            </p>
+          )}
+          {outcome.cut && <p>{outcome.cut}</p>}
           <p class="cost">
             {outcome.broke !== null
               ? TEXTS.freeBroke(outcome.broke)

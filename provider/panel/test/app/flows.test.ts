@@ -7,17 +7,8 @@ import { Panel } from '../../src/app/panel';
 import { Store } from '../../src/app/store';
 import { TEXTS } from '../../src/texts/en';
 import { type LocalWallet, localWallet, type Request } from '../../src/wallet/local';
+import { storage } from '../storage';
 import { AMOUNT, NOW, Provider, SESSION } from './provider';
-
-/** What a browser keeps, for all of its tabs. */
-function storage(): Storage {
-  const kept = new Map<string, string>();
-  return {
-    getItem: (name: string) => kept.get(name) ?? null,
-    setItem: (name: string, value: string) => void kept.set(name, value),
-    removeItem: (name: string) => void kept.delete(name),
-  } as Storage;
-}
 
 class Tab {
   readonly store = new Store(() => {});

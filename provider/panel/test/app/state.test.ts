@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { readInvoice, readService, readSession } from '../../src/api/read';
-import { askPath, newer, sceneOf, standingOf, START, type State, wayOf } from '../../src/app/state';
-import { INVOICE, LIVE, OFFER, SERVICE } from '../made';
+import { newer, sceneOf, standingOf, START, type State, wayOf } from '../../src/app/state';
+import { INVOICE, LIVE, SERVICE } from '../made';
 
 const NOW = 1_800_000_000;
 const service = readService(SERVICE);
@@ -98,11 +98,4 @@ describe('of two readings', () => {
     const closing = session({ requestsMade: 2, state: 'closing' });
     expect(newer(later, closing)).toBe(closing);
   });
-});
-
-it('asks the first path that is priced, and a free one before it', () => {
-  const offer = readService({ ...SERVICE, offers: [{ ...OFFER, routes: ['/v1/*', '/v2/chat'] }] }).offers[0] ?? null;
-  expect(askPath(service, service.offers[0] ?? null)).toBe('/v1/ask');
-  expect(askPath(service, offer)).toBe('/v2/chat');
-  expect(askPath({ ...service, freeTier: { asksPerDay: 3, routes: ['/try/*'] } }, null)).toBe('/try/ask');
 });

@@ -8,6 +8,7 @@ import type { Card } from '../../hub/types';
 import { CARD_STATUS_NAMES, CARDS, nameOf } from '../../texts/cards';
 import { IconButton } from './icons';
 import { Mark, When } from './parts';
+import { inWords } from './Said';
 
 interface Props {
   readonly card: Card;
@@ -35,7 +36,7 @@ export function CardRow({ card, state, now, hub }: Props) {
         <Mark status={card.status} />
         <span class={`name ${fresh ? 'fresh' : ''}`}>{card.title ?? <em>{CARDS.untitled}</em>}</span>
         <When at={card.updatedAt} now={now} />
-        <span class="preview">{card.preview || CARDS.empty}</span>
+        <span class="preview">{inWords(card.preview, state) || CARDS.empty}</span>
         <span class="meta">
           <span>{card.responder}</span>
           {!quiet && <span class="state">{CARD_STATUS_NAMES[card.status]}</span>}

@@ -25,8 +25,8 @@ export function Lines({ card, state, now, hub }: Props) {
   const count = lines?.length ?? 0;
   useEffect(() => {
     // A line that a link led to, else the latest.
-    const line = sought === null ? list.current?.lastElementChild : document.getElementById(`line-${sought}`);
-    line?.scrollIntoView({ block: sought === null ? 'nearest' : 'center' });
+    if (sought !== null) document.getElementById(`line-${sought}`)?.scrollIntoView({ block: 'center' });
+    else list.current?.scrollTo({ top: list.current.scrollHeight });
   }, [count, sought, saying?.text, card.id]);
 
   if (lines === null) return <p class="means lines">{CARDS.loading}</p>;

@@ -46,6 +46,13 @@ export function Said({ text, hub, state, previews }: Props) {
   );
 }
 
+/** The text with the names of cards instead of references, where nothing can be a link. */
+export function inWords(text: string, state: HubState): string {
+  return pieces(text)
+    .map(({ text: piece, refers }) => (refers && previewOf(refers, state)) || piece)
+    .join('');
+}
+
 /** What it leads to: null where the provider said that it leads nowhere, empty where nobody has said anything. */
 function previewOf(refers: Reference, state: HubState, previews?: ReadonlyMap<string, string | null>): string | null {
   const told = previews?.get(referenceText(refers));
