@@ -48,7 +48,6 @@ from retainer_provider.books.records import (
 )
 from retainer_provider.books.steps import Bell, Steps
 from retainer_provider.books.stores import (
-    postgres_debits,
     postgres_requests,
     postgres_sessions,
     postgres_settlements,
@@ -58,11 +57,10 @@ from retainer_provider.books.stores import (
     postgres_transfers,
 )
 from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
-from retainer_provider.books.stores.postgres_debits import Debit, Result
+from retainer_provider.books.stores.postgres_debits import Debits, Result
 from retainer_provider.books.stores.postgres_groups import Groups
 from retainer_provider.books.stores.postgres_people import PostgresStatements
 from retainer_provider.books.stores.postgres_pool import Transactions
-from retainer_provider.books.stores.postgres_rows import Connection
 from retainer_provider.books.stores.postgres_turn import Turn
 
 T = TypeVar("T")
@@ -77,8 +75,8 @@ class PostgresLedger:
         self._url = url
         self._books = books
         self._turn = turn
-        self._limits = limits
-        self._groups = Groups(books, self._debit)
+        debits = Debits(lambda: turn.epoch, limits)
+        self._groups = Groups(books, debits, self._release_unclaimed)
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -132,21 +130,16 @@ class PostgresLedger:
         return await self._books.read(postgres_sessions.due, now, limit)
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
-        pending: asyncio.Future[ReserveResult] = self._groups.submit(request)
-        try:
-            return await asyncio.shield(pending)
-        except asyncio.CancelledError:
-            # Nobody is left to commit or release what the database may still hand out.
-            pending.add_done_callback(self._release_unclaimed)
-            raise
+        reserved: ReserveResult = await self._groups.submit(request)
+        return reserved
 
     async def commit(self, commit: Commit) -> CommitResult:
         reservation, charge = commit.reservation, commit.charge
         if not 0 <= charge.amount <= reservation.amount:
             raise AmountError(f"a charge of {charge.amount} base units was not reserved: {reservation.amount} were")
         # To its end, though the caller be cancelled: half-way, nobody could tell whether it was charged.
-        pending: asyncio.Future[CommitResult] = self._groups.submit(commit)
-        return await asyncio.shield(pending)
+        committed: CommitResult = await self._groups.submit(commit)
+        return committed
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
         # Durable: forgotten, it would hold the money for as long as this process lives.
@@ -284,14 +277,6 @@ class PostgresLedger:
             await self._turn.end()
             await self._books.aclose()
 
-    async def _debit(
-        self,
-        connection: Connection,
-        debits: Sequence[Debit],
-        wait: bool,  # noqa: FBT001 - as it is called
-    ) -> Sequence[Result | None]:
-        return await postgres_debits.perform(connection, self._turn.epoch, self._limits, debits, wait=wait)
-
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._running.add(task)
@@ -303,8 +288,7 @@ class PostgresLedger:
         if not task.cancelled():
             task.exception()  # seen here, should nobody wait any more
 
-    def _release_unclaimed(self, reserved: "asyncio.Future[ReserveResult]") -> None:
-        if not reserved.cancelled() and reserved.exception() is None:
-            reservation = reserved.result().reservation
-            if reservation is not None:
-                self._start(self._books.write(postgres_requests.release, reservation))
+    def _release_unclaimed(self, result: Result) -> None:
+        """Nobody is left to commit or release what was reserved."""
+        if isinstance(result, ReserveResult) and result.reservation is not None:
+            self._start(self._books.write(postgres_requests.release, result.reservation))

@@ -1,6 +1,5 @@
 """A session while a group of debits is decided. Pure: read under the row's lock before, written by one statement."""
 
-from collections.abc import Mapping
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -30,7 +29,7 @@ Known: TypeAlias = tuple[bytes, StoredAnswer | None]
 class Account:
     """The session as it will be once what was decided so far is written; and what that is."""
 
-    def __init__(self, session: SessionRecord, answer_bytes: int, known: Mapping[str, Known]) -> None:
+    def __init__(self, session: SessionRecord, answer_bytes: int) -> None:
         self.before = session
         self.session = session
         self.voucher: SignedVoucher | None = None  # the last one newly accepted
@@ -39,11 +38,11 @@ class Account:
         self.answer_bytes = answer_bytes  # of bodies kept for replay
         self.entries: list[tuple[int, str, bytes]] = []  # sequence, canonical JSON, hash
         self.answers: list[tuple[Reservation, StoredAnswer]] = []
-        self._known = dict(known)
+        self.known: dict[str, Known] = {}  # by key
 
     def reserve(self, request: ReserveRequest) -> ReserveResult:
         """Hold the price, or say why not; RESERVED still lacks the reservation, which the database numbers."""
-        known = None if request.key is None else self._known.get(request.key)
+        known = None if request.key is None else self.known.get(request.key)
         if known is not None:
             return self._repeated(request, *known)
         outcome = self._refusal(request) or self._hold(request)
@@ -102,7 +101,7 @@ class Account:
         self.session = replace(session, reserved=BaseUnits(session.reserved + amount))
         self.taken.append(request)
         if request.key is not None:
-            self._known[request.key] = (request.fingerprint, None)
+            self.known[request.key] = (request.fingerprint, None)
         return ReserveOutcome.RESERVED
 
     def _pays(self, end: Commit) -> bool:

@@ -7,18 +7,15 @@ for at most one session's row, and holds none while it does: there is no circle 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final
 
 from retainer_provider.books.ledger import LedgerInterruptedError
 from retainer_provider.books.records import Commit
-from retainer_provider.books.stores.postgres_debits import Debit, session_of
+from retainer_provider.books.stores.postgres_debits import Debit, Debits, Result, session_of
 from retainer_provider.books.stores.postgres_pool import Transactions, UndoneError
-from retainer_provider.books.stores.postgres_rows import Connection
-
-Operation: TypeAlias = Callable[[Connection, Sequence[Debit], bool], Awaitable[Sequence[Any]]]
-"""Does all debits in one transaction, waiting for their sessions' rows or not; None for which it did not get one."""
 
 # Bounds how long the first of a group waits for the last, and what one statement carries.
 _MAX_GROUP: Final = 256
@@ -37,28 +34,29 @@ class _Job:
 
 
 class Groups:
-    """Runs ``operation`` on debits, many at once. Each is answered: also by LedgerUnavailableError.
+    """Runs debits, many at once. Each is answered: also by LedgerUnavailableError.
 
     What fails for one debit is undone for its group, and then done for each by itself, so that it fails alone. Where
     nobody knows whether a group was done, nobody does so for any of its debits.
     """
 
-    def __init__(self, transactions: Transactions, operation: Operation) -> None:
+    def __init__(self, transactions: Transactions, debits: Debits, unclaimed: Callable[[Result], None]) -> None:
         self._transactions = transactions
-        self._operation = operation
+        self._debits = debits
+        self._unclaimed = unclaimed
         self._queue: deque[_Job] = deque()
         self._contended: dict[str, deque[_Job]] = {}  # by session whose row another transaction had
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def submit(self, debit: Debit) -> "asyncio.Future[Any]":
-        """Queue a debit. Cancelling the future does not stop what is done for it."""
+        """Queue a debit. Who cancels the future does not stop it: ``unclaimed`` gets its result then."""
         job = _Job(debit, asyncio.get_running_loop().create_future())
         contended = self._contended.get(session_of(debit))
         if contended is not None:
             contended.append(job)
         else:
             self._queue.append(job)
-            self._start(_ALL, self._drive())
+            self._start(_ALL, self._drive)
         return job.answer
 
     async def settled(self) -> None:
@@ -66,19 +64,22 @@ class Groups:
         while self._running:
             await asyncio.gather(*self._running.values())
 
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        if name in self._running:
-            work.close()
-            return
-        self._running[name] = task = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._running.pop(name))
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if name not in self._running:
+            self._running[name] = asyncio.create_task(self._run(name, work))
+
+    async def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        finally:  # in the same breath as it found its queue empty: what comes after that starts it anew
+            del self._running[name]
 
     async def _drive(self) -> None:
         while self._queue:
             for job in await self._perform(_next_group(self._queue), wait=False):
                 session = session_of(job.debit)
                 self._contended.setdefault(session, deque()).append(job)
-                self._start(session, self._wait(session))
+                self._start(session, partial(self._wait, session))
 
     async def _wait(self, session: str) -> None:
         while self._contended[session]:
@@ -90,7 +91,7 @@ class Groups:
         durable = any(job.durable for job in group)
         write = self._transactions.write if durable else self._transactions.write_soon
         try:
-            results = await write(self._operation, [job.debit for job in group], wait)
+            results = await write(self._debits.perform, [job.debit for job in group], wait=wait)
         except Exception as error:  # noqa: BLE001 - what a receipt's signer raises as well
             if len(group) == 1 or _unknown(error):
                 for job in group:
@@ -101,7 +102,9 @@ class Groups:
         for job, result in zip(group, results, strict=True):
             if result is None:
                 passed_over.append(job)
-            elif not job.answer.done():  # else its caller was cancelled
+            elif job.answer.done():  # its caller was cancelled
+                self._unclaimed(result)
+            else:
                 job.answer.set_result(result)
         return passed_over
 

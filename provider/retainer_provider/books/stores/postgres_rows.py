@@ -1,6 +1,6 @@
 """Asking PostgreSQL for one row, and reading sessions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from psycopg import AsyncConnection
@@ -32,3 +32,8 @@ def held_record(row: Sequence[Any], **newer: object) -> SessionRecord:
     """The record of a row selected by HELD_COLUMNS, with fields that are newer."""
     *columns, reserved = row
     return session_record(columns, BaseUnits(reserved), **newer)
+
+
+def integers(values: Iterable[int | None]) -> str:
+    """An array as PostgreSQL reads it: one binding, where psycopg would look at each element's type."""
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
