@@ -220,6 +220,14 @@ async def test_cards_are_their_sessions_own(me: Person) -> None:
     assert problem(nobody).status == 401
 
 
+@pytest.mark.parametrize("path", ["cards/events?after={}", "cards/{card}?after={}"])
+async def test_numbers_that_json_cannot_hold_are_refused(me: Person, path: str) -> None:
+    card = await me.card(title="t")
+    for number, status in (("9" * 15, 200), (str(2**53), 400), ("9" * 18, 400), ("-1", 400), ("1.0", 400)):
+        answer = await me.call("GET", path.replace("{card}", card["id"]).format(number))
+        assert answer.status_code == status, number
+
+
 async def test_who_answers_is_told_with_whether_they_are_there(me: Person) -> None:
     async def hosted() -> bool:
         return bool((await me.good("GET", "responders"))["responders"][0]["status"] == "online")

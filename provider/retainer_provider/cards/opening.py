@@ -70,6 +70,7 @@ async def open_cards(
             authorize=authorize,
             streams=streams,
             refusal=lambda refusal, caller: engine.refusal(refusal, target, caller),
+            body_seconds=settings.limits.request_body_seconds,
         )
 
 

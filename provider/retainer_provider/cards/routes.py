@@ -72,6 +72,7 @@ class CardsApi:
         authorize: Authorize,
         streams: EventStreams,
         refusal: Refuse,
+        body_seconds: float,
     ) -> None:
         self._desk = desk
         self._prices = prices
@@ -83,6 +84,7 @@ class CardsApi:
         self._authorize = authorize
         self._refusal = refusal
         self._streams = streams
+        self._seconds = body_seconds
         self._handlers: dict[str, Callable[[Asking], Awaitable[Answer]]] = {
             "GET cards": self._list,
             "POST cards": self._create,
@@ -145,12 +147,12 @@ class CardsApi:
         return json_answer(STATUS_OK, {**card_view(thread.card), "thread": lines})
 
     async def _send(self, asking: "Asking") -> Answer:
-        said, key = await body_of(MessageBody, asking.receive), idempotency_key(asking.scope)
+        said, key = await body_of(MessageBody, asking.receive, self._seconds), idempotency_key(asking.scope)
         session_id = asking.session.session_id
         return _written(await self._desk.send(session_id, asking.name, author=said.author, body=said.body, key=key))
 
     async def _title(self, asking: "Asking") -> Answer:
-        said = await body_of(TitleBody, asking.receive)
+        said = await body_of(TitleBody, asking.receive, self._seconds)
         return _written(await self._desk.set_title(asking.session.session_id, asking.name, said.title))
 
     async def _archive(self, asking: "Asking") -> Answer:
@@ -164,13 +166,13 @@ class CardsApi:
         return json_answer(STATUS_OK, {"responders": listed})
 
     async def _ask(self, asking: "Asking") -> Answer:
-        said, key = await body_of(MessageBody, asking.receive), idempotency_key(asking.scope)
+        said, key = await body_of(MessageBody, asking.receive, self._seconds), idempotency_key(asking.scope)
         main = await self._desk.main(asking.session, asking.name)
         sent = await self._desk.send(main.session_id, main.id, author=said.author, body=said.body, key=key)
         return _written(sent)
 
     async def _create(self, asking: "Asking") -> Answer:
-        said, key = await body_of(NewCardBody, asking.receive), idempotency_key(asking.scope)
+        said, key = await body_of(NewCardBody, asking.receive, self._seconds), idempotency_key(asking.scope)
         card = await self._desk.create(
             asking.session,
             responder=said.responder,

@@ -302,7 +302,8 @@ class PeopleApi:
         """Who asks, and the cookie to send with the answer where there was none."""
         sent = "; ".join(headers.values(scope["headers"], "cookie"))
         known = known_visitor(sent, self._parts.keys)
-        cookie = known or new_visitor(self._parts.keys[0])
+        agent = "".join(headers.values(scope["headers"], "user-agent"))
+        cookie = known or new_visitor(self._parts.keys[0], caller_of(scope), agent, self._parts.clock.now())
         given = set_cookie(cookie, path=self._parts.prefix, secure=self._parts.secure)
         return self._parts.free.visitor(scope, cookie), () if known else (("set-cookie", given),)
 
