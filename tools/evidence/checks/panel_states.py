@@ -72,7 +72,9 @@ async def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="retainer-evidence-") as folder:
         async with (
             oracle.running() as upstream,
-            stage(Path(folder), upstream=upstream, offers=_OFFERS, slot_ms=report.count(SLOT_MS, SLOT_MS_IN_CI)) as stood,
+            stage(
+                Path(folder), upstream=upstream, offers=_OFFERS, slot_ms=report.count(SLOT_MS, SLOT_MS_IN_CI)
+            ) as stood,
             chromium() as browser,
         ):
             wallet = await stood.new_agent("5.0")

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import apsw
 
@@ -119,12 +119,11 @@ class SqliteLedger:
             if session.state_at(now) is SessionState.EXPIRED or not self._desk.standings.running(session.session_id)
         ]
 
-    # These are called with every request: no coroutine around the one that they give.
-    def reserve(self, request: ReserveRequest) -> Coroutine[Any, Any, ReserveResult]:
-        return self._desk.reserve(request)
+    async def reserve(self, request: ReserveRequest) -> ReserveResult:
+        return await self._desk.reserve(request)
 
-    def commit(self, commit: Commit) -> Coroutine[Any, Any, CommitResult]:
-        return self._desk.commit(commit)
+    async def commit(self, commit: Commit) -> CommitResult:
+        return await self._desk.commit(commit)
 
     async def release(self, reservation: Reservation) -> ReleaseOutcome:
         return await self._desk.release(reservation)
