@@ -11,11 +11,12 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
 from retainer.chain.base import Chain, Commitment
-from retainer.chain.confirm import Timer
+from retainer.chain.confirm import SystemTimer, Timer
 from retainer.chain.fake import FakeChain
 from retainer.chain.sessions import session_account
 from retainer.chain.submit import submit
 from retainer.chain.testing import create_mint, mint_to, token_balance
+from retainer.localnet import airdrop
 from retainer.protocol.constants import TOKEN_PROGRAM_ID
 from retainer.protocol.instructions import (
     OpenWithTermsParams,
@@ -31,7 +32,7 @@ from retainer.protocol.session import SessionAccount
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import NewSession, SessionRecord, Settlement
 from retainer_provider.books.stores.sqlite import SqliteLedger
-from retainer_provider.clock import Clock
+from retainer_provider.clock import Clock, SystemClock
 from retainer_provider.exposure import Exposure
 from retainer_provider.settling.settler import Settler, SettlerOptions
 from tests.books import DEPOSIT, GRACE, PRICE, SIGNATURE, ask, new_session
@@ -235,5 +236,19 @@ async def trade_on(chain: FakeChain, path: Path, *, token_program: Pubkey = TOKE
     ledger = await SqliteLedger.open(path)
     try:
         yield Trade(chain, ledger, mint, chain, ChainClock(chain), token_program)
+    finally:
+        await ledger.aclose()
+
+
+@asynccontextmanager
+async def trade_at(rpc_url: str, chain: Chain, path: Path, token_program: Pubkey) -> AsyncIterator[Trade]:
+    """A trade on a real validator, with new books at the path."""
+    for keypair in (PAYER, OPERATOR):
+        await airdrop(rpc_url, chain, keypair.pubkey(), 1_000_000_000)
+    mint = await create_mint(chain, PAYER, token_program=token_program)
+    await mint_to(chain, PAYER, owner=PAYER.pubkey(), mint=mint, amount=FUNDS, token_program=token_program)
+    ledger = await SqliteLedger.open(path)
+    try:
+        yield Trade(chain, ledger, mint, SystemTimer(), SystemClock(), token_program)
     finally:
         await ledger.aclose()

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.types import ASGIApp, Scope
 
@@ -60,6 +61,7 @@ class Assembled:
 
     api: Api
     cards: CardsApi | None
+    cards_door: ASGIApp | None
     people: PeopleApi
     people_door: ASGIApp
     streams: EventStreams
@@ -73,8 +75,8 @@ class Assembled:
                 return self.people_door
             if self.api.owns(scope):
                 return self.api
-            if self.cards is not None and self.cards.owns(scope):
-                return self.cards
+            if self.cards is not None and self.cards_door is not None and self.cards.owns(scope):
+                return self.cards_door
         return self.gate
 
 
@@ -143,7 +145,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         await stack.enter_async_context(watch.running())
         access = CardAccess(engine, Access(ledger))
         cards = await stack.enter_async_context(
-            open_cards(blueprint, ledger, engine, upstream=upstream, authorize=access, streams=streams)
+            open_cards(blueprint, ledger, engine, upstream=upstream, access=access, streams=streams)
         )
         gate = RetainerGate(
             target,
@@ -155,8 +157,10 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
             clock=around.clock,
             observer=observer,
         )
+        door = partial(Door, head_limit=limits.request_head_bytes, most=limits.concurrent_requests)
         yield Assembled(
             cards=cards,
+            cards_door=None if cards is None else door(cards),
             api=Api(
                 engine=engine,
                 identity=identity,
@@ -165,12 +169,13 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
                 health=readiness.problems,
                 # An upstream that is priced or free at this path describes itself.
                 discovery=blueprint.find(_DISCOVERY) is Unpriced.UNKNOWN,
+                responders=tuple(settings.responders),
             ),
             # The API is outside: it asks nobody else, and tells how the service is also when that is busy.
-            gate=Door(gate, head_limit=limits.request_head_bytes, most=limits.concurrent_requests),
+            gate=door(gate),
             readiness=readiness,
             people=people,
-            people_door=Door(people, head_limit=limits.request_head_bytes, most=limits.concurrent_requests),
+            people_door=door(people),
             streams=streams,
         )
 

@@ -12,12 +12,12 @@ cost nothing. The app's own router says which route a request belongs to, so tha
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
-from starlette.routing import BaseRoute, Match, Mount
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import Scope
 
 from retainer_provider.app import RetainerApp, create_app
@@ -25,13 +25,16 @@ from retainer_provider.blueprint import Surroundings
 from retainer_provider.catalog import load_offers, require_sellable
 from retainer_provider.offer_settings import PricedRoute
 from retainer_provider.offers import Offer
+from retainer_provider.remembered import Remembered
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.tariffs import Tariff
 from retainer_provider.wire.openapi import PAYMENT_REQUIRED, payment_info
 from retainer_provider.wire.paid import SCOPE_KEY, PaidRequest
-from retainer_provider.wire.routing import Priced, Target, Unpriced
+from retainer_provider.wire.routing import Finder, Priced, Target, Unpriced
 
 __all__ = ["PaidRequest", "RequireSession", "meter"]
+
+_SHORT: Final = 256
 
 
 class RequireSession:
@@ -72,7 +75,7 @@ def meter(app: FastAPI, settings: Settings, *, surroundings: Surroundings | None
     offers = load_offers(settings.offers)
     prices = [(route, _price(route, offers)) for route in _routes(app.routes)]
     _describe(app, prices)
-    return create_app(settings, upstream=app, find=lambda scope: _target(prices, scope), surroundings=surroundings)
+    return create_app(settings, upstream=app, find=_finder(prices), surroundings=surroundings)
 
 
 Prices = Sequence[tuple[RouteContext, Target]]
@@ -101,6 +104,25 @@ def _price(route: RouteContext, offers: Mapping[str, Offer]) -> Target:
         require_sellable(offers[name], str(route.path), tariff)
         return Priced(offers[name], tariff)
     return Unpriced.FREE
+
+
+def _finder(prices: Prices) -> Finder:
+    """What a request costs; remembered where all routes go by method and path alone."""
+    if not all(isinstance(route.original_route, Route) for route, _ in prices):
+        return lambda scope: _target(prices, scope)
+    known: Remembered[tuple[str, str, str], Target] = Remembered()
+
+    def find(scope: Scope) -> Target:
+        asked = (scope["method"], scope["path"], scope.get("root_path", ""))
+        target = known.get(asked)
+        if target is None:
+            target = _target(prices, scope)
+            # Paths of any length would let strangers fill the memory.
+            if len(asked[1]) <= _SHORT:
+                known.keep(asked, target)
+        return target
+
+    return find
 
 
 def _target(prices: Prices, scope: Scope) -> Target:

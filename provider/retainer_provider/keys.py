@@ -2,8 +2,9 @@
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,27 @@ def load_keys(service: ServiceSettings) -> Keys:
     if sponsor is not None and sponsor.pubkey() in (operator.pubkey(), service.payee):
         raise SettingsError("the sponsor's key is the operator's or the payee's: make a key that only pays fees")
     return Keys(operator, load_secrets(service), sponsor, _load_refund_key(service, operator))
+
+
+def wrong_keys(service: ServiceSettings) -> dict[str, str]:
+    """What is wrong with each of them, by its name, as the sentence of the SettingsError; empty when all are right."""
+    loads: dict[str, Callable[[], object]] = {
+        "operator key": partial(_load_signer, "operator", service.operator_source),
+        "challenge secret": partial(load_secrets, service),
+    }
+    if service.sponsor_source is not None:
+        loads["sponsor key"] = partial(_load_signer, "sponsor", service.sponsor_source)
+    wrong = {name: told for name, load in loads.items() if (told := _complaint(load))}
+    together = None if wrong else _complaint(partial(load_keys, service))
+    return wrong if together is None else {"keys": together}
+
+
+def _complaint(load: Callable[[], object]) -> str | None:
+    try:
+        load()
+    except SettingsError as error:
+        return str(error)
+    return None
 
 
 def require_refund_key(keys: Keys, offers: Iterable[Offer]) -> None:

@@ -142,9 +142,21 @@ install_panel() {
   (cd "$root/provider/panel" && npm ci --silent --no-audit --no-fund) || die "npm could not install provider/panel"
 }
 
+# Debian 12 has Node 18, which builds no panel: what apt has is installed only where it is new enough.
+apt_has_node() { # MAJOR
+  local candidate
+  candidate=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/ *Candidate: //p')
+  candidate=${candidate%%[.~+-]*}
+  case $candidate in '' | *[!0-9]*) return 1 ;; esac
+  [ "$candidate" -ge "$1" ]
+}
+
 ensure_panel() {
-  node_is_new_enough 20 || apt_install "The web panel is built and tested with Node 20 or newer, with npm" nodejs npm
-  node_is_new_enough 20 || die "node $(node --version) is too old to build the web panel; install Node 20 or newer"
+  node_is_new_enough 20 || ! apt_has_node 20 \
+    || apt_install "The web panel is built and tested with Node 20 or newer, with npm" nodejs npm
+  node_is_new_enough 20 || die "building, testing and linting the web panel needs Node 20.19 or newer with npm, and $(
+    command -v node >/dev/null && printf 'node here is %s' "$(node --version)" || printf 'there is no node here'
+  ). Install it from nodejs.org or with nvm. Serving and trying the panel needs none: its built page is committed, and scripts/panel, scripts/demo and pip install use that"
   when_changed "$root/provider/panel/node_modules/.locked" provider/panel/package-lock.json install_panel
 }
 

@@ -6,22 +6,17 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
-from retainer.chain.confirm import SystemTimer
 from retainer.chain.rpc import RpcChain
-from retainer.chain.testing import create_mint, mint_to
-from retainer.localnet import airdrop
 from retainer.protocol.constants import PROGRAM_ID, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 from retainer.protocol.instruction_data import CloseData
 from retainer.protocol.session import SessionState
-from retainer_provider.books.stores.sqlite import SqliteLedger
-from retainer_provider.clock import SystemClock
 from retainer_provider.settling.removal import RemovalKind, find_removal
 from retainer_provider.settling.settler import SettlementOutcome
 from retainer_provider.settling.watcher import ChainView, Watcher
 from tests.books import DEPOSIT, PRICE
 from tests.localnet import LocalValidator
 from tests.nodes import program_data
-from tests.trading import FUNDS, OPERATOR, PAYER, Trade
+from tests.trading import FUNDS, Trade, trade_at
 
 SPENT = 30 * PRICE
 
@@ -31,13 +26,8 @@ async def trade(
     request: pytest.FixtureRequest, localnet: LocalValidator, chain: RpcChain, tmp_path: Path
 ) -> AsyncIterator[Trade]:
     program: Pubkey = request.param
-    for keypair in (PAYER, OPERATOR):
-        await airdrop(localnet.rpc_url, chain, keypair.pubkey(), 1_000_000_000)
-    mint = await create_mint(chain, PAYER, token_program=program)
-    await mint_to(chain, PAYER, owner=PAYER.pubkey(), mint=mint, amount=FUNDS, token_program=program)
-    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
-    yield Trade(chain, ledger, mint, SystemTimer(), SystemClock(), program)
-    await ledger.aclose()
+    async with trade_at(localnet.rpc_url, chain, tmp_path / "ledger.db", program) as trade:
+        yield trade
 
 
 async def test_thirty_requests_of_one_token_settle_to_the_unit(chain: RpcChain, trade: Trade) -> None:

@@ -153,6 +153,9 @@ async def test_a_repeated_request_writes_once(me: Person, responder: Responder) 
         await me.good("POST", f"cards/{first['id']}/messages", message, key="m")
     other = await me.call("POST", f"cards/{first['id']}/messages", {**message, "body": "other"}, key="m")
     assert problem(other).status == 422
+    for changes in ({"creator": "you"}, {"responder": "eve"}):
+        again = await me.call("POST", "cards", {"responder": "ada", "creator": "me", **changes}, key="k")
+        assert problem(again).status in {404, 422}
     found = await me.settled(first["id"])
     assert [line["body"] for line in found["thread"] if line["role"] == "person"] == ["once", "twice?"]
     assert await me.spent() == 2 * PRICE
@@ -218,6 +221,14 @@ async def test_cards_are_their_sessions_own(me: Person) -> None:
     assert problem(answer).extra["code"] == "QUICK_SESSION_UNKNOWN"
     nobody = await me.shop.http.get("/api/cards")
     assert problem(nobody).status == 401
+
+
+@pytest.mark.parametrize("path", ["cards/events?after={}", "cards/{card}?after={}"])
+async def test_numbers_that_json_cannot_hold_are_refused(me: Person, path: str) -> None:
+    card = await me.card(title="t")
+    for number, status in (("9" * 15, 200), (str(2**53), 400), ("9" * 18, 400), ("-1", 400), ("1.0", 400)):
+        answer = await me.call("GET", path.replace("{card}", card["id"]).format(number))
+        assert answer.status_code == status, number
 
 
 async def test_who_answers_is_told_with_whether_they_are_there(me: Person) -> None:

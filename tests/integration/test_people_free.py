@@ -53,6 +53,26 @@ async def test_two_tabs_share_what_is_free(shop: Shop, page: Page) -> None:
     assert len(shop.upstream.asked) == FREE
 
 
+async def test_two_tabs_that_open_at_once_are_one_visitor_before_it_has_a_cookie(shop: Shop) -> None:
+    """Each of them asks without a cookie, then with whichever it was given last."""
+    tabs = [Page(shop.http, AGENT) for _ in range(2)]
+    first = await asyncio.gather(*(tab.call("POST", "/ask", ASKED) for tab in tabs))
+    assert tabs[0].cookies == tabs[1].cookies != {}
+    answers = [*first, *[await tab.call("POST", "/ask", ASKED) for tab in tabs for _ in range(FREE)]]
+    assert [answer.status_code for answer in answers].count(200) == FREE
+
+
+async def test_browsers_behind_one_address_are_visitors_of_their_own(shop: Shop) -> None:
+    pages = {name: Page(shop.http, AGENT) for name in ("one", "other")}
+    for name, page in pages.items():
+        assert (await page.call("POST", "/ask/preview", ASKED, user_agent=name)).json()["freeLeft"] == FREE
+        await page.ok("POST", "/ask", ASKED)
+    shop.clock.ahead += 60
+    later = Page(shop.http, AGENT)
+    await later.ok("POST", "/ask/preview", ASKED, user_agent="one")
+    assert len({str(page.cookies) for page in (*pages.values(), later)}) == 3
+
+
 async def test_a_restart_forgets_no_free_ask(
     chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -69,7 +89,7 @@ async def test_whoever_clears_cookies_has_an_address(shop: Shop) -> None:
     for number in range(7):
         made_up = {"retainer_visitor": f"visitor{number}.{'A' * 43}"} if number % 2 else {}
         page = Page(shop.http, AGENT, cookies=made_up)
-        statuses.append((await page.call("POST", "/ask", ASKED)).status_code)
+        statuses.append((await page.call("POST", "/ask", ASKED, user_agent=f"browser {number}")).status_code)
     assert statuses == [200] * 5 + [402] * 2
 
 

@@ -78,6 +78,7 @@ class Deaths(Requests):
         with suppress(LedgerUnavailableError):
             await call
         await dying.aclose()
+        await self.bury_stalled()
         return acknowledged
 
     @precondition(lambda self: self.shared and any(model.running for model in self.models.values()))
@@ -86,12 +87,17 @@ class Deaths(Requests):
         """The process lives on without its lease, and what it held is another's to judge, whatever it still says."""
         self.met["leases lost"] += 1
         self.run(self.fence())
-        if self.stalled is not None:
-            self.run(self.stalled.aclose())
+        self.run(self.bury_stalled())
         self.stalled = self.ledger
         self.succeed()
         self.deliver(reservation, share)
         self.commit(reservation, charged=True, share=share)
+
+    async def bury_stalled(self) -> None:
+        """It calls no more."""
+        if self.stalled is not None:
+            await self.stalled.aclose()
+            self.stalled = None
 
     def succeed(self) -> None:
         """Another process opens what the last one left."""

@@ -11,7 +11,7 @@ from retainer_provider.books.meter import Charge
 from retainer_provider.books.outcomes import CommitOutcome, DeliverOutcome, ReleaseOutcome, ReserveOutcome
 from retainer_provider.books.records import Commit, Progress, Reservation, ReserveRequest
 from tests.books import NOW, answer_of, commit_of, fingerprint
-from tests.machine.base import SESSIONS, Machine
+from tests.machine.base import PRICE, SESSIONS, Machine
 
 KEYS = st.sampled_from(["a", "b", "c", None])
 TEXTS = st.sampled_from(["one", "two"])
@@ -69,6 +69,13 @@ class Requests(Machine):
         reservation = self.reserve(session_id, key, text, amount)
         if isinstance(reservation, Reservation):
             self.commit(reservation, charged, 100)
+
+    @rule(session_id=SESSIONS, count=st.integers(2, 4))
+    def break_promises_at_once(self, session_id: str, count: int) -> None:
+        """Requests that run at the same time, and are all to be free: no more of them than the cap allows."""
+        for reservation in [self.reserve(session_id, None, "one", PRICE) for _ in range(count)]:
+            if isinstance(reservation, Reservation):
+                self.commit(reservation, charged=False, share=0)
 
     @rule(session_id=SESSIONS, key=KEYS, text=TEXTS, parts=st.lists(SHARES, min_size=1, max_size=3))
     def begin_stream(self, session_id: str, key: str | None, text: str, parts: list[int]) -> None:

@@ -121,7 +121,7 @@ class Settling(Machine):
         adoption = self.adoption(number, units)
         self.came_to(self.run(self.ledger.adopt(adoption)), AdoptOutcome.ADOPTED)
         self.models[adoption.new.session_id] = Model(
-            adoption.account,
+            account_of(adoption.new),
             None,
             DEPOSIT,
             spent=adoption.spent,

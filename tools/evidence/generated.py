@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -44,6 +45,10 @@ class Who(StrEnum):
     PAYER = "payer"
 
 
+# Every other request is the payer's: most of what is made up is refused, and each operation is to be served as well.
+_CALLERS: Final = (*Who, Who.PAYER)
+
+
 @dataclass(frozen=True, slots=True)
 class Payer:
     """Somebody with a session: its address, and the credential that uses it."""
@@ -67,11 +72,15 @@ class Outcome:
 class Sender:
     """Sends what is made up for one service. Everything random comes from `seed_`."""
 
-    def __init__(self, document: dict[str, Any], url: str, payer: Payer, seed_: int) -> None:
+    def __init__(
+        self, document: dict[str, Any], url: str, payer: Payer, seed_: int, known: Mapping[str, str] | None = None
+    ) -> None:
+        """`known` has what some paths need to name something that is there: operation -> the card that it is for."""
         self._schema = schemathesis.openapi.from_dict(document)
         self._url = url
         self._payer = payer
         self._seed = seed_
+        self._known = known or {}
         self._session = requests.Session()
         self.outcome = Outcome()
         self.operations: dict[str, bool] = {}  # name -> whether it needs a credential
@@ -87,13 +96,13 @@ class Sender:
 
     def send(self, count: int) -> None:
         """Send at least `count`: a few to each operation that has nothing to vary, and the rest to the others."""
-        turn = 0
-        while self.outcome.sent.total() < count:
+        turn, shares = 0, [_PAID_SHARE if paid else 1 for paid in self.operations.values()]
+        while (missing := count - self.outcome.sent.total()) > 0:
             for operation in self._made:
                 for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                     share = _PAID_SHARE if self.operations[operation.label] else 1
-                    left = max(1, share * (count - self.outcome.sent.total()) // (2 * len(self._made)))
-                    self._vary(operation, mode, min(left, 200), self._seed + turn)
+                    fair = max(1, share * missing // (2 * sum(shares)))
+                    self._vary(operation, mode, min(fair, 200), self._seed + turn)
                     turn += 1
 
     def _vary(self, operation: Any, mode: GenerationMode, count: int, seed_: int) -> None:  # noqa: ANN401 - untyped there
@@ -105,7 +114,11 @@ class Sender:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(operation.as_strategy(generation_mode=mode), st.sampled_from(Who), st.randoms(use_true_random=False))
+        @given(
+            operation.as_strategy(generation_mode=mode),
+            st.sampled_from(_CALLERS),
+            st.randoms(use_true_random=False),
+        )
         def one(case: schemathesis.Case[Any], who: Who, rng: random.Random) -> None:
             self._one(case, who, rng)
 
@@ -119,6 +132,9 @@ class Sender:
         header = self._credential(who, rng)
         if "id" in case.path_parameters and (who is Who.PAYER or rng.random() < 0.5):  # noqa: PLR2004 - every other time
             case.path_parameters["id"] = self._payer.session_id
+        card = next((card for end, card in self._known.items() if name.endswith(end)), None)
+        if "card" in case.path_parameters and card is not None and (who is Who.PAYER or rng.random() < 0.5):  # noqa: PLR2004 - every other time
+            case.path_parameters["card"] = card
         case.headers.pop("Authorization", None)
         if header is not None:
             case.headers["Authorization"] = header

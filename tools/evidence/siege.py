@@ -18,6 +18,7 @@ from retainer.auth import new_key
 from retainer.protocol.constants import HEADER_IDEMPOTENCY_KEY
 from retainer.protocol.credentials import parse_authorization
 from retainer.protocol.errors import RetainerError
+from tools.evidence.leaks import secrets_of, show_none
 from tools.evidence.mutations import damaged_inside
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
@@ -172,13 +173,11 @@ async def besieged(report: Report) -> None:
                 war += await siege.honest(http, 10)
                 most = max(most, _megabytes(stood))
             await attacks
-            log = stood.service.log.read_text(encoding="utf-8", errors="replace")
-            secrets = _secrets(stood, siege.header)
-    _show(report, siege, peace, sorted(war))
+            _show(report, siege, peace, sorted(war))
+            secrets = secrets_of(stood) | {"the payer's credential": siege.header.partition(" ")[2]}
+            show_none(report, [stood.service.log], secrets)
     report.told("F21: resident memory before, in megabytes", memory)
     report.at_most("F21: most that it grew by, in megabytes", most - memory, MORE_MEMORY)
-    report.told("F27: lines of log", len(log.splitlines()))
-    report.equal("F27: secrets found in them", [name for name, secret in secrets.items() if secret in log], [])
 
 
 def _show(report: Report, siege: Siege, peace: list[float], war: list[float]) -> None:
@@ -201,15 +200,3 @@ def _megabytes(stood: Stage) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) // 1024
     raise RuntimeError("the service's process has no memory")
-
-
-def _secrets(stood: Stage, header: str) -> dict[str, str]:
-    settings = stood.service.settings.read_text(encoding="utf-8")
-    secret = next(line.split('"')[1] for line in settings.splitlines() if line.startswith("secret = "))
-    return {
-        "the challenge secret": secret,
-        "the operator's key": str(stood.operator),
-        "the operator's key as a file has it": str(list(bytes(stood.operator)))[1:-1],
-        "the payer's credential": header.partition(" ")[2],
-        "an Authorization header": "Authorization: Payment",
-    }

@@ -1,5 +1,6 @@
 """What comes in with requests about cards: bodies of known shape and size, keys, and places in lists."""
 
+import asyncio
 import re
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
@@ -16,7 +17,8 @@ T = TypeVar("T", bound=Struct)
 
 # JSON may write a character in six times its bytes, and names stand beside the message.
 MAX_REQUEST_BYTES: Final = 6 * MAX_BODY_BYTES + 16_384
-_NUMBER: Final = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
+# Numbers go out again, and readers of JSON take them for exact below 2**53 only.
+_NUMBER: Final = re.compile(r"[0-9]{1,15}\Z", re.ASCII)
 
 
 class ClientLeftError(Exception):
@@ -45,8 +47,22 @@ class TitleBody(Struct, frozen=True, forbid_unknown_fields=True):
     title: str
 
 
-async def body_of(kind: type[T], receive: Receive) -> T:
-    """The request's body; RefusedError says what is wrong with it."""
+async def body_of(kind: type[T], receive: Receive, seconds: float) -> T:
+    """The request's body, which must be there within `seconds`; RefusedError says what is wrong with it."""
+    try:
+        async with asyncio.timeout(seconds):
+            content = await _read(receive)
+    except TimeoutError:
+        raise refuse(
+            ProblemType.BODY_TOO_SLOW, f"The body did not arrive within {seconds:g} s: send it faster."
+        ) from None
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise refuse(ProblemType.REQUEST_MALFORMED, f"The body is not as it must be ({error}): correct it.") from None
+
+
+async def _read(receive: Receive) -> bytes:
     content, more = bytearray(), True
     while more:
         message = await receive()
@@ -58,10 +74,7 @@ async def body_of(kind: type[T], receive: Receive) -> T:
             raise refuse(
                 ProblemType.BODY_TOO_LARGE, f"The body exceeds {MAX_REQUEST_BYTES} bytes: send a shorter message."
             )
-    try:
-        return msgspec.json.decode(bytes(content), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise refuse(ProblemType.REQUEST_MALFORMED, f"The body is not as it must be ({error}): correct it.") from None
+    return bytes(content)
 
 
 def asked_for(scope: Scope, name: str) -> str | None:

@@ -3,6 +3,7 @@
 Every path is about the cards of the session that the request's own credential names: no path names a session.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from retainer_provider.activity.log import events_after, latest
 from retainer_provider.books.ledger import Ledger, LedgerError
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.books.steps import Bell
+from retainer_provider.cards.access import CardAccess
 from retainer_provider.cards.border import (
     ClientLeftError,
     MessageBody,
@@ -31,6 +33,7 @@ from retainer_provider.cards.records import Card
 from retainer_provider.cards.views import card_view, line_view, responder_view
 from retainer_provider.event_stream import MEDIA_TYPE
 from retainer_provider.people.streams import EventStreams
+from retainer_provider.rates import Throttle
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.wire import headers
@@ -40,9 +43,6 @@ from retainer_provider.wire.gate import LEDGER_UNAVAILABLE
 from retainer_provider.wire.head import idempotency_key
 from retainer_provider.wire.problems import STATUS_CREATED, STATUS_OK
 from retainer_provider.wire.routing import Priced
-
-Authorize = Callable[[Scope], Awaitable[SessionRecord]]
-"""The session that a request's credential is for; RefusedError without a good one."""
 
 Refuse = Callable[[Refusal, str], Awaitable[Answer]]
 """A refusal as an answer to a caller."""
@@ -69,9 +69,11 @@ class CardsApi:
         ledger: Ledger,
         bell: Bell,
         prefix: str,
-        authorize: Authorize,
+        access: CardAccess,
+        writes: Throttle,
         streams: EventStreams,
         refusal: Refuse,
+        body_seconds: float,
     ) -> None:
         self._desk = desk
         self._prices = prices
@@ -80,9 +82,11 @@ class CardsApi:
         self._roots = (f"{prefix}/cards", f"{prefix}/responders")
         self._below = tuple(f"{root}/" for root in self._roots)
         self._prefix = prefix
-        self._authorize = authorize
+        self._access = access
+        self._writes = writes
         self._refusal = refusal
         self._streams = streams
+        self._seconds = body_seconds
         self._handlers: dict[str, Callable[[Asking], Awaitable[Answer]]] = {
             "GET cards": self._list,
             "POST cards": self._create,
@@ -104,7 +108,9 @@ class CardsApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request that `owns` has accepted."""
         try:
-            session = await self._authorize(scope)
+            session = await self._access(scope)
+            if scope["method"] == "POST":
+                self._require_room(session)
             if scope["path"] == f"{self._prefix}/cards/events" and _wants_stream(scope):
                 await self._stream(session.session_id, scope, receive, send)
                 return
@@ -118,6 +124,16 @@ class CardsApi:
         except LedgerError:
             answer = await self._refusal(LEDGER_UNAVAILABLE, caller_of(scope))
         await send_answer(send, answer, scope["method"])
+
+    def _require_room(self, session: SessionRecord) -> None:
+        """Cards and messages cost their payer nothing until they are answered, and are kept (F21)."""
+        if seconds := self._writes.take(session.payer):
+            wait = math.ceil(seconds)
+            raise refuse(
+                ProblemType.TOO_MANY_REQUESTS,
+                f"This payer writes on cards more often than this service allows: try again after {wait} s.",
+                retry_after=wait,
+            )
 
     async def _answer(self, session: SessionRecord, scope: Scope, receive: Receive) -> Answer:
         parts = scope["path"].removeprefix(f"{self._prefix}/").split("/")
@@ -145,12 +161,12 @@ class CardsApi:
         return json_answer(STATUS_OK, {**card_view(thread.card), "thread": lines})
 
     async def _send(self, asking: "Asking") -> Answer:
-        said, key = await body_of(MessageBody, asking.receive), idempotency_key(asking.scope)
+        said, key = await body_of(MessageBody, asking.receive, self._seconds), idempotency_key(asking.scope)
         session_id = asking.session.session_id
         return _written(await self._desk.send(session_id, asking.name, author=said.author, body=said.body, key=key))
 
     async def _title(self, asking: "Asking") -> Answer:
-        said = await body_of(TitleBody, asking.receive)
+        said = await body_of(TitleBody, asking.receive, self._seconds)
         return _written(await self._desk.set_title(asking.session.session_id, asking.name, said.title))
 
     async def _archive(self, asking: "Asking") -> Answer:
@@ -164,13 +180,13 @@ class CardsApi:
         return json_answer(STATUS_OK, {"responders": listed})
 
     async def _ask(self, asking: "Asking") -> Answer:
-        said, key = await body_of(MessageBody, asking.receive), idempotency_key(asking.scope)
+        said, key = await body_of(MessageBody, asking.receive, self._seconds), idempotency_key(asking.scope)
         main = await self._desk.main(asking.session, asking.name)
         sent = await self._desk.send(main.session_id, main.id, author=said.author, body=said.body, key=key)
         return _written(sent)
 
     async def _create(self, asking: "Asking") -> Answer:
-        said, key = await body_of(NewCardBody, asking.receive), idempotency_key(asking.scope)
+        said, key = await body_of(NewCardBody, asking.receive, self._seconds), idempotency_key(asking.scope)
         card = await self._desk.create(
             asking.session,
             responder=said.responder,
@@ -194,7 +210,14 @@ class CardsApi:
         after = number_of(said, "Last-Event-ID")
         if after is None:
             after = await latest(self._ledger, session_id)
-        events = follow(self._ledger, self._bell, session_id, after, self._streams.ended)
+        events = follow(
+            self._ledger,
+            self._bell,
+            session_id,
+            after,
+            ended=self._streams.ended,
+            lasts=lambda: self._access.lasts(scope),
+        )
         await self._streams.send(session_id, events, receive, send)
 
 

@@ -132,6 +132,9 @@ def settle(
     outcomes = asyncio.run(_settle(settings, session_ids, as_json=as_json))
     if as_json:
         print_json({"settlements": {session_id: str(outcome) for session_id, outcome in outcomes.items()}})
+    else:
+        over = sum(outcome.is_end for outcome in outcomes.values())
+        click.echo(f"{over} of {len(outcomes)} sessions are settled" if outcomes else "no session is left to settle")
     ended = all(outcome.is_end for outcome in outcomes.values())
     sys.exit(ExitStatus.DONE if ended else ExitStatus.NOT_RIGHT)
 
@@ -152,6 +155,8 @@ async def _one(settings: Settings, session_id: str) -> tuple[SessionRecord | Non
 async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: bool) -> dict[str, SettlementOutcome]:
     keys, clock = load_keys(settings.service), SystemClock()
     options = settler_options(settings, service_identity(settings, keys))
+    async with reading(settings) as books:  # where there are none, none are made
+        chosen = session_ids or await _unsettled(books)
     ledger = await open_ledger(settings)
     try:
         # Until then the sessions of streams that a crash has cut are not drained.
@@ -167,13 +172,13 @@ async def _settle(settings: Settings, session_ids: tuple[str, ...], *, as_json: 
                 refund=refund_step(keys, chain, ledger, clock, options.costs),
             )
             outcomes = {}
-            for session_id in session_ids or await _unsettled(ledger):
+            for session_id in chosen:
                 begun = await ledger.begin_close(session_id, "the operator asked for it", clock.now())
                 if begun is CloseBegin.UNKNOWN:
                     raise NotFoundError(f"there is no session {session_id} in the books")
                 outcomes[session_id] = await settler.settle(session_id)
                 if not as_json:
-                    click.echo(f"{session_id} {_told(outcomes[session_id])}")
+                    click.echo(f"{session_id}  {_told(outcomes[session_id])}")
             return outcomes
     finally:
         await ledger.aclose()

@@ -16,7 +16,7 @@ from retainer_provider.checks.machine import check_machine
 from retainer_provider.checks.onchain import check_announcements, check_node, check_service
 from retainer_provider.cli.common import ExitStatus, config_option, examples, json_option, print_json, settings_of, told
 from retainer_provider.clock import SystemClock
-from retainer_provider.keys import load_keys, require_refund_key
+from retainer_provider.keys import load_keys, require_refund_key, wrong_keys
 from retainer_provider.settings import Settings, SettingsError
 from retainer_provider.wire.routing import RouteTable
 
@@ -40,7 +40,7 @@ async def _collected(config: Path, *, as_json: bool) -> tuple[list[Finding], Exi
             found.append(finding)
             if not as_json:
                 _show(finding)
-    except SettingsError as error:  # nothing else can be looked at
+    except SettingsError as error:  # nothing more can be looked at
         found.append(Finding("settings", ok=False, sentence=str(error)))
         if not as_json:
             _show(found[-1])
@@ -49,6 +49,14 @@ async def _collected(config: Path, *, as_json: bool) -> tuple[list[Finding], Exi
 
 
 async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    wrong = wrong_keys(settings.service)
+    for name, sentence in wrong.items():
+        yield Finding(name, ok=False, sentence=sentence)
+    if wrong:
+        load_offers(settings.offers)
+        async for finding in check_machine(settings):
+            yield finding
+        raise SettingsError("without keys neither node nor program can be looked at: mend what is wrong above")
     keys, offers = load_keys(settings.service), load_offers(settings.offers)
     require_refund_key(keys, offers.values())
     RouteTable(offers, settings.routes.free)

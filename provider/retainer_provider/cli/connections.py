@@ -1,6 +1,7 @@
 """The server's connections: who says nothing, or says it slowly, is dropped and never in the way of others (F21)."""
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,10 +13,7 @@ _PIPELINED: Final = 16
 class BoundedConnection(HttpToolsProtocol):
     """One connection; its class holds what all of a server's share. Made by `bounded_connections`."""
 
-    most: ClassVar[int]
-    seconds: ClassVar[float]
-    head_limit: ClassVar[int]
-    waiting: ClassVar[dict["BoundedConnection", asyncio.TimerHandle]]  # for a request's head, the longest first
+    shared: ClassVar["_Shared"]
     _unread: asyncio.TimerHandle | None = None
     _in_head = False
     _head_bytes = 0
@@ -24,8 +22,8 @@ class BoundedConnection(HttpToolsProtocol):
         """A new connection, in the place of the one that has been silent for longest where there are too many."""
         super().connection_made(transport)
         self._wait()
-        if len(self.connections) > self.most:
-            next(iter(self.waiting)).drop()
+        if len(self.connections) > self.shared.most:
+            next(iter(self.shared.waiting)).drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of it, whoever brought it about."""
@@ -37,7 +35,7 @@ class BoundedConnection(HttpToolsProtocol):
         """What came in. The parser keeps a head until it is whole, so that one without an end is refused here."""
         if self._in_head:  # since an earlier piece: all of this one may belong to it
             self._head_bytes += len(data)
-            if self._head_bytes > self.head_limit:
+            if self._head_bytes > self.shared.head_limit:
                 self.send_400_response("The request's head is too large.")
                 return
         super().data_received(data)
@@ -55,8 +53,8 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head of a request: with it the waiting ends. ValueError refuses it and ends the connection."""
         self._in_head = False
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             raise ValueError("a request names one host (RFC 9112 section 3.2)")
         if len(self.pipeline) >= _PIPELINED:
             raise ValueError("too many requests at once on one connection")
@@ -72,7 +70,7 @@ class BoundedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client takes in its answer more slowly than it comes."""
         super().pause_writing()
-        self._unread = self.loop.call_later(self.seconds, self.drop)
+        self._unread = self.loop.call_later(self.shared.seconds, self.drop)
 
     def resume_writing(self) -> None:
         """The client has taken in what there was."""
@@ -86,13 +84,10 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.abort()
 
     def _wait(self) -> None:
-        self._stop_waiting()
-        self.waiting[self] = self.loop.call_later(self.seconds, self.drop)
+        self.shared.wait(self)
 
     def _stop_waiting(self) -> None:
-        timer = self.waiting.pop(self, None)
-        if timer is not None:
-            timer.cancel()
+        self.shared.waiting.pop(self, None)
 
     def _stop_sending(self) -> None:
         if self._unread is not None:
@@ -106,5 +101,36 @@ def bounded_connections(*, most: int, seconds: float, head_limit: int) -> type[B
     Each has `seconds` to send a request's head, and to take in what it is answered. Beyond `most`, the one that has
     been silent for longest makes room; where every one is being answered, the new one is dropped.
     """
-    shared = {"most": most, "seconds": seconds, "head_limit": head_limit, "waiting": {}}
-    return type("ServersConnection", (BoundedConnection,), shared)
+    return type("ServersConnection", (BoundedConnection,), {"shared": _Shared(most, seconds, head_limit)})
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What all of a server's connections have in common.
+
+    All wait equally long for a request's head, so those that began first end first: one timer does for them all.
+    """
+
+    most: int
+    seconds: float
+    head_limit: int
+    waiting: dict[BoundedConnection, float] = field(default_factory=dict)  # until when, the longest first
+    looking: bool = False
+
+    def wait(self, connection: BoundedConnection) -> None:
+        """Drop the connection unless it is taken out of ``waiting`` in time."""
+        self.waiting.pop(connection, None)
+        until = self.waiting[connection] = connection.loop.time() + self.seconds
+        if not self.looking:
+            self.looking = True
+            connection.loop.call_at(until, self._look, connection.loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        while self.waiting:
+            connection, until = next(iter(self.waiting.items()))
+            if until > now:
+                loop.call_at(until, self._look, loop)
+                return
+            connection.drop()
+        self.looking = False

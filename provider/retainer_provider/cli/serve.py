@@ -1,6 +1,7 @@
 """`retainer-provider serve`."""
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -77,6 +78,9 @@ async def serve_app(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     async with app.running():
+        # What is there by now stays: collecting garbage need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         host, port = listener.getsockname()[:2]
         click.echo(f"serving http://{f'[{host}]' if ':' in host else host}:{port}")
         sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,11 +10,17 @@ from retainer.protocol.encoding import encode_base64url
 COOKIE: Final = "retainer_visitor"
 _BYTES: Final = 16
 _YEAR: Final = 31_536_000
+_TOGETHER_SECONDS: Final = 60
 
 
-def new_visitor(key: bytes) -> str:
-    """A cookie's value: random, and signed, so that nobody makes up visitors without asking here."""
-    identity = secrets.token_urlsafe(_BYTES)
+def new_visitor(key: bytes, address: str, agent: str, now: int) -> str:
+    """A cookie's value, signed, so that nobody makes up visitors without asking here.
+
+    Calls of one browser that are under way before it has its cookie, as of two tabs that open together, are given the
+    same one: by `address`, the browser's name for itself (`agent`) and the time, which without the key tell nothing.
+    """
+    first_met = f"first met\0{address}\0{agent}\0{now // _TOGETHER_SECONDS}"
+    identity = encode_base64url(hmac.digest(key, first_met.encode(), hashlib.sha256)[:_BYTES])
     return f"{identity}.{_mac(key, 'visitor', identity)}"
 
 

@@ -209,7 +209,7 @@ class Metering:
         except asyncio.CancelledError:
             done.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - it is told to whoever waits
+        except BaseException as error:  # noqa: BLE001 - whatever it was, who waits must not wait for ever
             if not isinstance(error, RefusedError):
                 _log.exception("request_not_booked")
             if not done.done():

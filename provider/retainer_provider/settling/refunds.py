@@ -6,7 +6,7 @@ never land (`fate`). Not knowing is no proof: then this waits, and says so.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from solders.hash import Hash
@@ -32,6 +32,7 @@ from retainer_provider.settling.closing_transaction import CostPolicy, Signed, b
 from retainer_provider.settling.crediting import availability_of
 from retainer_provider.settling.fate import refund_fate
 from retainer_provider.settling.incoming import Incoming
+from retainer_provider.settling.past_refunds import PastRefund, past_refund
 from retainer_provider.settling.settlement import plan_refund
 from retainer_provider.settling.settler import SettlementOutcome
 
@@ -70,9 +71,22 @@ class Refunder:
         planned = await self._ledger.plan_settlement(record.session_id, plan, self._clock.now())
         if planned is not PlanOutcome.PLANNED:
             return None  # the books moved on: look again
+        past = await past_refund(self._chain, record)
+        if past is not None:
+            return await self._record_past(record, plan, past)
         if plan.refund == 0:
             return await self._record(record, plan, None)
         return await self._sign(record, plan, attempt=0)
+
+    async def _record_past(
+        self, record: SessionRecord, plan: SettlementPlan, past: PastRefund
+    ) -> SettlementOutcome | None:
+        """The books are older than the refund: what went back went back, whatever they would send now."""
+        if not past.final:
+            return None
+        _log.error("books_behind_refund", session=record.session_id, signature=past.signature, refunded=past.amount)
+        kept = BaseUnits(max(record.deposit - past.amount, 0))
+        return await self._record(record, replace(plan, amount=kept, refund=past.amount), past.signature)
 
     async def _follow(self, record: SessionRecord, settlement: Settlement) -> SettlementOutcome | None:
         signature, session = settlement.signature or "", Pubkey.from_string(record.session_id)

@@ -15,6 +15,7 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import Custody, SessionRecord
 from retainer_provider.clock import Clock
 from retainer_provider.exposure import Exposure
+from retainer_provider.settling.past_refunds import past_refund
 from retainer_provider.settling.removal import find_removal
 
 _log = structlog.get_logger(__name__)
@@ -107,6 +108,8 @@ class Watcher:
         self._view = view
         self._exposure = exposure
         self._program_id = program_id
+        self._began_at = clock.now()
+        self._refunds_sought: set[str] = set()
 
     async def look(self, *, first_page: bool = False) -> None:
         """One pass over all ACTIVE sessions, or over the first few, which may be all there are.
@@ -126,11 +129,25 @@ class Watcher:
 
     async def look_over(self, sessions: Sequence[SessionRecord]) -> None:
         """The accounts of a page of ACTIVE sessions; ChainUnavailableError where no node tells them."""
-        # What the service holds itself has no account that could say anything.
+        for session in sessions:
+            if session.custody is Custody.PROVIDER:
+                await self._seek_refund(session)
         escrowed = [session for session in sessions if session.custody is Custody.ESCROW]
         found = await self._chain.accounts([Pubkey.from_string(session.session_id) for session in escrowed])
         for session, info in zip(escrowed, found, strict=True):
             await self._compare(session, info)
+
+    async def _seek_refund(self, session: SessionRecord) -> None:
+        """Once, of a session that is older than this process: its books may be an old backup.
+
+        What the service holds itself has no account that could say so.
+        """
+        if session.created_at >= self._began_at or session.session_id in self._refunds_sought:
+            return
+        if await past_refund(self._chain, session) is not None:
+            await self._ledger.begin_close(session.session_id, "its refund is on chain", self._clock.now())
+            _log.error("books_behind_refund", session=session.session_id)
+        self._refunds_sought.add(session.session_id)
 
     async def look_at(self, address: Pubkey, *, min_slot: int) -> None:
         """One account, no older than ``min_slot``, if it is an ACTIVE session's.
@@ -165,6 +182,10 @@ class Watcher:
         if account.deposit < session.deposit:
             self._view.freeze(session.session_id)
             _log.error("session_deposit_shrank", session=session.session_id, seen=account.deposit)
+        elif account.settled > session.spent:
+            # Books from an old backup: what is sold on such a session can never be settled.
+            self._view.freeze(session.session_id)
+            _log.error("books_behind_chain", session=session.session_id, settled=account.settled, spent=session.spent)
         else:
             self._view.thaw(session.session_id)
 

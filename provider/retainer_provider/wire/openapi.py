@@ -4,7 +4,7 @@ Prices stand where draft-payment-discovery-00 has them: `x-payment-info` on each
 `/openapi.json`. The challenge of a 402 has the last word.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final
 
@@ -23,6 +23,7 @@ from retainer.protocol.encoding import Json
 from retainer.protocol.problems import MEDIA_TYPE
 from retainer.protocol.tokens import token_symbol
 from retainer_provider.offers import Offer
+from retainer_provider.wire.openapi_cards import card_paths, card_schemas
 from retainer_provider.wire.openapi_people import people_paths, people_schemas
 from retainer_provider.wire.routing import Priced
 from retainer_provider.wire.schemas import reference, schemas
@@ -70,8 +71,10 @@ def payment_info(target: Priced) -> dict[str, Json]:
     return {"offers": [told]}
 
 
-def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> dict[str, Json]:
-    """OpenAPI 3.1 of the JSON API under `prefix`, and of the routes that `offers` price."""
+def openapi_document(
+    title: str, prefix: str, offers: Iterable[Offer] = (), *, responders: Sequence[str] = ()
+) -> dict[str, Json]:
+    """OpenAPI 3.1 of the JSON API under `prefix`, of cards that `responders` answer on, and of the `offers`' routes."""
     paths: dict[str, Json] = {}
     for offer in offers:
         for route, tariff in offer.routes.items():
@@ -85,10 +88,10 @@ def openapi_document(title: str, prefix: str, offers: Iterable[Offer] = ()) -> d
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version("retainer")},
-        "paths": {**paths, **_api(prefix)},
+        "paths": {**paths, **_api(prefix), **card_paths(prefix, PAYMENT_REQUIRED, responders)},
         "components": {
             "securitySchemes": {"payment": scheme, "token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**schemas(), **people_schemas()},
+            "schemas": {**schemas(), **people_schemas(), **card_schemas()},
         },
     }
 

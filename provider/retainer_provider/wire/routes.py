@@ -1,6 +1,6 @@
 """The JSON API for monitoring and the panel. Parse, call the engine once, serialize."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -41,17 +41,21 @@ class Api:
         prefix: str,
         health: Health,
         discovery: bool,
+        responders: Sequence[str] = (),
     ) -> None:
         self._engine = engine
         self._identity = identity
         self._offers = offers
         self._health = health
         self._prefix = prefix
+        self._responders = responders
         self._pages: dict[str, Callable[[], Answer]] = {
             f"{prefix}/health": self._show_health,
             f"{prefix}/healthz": lambda: json_answer(STATUS_OK, {"status": "ok"}),
             f"{prefix}/readyz": self._show_health,
-            f"{prefix}/openapi.json": lambda: json_answer(STATUS_OK, openapi_document("retainer", prefix)),
+            f"{prefix}/openapi.json": lambda: json_answer(
+                STATUS_OK, openapi_document("retainer", prefix, responders=responders)
+            ),
         }
         if discovery:
             self._pages[DISCOVERY_PATH] = self._discover
@@ -93,7 +97,9 @@ class Api:
         return json_answer(STATUS_OK, view.to_json())
 
     def _discover(self) -> Answer:
-        document = openapi_document(self._identity.realm, self._prefix, self._offers.values())
+        document = openapi_document(
+            self._identity.realm, self._prefix, self._offers.values(), responders=self._responders
+        )
         return json_answer(STATUS_OK, document)
 
     def _show_health(self) -> Answer:

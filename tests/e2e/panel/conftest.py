@@ -48,6 +48,16 @@ class Shop:
         await guest.visitor.visit(panel.address(self.stood))
         return guest
 
+    async def holding_wallet(self) -> tuple[BrowserWallet, list[bytes]]:
+        """One that says that it has sent what it signed, and keeps it here until the test sends it."""
+        wallet, held = await self.wallet(), list[bytes]()
+
+        async def hold(raw: bytes) -> None:
+            held.append(raw)
+
+        wallet.send = hold
+        return wallet, held
+
     async def paid(self, wallet: Keypair, had: int) -> int:
         """What a wallet that `had` so much has paid, on chain, in base units."""
         return had - await self.stood.balance(wallet.pubkey())

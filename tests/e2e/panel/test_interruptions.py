@@ -6,7 +6,7 @@ import json
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.panel.conftest import DEPOSIT, Shop
+from tests.e2e.panel.conftest import DEPOSIT, Guest, Shop
 from tools import panel
 from tools.evidence.visitor import Visitor
 from tools.panel import PRICE
@@ -35,16 +35,25 @@ async def test_a_tab_that_closes_between_signing_and_activation_loses_nothing(sh
     assert await shop.paid(wallet.keypair, FUNDS) == DEPOSIT
 
 
-async def test_a_top_up_that_a_wallet_sends_itself_shows_as_soon_as_it_counts(shop: Shop) -> None:
+async def test_what_a_wallet_sends_itself_shows_as_soon_as_it_counts(shop: Shop) -> None:
     """No second payment can be clicked meanwhile: what the wallet said it sent shows as seen at once."""
-    guest = await shop.visit(await shop.sending_wallet())
-    await guest.fund()
+    wallet, held = await shop.holding_wallet()
+    guest = await shop.visit(wallet)
+    await guest.visitor.order("1.0")
+    await guest.choose_wallet()
+    await _seen_then_sent(shop, guest, held)
+    await guest.visitor.sees(state="active", balance="1.0 TEST")
     await guest.visitor.button("Top up").click()
     await guest.visitor.order("0.5")
     await guest.choose_wallet()
+    await _seen_then_sent(shop, guest, held)
+    await guest.visitor.sees(state="active", balance="1.5 TEST")
+
+
+async def _seen_then_sent(shop: Shop, guest: Guest, held: list[bytes]) -> None:
     await guest.reads("Payment seen")
     await expect(guest.visitor.button("Pay with")).to_have_count(0)
-    await guest.visitor.sees(state="active", balance="1.5 TEST")
+    await shop.stood.chain.send(held.pop())
 
 
 async def test_a_provider_that_dies_and_comes_back_finds_everything_as_it_was(shop: Shop) -> None:

@@ -98,13 +98,8 @@ async def hasty_shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory)
 async def test_an_invoice_expires_and_what_arrives_late_all_the_same_is_found(hasty_shop: Shop) -> None:
     """A wallet that takes its time: it sends after the page said that the invoice is over."""
     shop = hasty_shop
-    guest = await shop.visit(wallet := await shop.sending_wallet())
-    held: list[bytes] = []
-
-    async def hold(raw: bytes) -> None:
-        held.append(raw)
-
-    wallet.send = hold
+    wallet, held = await shop.holding_wallet()
+    guest = await shop.visit(wallet)
     await guest.visitor.order("1.0")
     await guest.choose_wallet()
     await expect(guest.visitor.page.get_by_role("heading", name="This invoice is over")).to_be_visible(timeout=60_000)

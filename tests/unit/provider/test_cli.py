@@ -114,6 +114,13 @@ def test_settle_wants_to_know_which(tmp_path: Path) -> None:
         assert (told.exit_code, "--all" in told.output) == (2, True)
 
 
+def test_nothing_is_settled_where_there_are_no_books(tmp_path: Path) -> None:
+    init(tmp_path)
+    told = run("settle", "--config", str(tmp_path / "retainer.toml"), "--all")
+    assert (told.exit_code, "there is no ledger" in told.output) == (5, True)
+    assert not (tmp_path / "retainer.sqlite").exists()
+
+
 def test_settle_says_what_to_do_about_each_outcome() -> None:
     assert set(SettlementOutcome) - books.OUTCOME_WORDS.keys() == {SettlementOutcome.SETTLED}
 
@@ -159,13 +166,14 @@ def test_check_tells_what_is_wrong_in_json_as_well(tmp_path: Path) -> None:
     init(tmp_path)
     config = ("--config", str(tmp_path / "retainer.toml"), "--json")
     (tmp_path / "operator.json").chmod(0o644)
-    told = run("check", *config)
-    [finding] = json.loads(told.output)["findings"]
-    assert (told.exit_code, finding["name"], finding["ok"]) == (3, "settings", False)
-    assert "chmod 600" in finding["sentence"]
-    (tmp_path / "operator.json").chmod(0o600)
     (tmp_path / "challenge.secret").write_text("a" * 64)
-    assert "weak secret" in json.loads(run("check", *config).output)["findings"][0]["sentence"]
+    told = run("check", *config)
+    findings = {one["name"]: (one["ok"], one["sentence"]) for one in json.loads(told.output)["findings"]}
+    assert told.exit_code == 3
+    assert list(findings) == ["operator key", "challenge secret", "ledger", "disk", "upstream", "settings"]
+    assert (findings["operator key"][0], "chmod 600" in findings["operator key"][1]) == (False, True)
+    assert "weak secret" in findings["challenge secret"][1]
+    assert findings["disk"][0], "what can be looked at without keys is"
     assert json.loads(run("check", "--config", "nowhere.toml", "--json").output)["findings"][0]["ok"] is False
 
 
@@ -252,3 +260,14 @@ def test_every_command_shows_how_it_is_used() -> None:
     for name in main.commands:
         told = run(name, "--help")
         assert f"Examples:\n    retainer-provider {name}" in told.output, told.output
+
+
+def test_an_interrupted_command_says_that_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(books, "_settle", interrupted)
+    init(tmp_path)
+    told = run("settle", "--config", str(tmp_path / "retainer.toml"), "--all")
+    assert told.exit_code == 130
+    assert "interrupted; nothing is lost, and the same command goes on from there" in told.output

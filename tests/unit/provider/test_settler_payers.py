@@ -5,24 +5,28 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from solders.instruction import AccountMeta, Instruction
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import Commitment
 from retainer.chain.sessions import session_account
 from retainer.chain.testing import create_ata, token_balance
-from retainer.protocol.instructions import create_ata_idempotent
 from retainer.protocol.session import SessionState
 from retainer_provider.settling.closing_transaction import CostPolicy
 from retainer_provider.settling.settler import SettlementOutcome
 from tests.books import DEPOSIT, GRACE, PRICE
 from tests.nodes import Node
+from tests.token_accounts import (
+    FRIEND,
+    close_token_account,
+    create_ata_of_payee,
+    give_away,
+    lamports,
+    take_back,
+    token_instruction,
+)
 from tests.trading import FUNDS, OPERATOR, PAYER, Trade, trade_on
 
 SPENT = 30 * PRICE
-FRIEND = Keypair.from_seed(bytes([7]) * 32)
-ACCOUNT_OWNER = 2  # of the token program's authorities
 
 
 @pytest.fixture
@@ -36,39 +40,6 @@ def node() -> Node:
 async def trade(node: Node, tmp_path: Path) -> AsyncIterator[Trade]:
     async with trade_on(node, tmp_path / "ledger.db") as trade:
         yield trade
-
-
-def signer(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=True, is_writable=False)
-
-
-def token_instruction(trade: Trade, data: bytes, *others: Pubkey) -> Instruction:
-    """Something that the payer does to its token account."""
-    writable = [AccountMeta(key, is_signer=False, is_writable=True) for key in (trade.payer_token, *others)]
-    return Instruction(trade.token_program, data, [*writable, signer(PAYER.pubkey())])
-
-
-async def give_away(trade: Trade) -> None:
-    """The payer's token account now belongs to a friend: no refund can go there."""
-    await trade.run([token_instruction(trade, bytes([6, ACCOUNT_OWNER, 1]) + bytes(FRIEND.pubkey()))], PAYER)
-
-
-async def take_back(trade: Trade) -> None:
-    """The friend returns the account."""
-    give_back = Instruction(
-        trade.token_program,
-        bytes([6, ACCOUNT_OWNER, 1]) + bytes(PAYER.pubkey()),
-        [AccountMeta(trade.payer_token, is_signer=False, is_writable=True), signer(FRIEND.pubkey())],
-    )
-    await trade.run([give_back], FRIEND)
-
-
-async def close_token_account(trade: Trade) -> None:
-    """The payer moves its tokens to a friend and closes its account."""
-    friends = await create_ata(trade.chain, PAYER, owner=FRIEND.pubkey(), mint=trade.mint, clock=trade.timer)
-    _, held = await trade.balances()
-    move = token_instruction(trade, bytes([3]) + struct.pack("<Q", held), friends)
-    await trade.run([move, token_instruction(trade, bytes([9]), PAYER.pubkey())], PAYER)
 
 
 @pytest.mark.parametrize("paying", ["rent comes back to the sponsor", "operator pays in any case"])
@@ -105,17 +76,6 @@ async def test_a_payer_that_closes_its_account_earns_nothing_by_it(node: Node, t
     await create_ata(node, PAYER, owner=PAYER.pubkey(), mint=trade.mint, clock=node)
     assert await settler.settle(session_id) is SettlementOutcome.SETTLED
     assert await trade.balances() == (SPENT, DEPOSIT - SPENT)
-
-
-async def lamports(node: Node, address: Pubkey) -> int:
-    found = await node.account(address)
-    return 0 if found is None else found.lamports
-
-
-def create_ata_of_payee(trade: Trade) -> Instruction:
-    return create_ata_idempotent(
-        funder=PAYER.pubkey(), owner=OPERATOR.pubkey(), mint=trade.mint, token_program=trade.token_program
-    )
 
 
 async def test_a_payer_that_blocks_its_refund_delays_only_that(node: Node, trade: Trade) -> None:

@@ -9,6 +9,7 @@ FOLDER/port says where.
 
 import argparse
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -142,13 +143,15 @@ async def _opened(app: ASGIApp, agents: list[Agent], number: int) -> list[OpenSe
     return sessions
 
 
-async def serve(app: ASGIApp, folder: Path) -> None:
+async def serve(app: ASGIApp, folder: Path, http: type[asyncio.Protocol] | None = None) -> None:
     """Serve until SIGTERM; FOLDER/port is written when it listens."""
     listener = open_listener("127.0.0.1", 0, "port")
-    # Of the kind that `retainer-provider serve` has, on both sides of a comparison.
-    http = bounded_connections(most=2_048, seconds=60, head_limit=65_536)
-    config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, ws="none", http=http)
+    config = uvicorn.Config(
+        app, lifespan="off", log_level="warning", access_log=False, ws="none", http=http or "httptools"
+    )
     server = uvicorn.Server(config)
+    gc.collect()
+    gc.freeze()  # as `retainer-provider serve` does; here on both sides of a comparison
     (folder / "port").write_text(str(listener.getsockname()[1]), encoding="ascii")
     await server.serve(sockets=[listener])
 
@@ -160,7 +163,8 @@ async def _main(kind: str, mode: str, folder: Path, number: int) -> None:
     app, agents = await _metered(kind, Mode(mode), folder)
     async with app.running():
         write_sessions(folder / "sessions.json", await _opened(app, agents, number))
-        await serve(app, folder)
+        # Of the kind that `retainer-provider serve` has: the other side is uvicorn as it comes.
+        await serve(app, folder, bounded_connections(most=2_048, seconds=60, head_limit=65_536))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ CONNECTIONS: Final = 32
 # A pair between whose ends the bare writes moved by more says more about the machine than about either side.
 _STEADY: Final = 1.2
 _TRIES: Final = 2
+# A section takes ten minutes at most, so nothing is run again after half of them.
+_AGAIN_SECONDS: Final = 300
 # Requests to have ready for a second of warming up: more than any server answers in one.
 _MOST_WARM: Final = 60_000
 
@@ -58,7 +61,7 @@ class Rounds:
 
 async def alternate(sides: Sequence[Side], plan: Plan) -> Rounds:
     """Measure the sides in turns. A round during which the machine's own pace moved by over 20 % is run again."""
-    rounds = Rounds({side.name: [] for side in sides})
+    rounds, began = Rounds({side.name: [] for side in sides}), time.monotonic()
     for number in range(plan.rounds):
         for attempt in range(_TRIES):
             before = await asyncio.to_thread(_own_pace)
@@ -67,8 +70,9 @@ async def alternate(sides: Sequence[Side], plan: Plan) -> Rounds:
             if 1 / _STEADY <= moved <= _STEADY:
                 break
             print(f"  round {number + 1}: the machine's own pace moved by {moved:.2f}", file=sys.stderr, flush=True)
-            if attempt + 1 < _TRIES:
-                print("  so it is run again", file=sys.stderr, flush=True)
+            if attempt + 1 == _TRIES or time.monotonic() - began > _AGAIN_SECONDS:
+                break
+            print("  so it is run again", file=sys.stderr, flush=True)
         rounds.moved.append(moved)
         for side, load in zip(sides, loads, strict=True):
             rounds.loads[side.name].append(load)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retainer.errors import DishonestServiceError
+from tools.evidence.leaks import secrets_of, show_none
 from tools.evidence.mortals import Agent, Listener, Mortality, Sums
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
@@ -157,6 +158,8 @@ async def run(report: Report) -> None:
             total = sum((stand.mortality.total for stand in stands), start=Sums())
             report.equal("settled, from the chain", await stood.balance(stood.payee.pubkey()), total.settled)
             report.equal("paid by the agents, from the chain", sum(before.values()) - sum(after), total.settled)
+            keys = [agent.key for stand in stands for agent in stand.agents]
+            show_none(report, [stand.service.log for stand in stands], secrets_of(stood, keys))
 
 
 def _share(report: Report, stands: list[Stand]) -> None:

@@ -20,16 +20,21 @@ _AT_ONCE: Final = 7  # of one tab: the service runs no more than 16 free asks at
 
 
 class Visitor:
-    """One browser: every tab of it sends the same cookie."""
+    """One browser: every tab of it sends the same cookie, once it has one, and calls itself the same."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, name: str) -> None:
         self._http = http
         self._url = url
+        self._name = name
         self.cookie = ""
 
     async def call(self, path: str) -> tuple[int, dict[str, Any]]:
         """One call of the page; status and answer."""
-        headers = {"sec-fetch-site": "same-origin", **({"cookie": self.cookie} if self.cookie else {})}
+        headers = {
+            "sec-fetch-site": "same-origin",
+            "user-agent": self._name,
+            **({"cookie": self.cookie} if self.cookie else {}),
+        }
         answer = await self._http.post(f"{self._url}/api{path}", json=_ASKED, headers=headers)
         if given := answer.headers.get("set-cookie"):
             self.cookie = given.partition(";")[0]
@@ -57,13 +62,15 @@ async def run(report: Report) -> None:
             stage(Path(folder), upstream=upstream.url, offers=OFFER + tier) as stood,
             httpx.AsyncClient(timeout=60) as http,
         ):
-            await _tabs(report, Visitor(http, stood.service.url), upstream, most)
-            await _restarts(report, Visitor(http, stood.service.url), stood, upstream, most)
+            await _tabs(report, Visitor(http, stood.service.url, "tabs"), upstream, most)
+            await _restarts(report, Visitor(http, stood.service.url, "restarts"), stood, upstream, most)
             await _cleared_cookies(report, stood, http, upstream, most)
 
 
 async def _tabs(report: Report, visitor: Visitor, upstream: Upstream, most: int) -> None:
-    _, before = await visitor.call("/ask/preview")
+    # Both open at once, before there is a cookie, and both ask.
+    opened = await asyncio.gather(*(visitor.call("/ask/preview") for _ in range(_TABS)))
+    before = opened[0][1]
     report.equal("told beforehand", (before["coveredBy"], before["freeLeft"]), ("free", most))
     report.step(f"{_TABS} tabs of one visitor, {_TABS * most} asks, {_TABS * _AT_ONCE} at once, {most} of them free")
     answered = [status for tab in await asyncio.gather(*(visitor.ask(most) for _ in range(_TABS))) for status in tab]
@@ -101,8 +108,8 @@ async def _cleared_cookies(
     report: Report, stood: Stage, http: httpx.AsyncClient, upstream: Upstream, most: int
 ) -> None:
     worked = _worked(upstream)
-    report.step("a visitor who clears the cookies before each ask, from the same address")
-    statuses = [(await Visitor(http, stood.service.url).ask())[0] for _ in range(most + 3)]
+    report.step("a visitor who clears the cookies before each ask and changes browsers, from the same address")
+    statuses = [(await Visitor(http, stood.service.url, f"cleared {number}").ask())[0] for number in range(most + 3)]
     # Two visitors have had theirs; an address has three times as many.
     report.equal("answered before the address has had its own", statuses.count(200), most)
     report.equal("upstream executions for them", _worked(upstream) - worked, most)

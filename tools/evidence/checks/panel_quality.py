@@ -10,6 +10,7 @@ from playwright.async_api import Page, Route
 
 from tools import oracle, panel
 from tools.browser import Watched, chromium
+from tools.evidence.card_visitor import CardVisitor
 from tools.evidence.report import Report
 from tools.evidence.visitor import Visitor
 from tools.stage import Stage, stage
@@ -39,7 +40,7 @@ async def run(report: Report) -> None:
             if report.sabotage:
                 report.plant("the style sheet has pale grey text, as fashion would")
                 await page.route("**/index.css", _pale)
-            visitor = Visitor(page)
+            visitor = CardVisitor(page)
             await _first_load(report, visitor, panel.address(stood, wallet))
             found = await _walk(visitor)
             report.equal("serious or critical findings of axe", sorted(found), [])
@@ -65,7 +66,7 @@ async def _first_load(report: Report, visitor: Visitor, address: str) -> None:
     await session.detach()
 
 
-async def _walk(visitor: Visitor) -> set[str]:
+async def _walk(visitor: CardVisitor) -> set[str]:
     """Go through the states and collect what axe finds, as `state: rule (element)`."""
     found: set[str] = set()
     await visitor.ask("What is free?")
@@ -80,7 +81,31 @@ async def _walk(visitor: Visitor) -> set[str]:
     await visitor.button("Top up").click()
     found |= await _look("top-up", visitor.page)
     await visitor.button("Back").click()
-    return found
+    return found | await _walk_cards(visitor)
+
+
+async def _walk_cards(visitor: CardVisitor) -> set[str]:
+    """The same of the hub, which is left pinned, as the keyboard has to pass it then."""
+    page = visitor.page
+    await visitor.open_hub()
+    await page.get_by_role("heading", name="No cards yet").wait_for()
+    found = await _look("no cards", page)
+    await page.locator("#new-card").fill("Why?")
+    found |= await _look("new card", page)
+    await visitor.start("Why?", "ada", title="Whys")
+    await visitor.answered(2)
+    found |= await _look("card", page)
+    await visitor.row("Whys").get_by_role("button", name="Refer to").click()
+    found |= await _look("refer", page)
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Archive", exact=True).click()
+    found |= await _look("archive", page)
+    await page.get_by_role("button", name="Cancel").click()
+    await visitor.start("fail, please", "bert")
+    await visitor.standing("error")
+    found |= await _look("failed card", page)
+    await page.get_by_role("button", name="Keep the cards beside").click()
+    return found | await _look("pinned", page)
 
 
 async def _look(state: str, page: Page) -> set[str]:
@@ -96,6 +121,8 @@ async def _look(state: str, page: Page) -> set[str]:
                 if violation["impact"] in _GRAVE:
                     where = violation["nodes"][0]["target"][0]
                     found.add(f"{state}: {violation['id']} ({where})")
+    width, height = WIDTHS["desktop"]
+    await page.set_viewport_size({"width": width, "height": height})
     return found
 
 
@@ -106,7 +133,7 @@ async def _keyboard(report: Report, visitor: Visitor) -> None:
     await visitor.scene("session")
     for name in ("Close and get the rest back", "Close it now"):
         await visitor.button(name).wait_for()
-        for _ in range(30):
+        for _ in range(80):
             if await visitor.button(name).evaluate("(button) => button === document.activeElement"):
                 break
             await page.keyboard.press("Tab")

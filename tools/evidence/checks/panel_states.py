@@ -23,8 +23,8 @@ LOOKS: Final[tuple[tuple[str, int, int, Scheme], ...]] = (
     ("desktop", 1280, 900, "dark"),
     ("phone", 390, 844, "light"),
 )
-# Final after 31 slots: long enough to see what is only passed through.
-SLOT_MS = 150
+# Final after 31 slots: long enough to take all pictures of what is only passed through.
+SLOT_MS, SLOT_MS_IN_CI = 400, 200
 PAID, LOW_AFTER = "0.1", 7
 ASKS = 12
 # Every deposit waits for finality, and a phone could reach this service.
@@ -60,6 +60,9 @@ class Album:
             await page.screenshot(path=FOLDER / f"{name}-{device}-{scheme}.png")
         self.states.append(name)
         self.report.equal(f"{name}: the page says", shown, hud)
+        still = {cell: await self.visitor.hud(cell).inner_text() for cell in hud}
+        if still != shown:
+            self.report.equal(f"{name}: the page says when the last picture is taken", still, shown)
 
 
 async def run(report: Report) -> None:
@@ -69,7 +72,9 @@ async def run(report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="retainer-evidence-") as folder:
         async with (
             oracle.running() as upstream,
-            stage(Path(folder), upstream=upstream, offers=_OFFERS, slot_ms=SLOT_MS) as stood,
+            stage(
+                Path(folder), upstream=upstream, offers=_OFFERS, slot_ms=report.count(SLOT_MS, SLOT_MS_IN_CI)
+            ) as stood,
             chromium() as browser,
         ):
             wallet = await stood.new_agent("5.0")
@@ -107,9 +112,9 @@ async def _before_paying(album: Album) -> None:
     await visitor.page.get_by_label("Another amount").fill("0.05")
     await album.take("wrong-amount", state="no session")
     await visitor.order(PAID)
-    await album.take("funding", state="opening")
+    await album.take("funding", state="not paid yet")
     await visitor.button("Show the QR code").click()
-    await album.take("qr", show="QR code for Solana Pay", state="opening")
+    await album.take("qr", show="QR code for Solana Pay", state="not paid yet")
 
 
 async def _in_session(album: Album) -> None:

@@ -14,7 +14,7 @@ from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
 from tools.stage import Stage, stage
 
-REQUESTS, REQUESTS_IN_CI = 5_000, 500
+REQUESTS, REQUESTS_IN_CI = 5_000, 700
 OFFER: Final = """
 [offers.demo]
 price = "0.000008"
@@ -24,6 +24,10 @@ suggested_deposit = "2.0"
 minimum_deposit = "0.1"
 voucher_signer = "operator"
 routes = ["/v1/*", "/v1/report"]
+
+[responders.ada]
+upstream = "/v1/report"
+offer = "demo"
 """
 # One address and one payer send everything, and are to be judged by what they send.
 LIMITS: Final = {"unpaid_requests_per_second": 0, "payer_requests_per_second": 0}
@@ -47,9 +51,21 @@ async def run(report: Report) -> None:
             if report.sabotage:
                 report.plant("the operator gives a priced path away: /v1/* is free")
                 await _give_away(stood)
-            sender = Sender(document, stood.service.url, payer, report.seed)
+            sender = Sender(document, stood.service.url, payer, report.seed, await _cards(stood, http, payer))
             await asyncio.to_thread(sender.send, count)
     _show(report, sender, count)
+
+
+async def _cards(stood: Stage, http: httpx.AsyncClient, payer: Payer) -> dict[str, str]:
+    """A card to put away, and one for all else that is asked of cards; by how operations are called."""
+    made = []
+    for title in ("kept", "put away"):
+        body = {"responder": "ada", "creator": "me", "title": title}
+        held = {"Authorization": payer.header}
+        answer = await http.post(f"{stood.service.url}/api/cards", json=body, headers=held)
+        made.append(answer.raise_for_status().json()["id"])
+    kept, put_away = made
+    return {"/archive": put_away, "/cards/{card}": kept, "/messages": kept, "/title": kept, "/retry": kept}
 
 
 async def _give_away(stood: Stage) -> None:

@@ -114,12 +114,14 @@ export class Follow {
   /** Takes over what was told of the invoice; one that is paid becomes its session. */
   async tookInvoice(told: Invoice): Promise<void> {
     const { invoice } = this.store.state;
-    // Events leave the transaction out.
-    const transaction = told.transaction ?? (invoice?.invoiceId === told.invoiceId ? invoice.transaction : null);
+    // Events leave out what a wallet needs to pay.
+    const known = invoice?.invoiceId === told.invoiceId ? invoice : null;
+    const transaction = told.transaction ?? known?.transaction ?? null;
+    const solanaPayUrl = told.solanaPayUrl ?? known?.solanaPayUrl ?? null;
     if (told.state !== 'active') {
       const paid = told.invoiceId === this.paid?.invoice && this.store.state.now < this.paid.until;
       const state = told.state === 'waiting' && paid ? 'confirming' : told.state;
-      this.store.set({ invoice: { ...told, state, transaction } });
+      this.store.set({ invoice: { ...told, state, transaction, solanaPayUrl } });
       return;
     }
     const kept = this.keeping.read();

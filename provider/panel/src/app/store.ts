@@ -4,7 +4,7 @@ import { ApiError } from '../api/client';
 import { MalformedError } from '../api/read';
 import { problemText, TEXTS, walletText } from '../texts/en';
 import type { Outcome } from '../wallet/outcomes';
-import { START, type State } from './state';
+import { standingOf, START, type State } from './state';
 
 export class Store {
   state: State = START;
@@ -12,7 +12,12 @@ export class Store {
   constructor(private readonly changed: (state: State) => void) {}
 
   set(change: Partial<State>): void {
-    this.state = { ...this.state, ...change };
+    const before = this.state;
+    this.state = { ...before, ...change };
+    // Good news is about how the session stood: it goes when that changes.
+    const { session, notice, now } = this.state;
+    const changed = before.session && session && standingOf(before.session, before.now) !== standingOf(session, now);
+    if (changed && notice?.tone === 'good' && notice === before.notice) this.state = { ...this.state, notice: null };
     this.changed(this.state);
   }
 

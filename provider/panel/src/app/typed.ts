@@ -4,10 +4,12 @@ export type Typed =
   | { readonly ok: true; readonly units: bigint }
   | { readonly ok: false; readonly why: 'empty' | 'not-a-number' | 'too-precise' };
 
-const NUMBER = /^([0-9]{1,15})?(?:\.([0-9]*))?$/;
+const THOUSANDS = /^[0-9]{1,3}(,[0-9]{3})+$/;
+const NUMBER = /^([0-9]{1,20})?(?:\.([0-9]*))?$/;
 
-/** Reads "1", "0.5" or ".5"; a comma is taken for a point. More digits than the token has are refused, not cut. */
+/** Reads "1", "0.5" or ".5"; a comma is a point, unless it may set thousands apart: that is no number. More digits than the token has are refused, not cut. */
 export function parseTyped(text: string, decimals: number): Typed {
+  if (THOUSANDS.test(text.trim())) return { ok: false, why: 'not-a-number' };
   const plain = text.trim().replace(',', '.');
   if (plain === '') return { ok: false, why: 'empty' };
   const [matched, whole = '', fraction = ''] = NUMBER.exec(plain) ?? [];

@@ -1,7 +1,7 @@
 /** Every sentence of the panel, in one place. Problems say what to do. */
 
 import type { ApiError } from '../api/client';
-import type { Sla } from '../api/types';
+import type { InvoiceState, Sla } from '../api/types';
 import type { Standing, Way } from '../app/state';
 import type { Refusal } from '../chain/check';
 import type { Outcome } from '../wallet/outcomes';
@@ -154,6 +154,16 @@ export const STANDINGS: Readonly<Record<Standing, string>> = {
   expired: 'expired',
   closing: 'closing',
   closed: 'closed',
+};
+
+/** What an invoice is called that opens a session. */
+export const INVOICE_STANDINGS: Readonly<Record<InvoiceState, string>> = {
+  waiting: 'not paid yet',
+  confirming: 'opening',
+  active: 'opening',
+  expired: 'not paid',
+  underpaid: 'underpaid',
+  rejected: 'not accepted',
 };
 
 /** What would pay for the next question, above the input bar. */

@@ -1,7 +1,7 @@
 /** What is left, always in sight: state, balance, asks and time. */
 
-import { type Scene, type State, wayOf } from '../app/state';
-import { clock, grouped, STANDINGS, TEXTS } from '../texts/en';
+import { type Scene, standingOf, type State, wayOf } from '../app/state';
+import { clock, grouped, INVOICE_STANDINGS, STANDINGS, TEXTS } from '../texts/en';
 import { money } from './money';
 
 export function Hud({ state, scene }: { state: State; scene: Scene }) {
@@ -29,10 +29,12 @@ export function Hud({ state, scene }: { state: State; scene: Scene }) {
   );
 }
 
-function hudState({ invoice, outage }: State, scene: Scene, free: boolean): string {
+function hudState({ invoice, outage, session, now }: State, scene: Scene, free: boolean): string {
   if (outage !== null) return 'offline';
   if (scene.kind === 'session') return STANDINGS[scene.standing];
-  if (invoice) return invoice.kind === 'open' ? STANDINGS.pending : STANDINGS.active;
+  if (invoice?.kind === 'open') return INVOICE_STANDINGS[invoice.state];
+  // A top-up leaves its session as it is.
+  if (session) return STANDINGS[standingOf(session, now)];
   return free ? 'free tier' : 'no session';
 }
 

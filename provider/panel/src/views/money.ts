@@ -1,11 +1,13 @@
 /** Amounts with the name of their token, exact. */
 
 import type { Offer } from '../api/types';
+import { grouped } from '../texts/en';
 import { formatAmount, tokenName } from '../chain/amounts';
 
 /** "0.992 USDC"; a token that nobody knows is called by its address, on test networks "TEST". */
 export function money(units: bigint, offer: Offer): string {
-  return `${formatAmount(units, offer.token.decimals)} ${unitName(offer)}`;
+  const [whole = '', fraction = ''] = formatAmount(units, offer.token.decimals).split('.');
+  return `${grouped(BigInt(whole))}.${fraction} ${unitName(offer)}`;
 }
 
 /** Lamports as SOL, exact. */

@@ -6,7 +6,6 @@ written but each debit is looked at alone, by figures read anew.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
@@ -36,8 +35,7 @@ _KEEP: Final = """
 _FORGET: Final = "DELETE FROM stream WHERE reservation = ?"
 
 
-@dataclass(slots=True)
-class _Page:
+class _Page(msgspec.Struct, eq=False):
     """A session in one batch: as it was, as it is after the debits so far, and what those had reserved."""
 
     before: Figures

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
-from msgspec.structs import replace
 
 from retainer.protocol.errors import AmountError
 from retainer_provider.books.admission import barred, voucher_refusal
@@ -66,7 +65,10 @@ class Desk:
         """See ``Ledger.reserve``."""
         accepted = request.voucher is None
         while True:
-            standing = await self._calm(request.session_id)
+            standing = self._find(request.session_id)
+            while standing is not None and standing.changes:
+                await standing.until_calm()
+                standing = self._find(request.session_id)
             if standing is None or standing.known is None:
                 return ReserveResult(ReserveOutcome.UNKNOWN)
             record = standing.known.record
@@ -84,18 +86,20 @@ class Desk:
                     if refusal is None:
                         continue  # others had their turn meanwhile
             if refusal is not None:
-                return ReserveResult(refusal, session=_held(record, standing))
+                return ReserveResult(refusal, session=standing.shown(record))
             reservation = self._standings.take(standing, record, request, amount)
             if reservation is None:
-                return ReserveResult(ReserveOutcome.DEPLETED, session=_held(record, standing))
-            return ReserveResult(ReserveOutcome.RESERVED, reservation, session=_held(record, standing))
+                return ReserveResult(ReserveOutcome.DEPLETED, session=standing.shown(record))
+            return ReserveResult(ReserveOutcome.RESERVED, reservation, session=standing.shown(record))
 
     async def commit(self, end: Commit) -> CommitResult:
         """See ``Ledger.commit``."""
         reservation, charge = end.reservation, end.charge
         if not 0 <= charge.amount <= reservation.amount:
             raise AmountError(f"a charge of {charge.amount} base units was not reserved: {reservation.amount} were")
-        held = await self._at_rest(reservation)
+        held = self._held(reservation)
+        if held is not None and held.booking:
+            held = await self._at_rest(reservation)
         if held is None:
             return CommitResult(CommitOutcome.LOST)
         held.booking = True
@@ -145,7 +149,8 @@ class Desk:
         while self._writer.failure is None and self._standings.running(session_id):
             await self._drained.setdefault(session_id, asyncio.Event()).wait()
         # A request whose commit failed is not in flight any more, but nobody knows whether it was charged.
-        self._require_open()
+        if self._writer.failure is not None:
+            raise LedgerUnavailableError(self._writer.failure)
 
     async def change(
         self,
@@ -169,33 +174,24 @@ class Desk:
         value, _ = await self._writer.submit(work, ended)
         return value
 
-    def _require_open(self) -> None:
+    def _find(self, session_id: str) -> Standing | None:
         if self._writer.failure is not None:
             raise LedgerUnavailableError(self._writer.failure)
-
-    async def _calm(self, session_id: str) -> Standing | None:
-        """How the session stands, once nothing but debits is under way."""
-        while True:
-            self._require_open()
-            try:
-                standing = self._standings.find(session_id)
-            except apsw.Error as error:
-                raise unreadable(error) from error
-            if standing is None or not standing.changes:
-                return standing
-            if standing.calm is None:
-                standing.calm = asyncio.Event()
-            await standing.calm.wait()
+        try:
+            return self._standings.find(session_id)
+        except apsw.Error as error:
+            raise unreadable(error) from error
 
     async def _at_rest(self, reservation: Reservation) -> Held | None:
         """The reservation, once no commit of it is under way; None where it is not held."""
-        while True:
-            self._require_open()
-            held = self._standings.reservation(reservation)
-            if held is None or not held.booking:
-                return held
-            held.over = held.over or asyncio.Event()
-            await held.over.wait()
+        while (held := self._held(reservation)) is not None and held.booking:
+            await held.until_over()
+        return held
+
+    def _held(self, reservation: Reservation) -> Held | None:
+        if self._writer.failure is not None:
+            raise LedgerUnavailableError(self._writer.failure)
+        return self._standings.reservation(reservation)
 
     def _repeated(self, standing: Standing, record: SessionRecord, request: ReserveRequest) -> ReserveResult | None:
         if request.key is None:
@@ -204,7 +200,7 @@ class Desk:
         if running is not None:
             same = running == request.fingerprint
             outcome = ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT
-            return ReserveResult(outcome, session=_held(record, standing))
+            return ReserveResult(outcome, session=standing.shown(record))
         try:
             stored = sqlite_requests.stored(self._reading, record.number, request.key)
         except apsw.Error as error:
@@ -213,17 +209,14 @@ class Desk:
             return None
         fingerprint, answer = stored
         if fingerprint != request.fingerprint:
-            return ReserveResult(ReserveOutcome.CONFLICT, session=_held(record, standing))
-        return ReserveResult(ReserveOutcome.REPLAY, answer=answer, session=_held(record, standing))
+            return ReserveResult(ReserveOutcome.CONFLICT, session=standing.shown(record))
+        return ReserveResult(ReserveOutcome.REPLAY, answer=answer, session=standing.shown(record))
 
     def _booked(self, debit: Debit) -> None:
         reservation = debit.commit.reservation
         held = self._standings.reservation(reservation)
         if held is not None:
-            held.booking = False
-            if held.over is not None:
-                held.over.set()
-                held.over = None
+            held.booked()
         if debit.error is None:
             debit.standing.known = debit.figures
             self._give_back(reservation, written=True)
@@ -244,7 +237,3 @@ class Desk:
 def unreadable(error: apsw.Error) -> LedgerUnavailableError:
     """A reading connection failed."""
     return LedgerUnavailableError(f"the ledger could not be read ({error}); look at its disk")
-
-
-def _held(record: SessionRecord, standing: Standing) -> SessionRecord:
-    return replace(record, reserved=standing.held)

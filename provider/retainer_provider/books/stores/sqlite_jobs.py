@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import apsw
+import msgspec
 
 from retainer_provider.books.records import Commit
 from retainer_provider.books.stores.sqlite_standings import Figures, Standing
@@ -14,8 +14,7 @@ OWN_FAULTS = (apsw.ConstraintError, apsw.TooBigError)
 """Errors of a statement, not of the disk: they undo their own job and no other."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Job:
+class Job(msgspec.Struct, eq=False, kw_only=True):
     """``ended`` is told on the loop of every end, also when nobody waits for the ``answer`` any more."""
 
     answer: "asyncio.Future[Any]"
@@ -35,8 +34,7 @@ class Job:
             self.answer.set_result(self.value)
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Operation(Job):
+class Operation(Job, eq=False, kw_only=True):
     """One transaction of any kind."""
 
     work: Callable[[], Any]
@@ -51,8 +49,7 @@ class Operation(Job):
             self.error = error
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Debit(Job):
+class Debit(Job, eq=False, kw_only=True):
     """The end of a request of the session that is ``standing`` so; ``figures`` are the session's after it."""
 
     commit: Commit

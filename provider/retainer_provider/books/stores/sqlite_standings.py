@@ -7,10 +7,10 @@ back, by the figures as they were last acknowledged; the writer's thread alone g
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import count
 
 import msgspec
+from msgspec.structs import replace
 
 from retainer.protocol.amounts import BaseUnits
 from retainer_provider.books.records import Reservation, ReserveRequest, SessionRecord
@@ -26,15 +26,14 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     answer_bytes: int
 
 
-@dataclass(slots=True, eq=False)
-class Standing:
+class Standing(msgspec.Struct, eq=False):
     """One session. Running requests hold ``taken - told`` as the loop knows, ``taken - ended`` as the writer does."""
 
     known: Figures | None = None  # the loop's: as acknowledged
     requests: int = 0
     taken: int = 0
     told: int = 0
-    keys: dict[str, bytes] = field(default_factory=dict)  # of running requests, with their fingerprints
+    keys: dict[str, bytes] = msgspec.field(default_factory=dict)  # of running requests, with their fingerprints
     changes: int = 0  # under way, of other things than its debits: until they are over, `known` is not to go by
     calm: asyncio.Event | None = None
     written: Figures | None = None  # the writer's: as written, perhaps not yet synced
@@ -45,21 +44,41 @@ class Standing:
         """What running requests hold."""
         return BaseUnits(self.taken - self.told)
 
+    def shown(self, record: SessionRecord) -> SessionRecord:
+        """The record with what running requests hold."""
+        return replace(record, reserved=self.taken - self.told)
+
+    async def until_calm(self) -> None:
+        """Return once the changes under way are over; there may be others by then."""
+        self.calm = self.calm or asyncio.Event()
+        await self.calm.wait()
+
     @property
     def idle(self) -> bool:
         """Whether the row says all there is to know."""
         return not self.requests and not self.changes
 
 
-@dataclass(slots=True, eq=False)
-class Held:
+class Held(msgspec.Struct, eq=False):
     """A reservation."""
 
     standing: Standing
     stream: bool = False  # something of it has left, or is about to
     cut: bool = False  # nobody sends more of it
     booking: bool = False  # its commit is under way
-    over: asyncio.Event | None = None  # for who waits until it is no more
+    over: asyncio.Event | None = None
+
+    async def until_over(self) -> None:
+        """Return once the commit is over."""
+        self.over = self.over or asyncio.Event()
+        await self.over.wait()
+
+    def booked(self) -> None:
+        """The commit is over."""
+        self.booking = False
+        if self.over is not None:
+            self.over.set()
+            self.over = None
 
 
 class Standings:

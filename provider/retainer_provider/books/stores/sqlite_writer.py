@@ -40,15 +40,11 @@ class GroupWriter:
         self._gathered: list[Job] = []  # the next batch, which the loop hands over when the one before is done
         self._busy = False
         self._batches: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
-        self._failure: str | None = None  # why nothing more is taken
+        self.failure: str | None = None
+        """Why nothing more is taken, as a sentence."""
         self._broken = False  # whether that is because the disk failed
         self._thread = threading.Thread(target=self._run, name="retainer-ledger", daemon=True)
         self._thread.start()
-
-    @property
-    def failure(self) -> str | None:
-        """Why the writer turned itself off, or None."""
-        return self._failure
 
     def submit(self, work: Callable[[], T], ended: "Callable[[Operation], None] | None" = None) -> "asyncio.Future[T]":
         """Queue an operation. Its exceptions, and LedgerUnavailableError, arrive through the future.
@@ -64,7 +60,7 @@ class GroupWriter:
 
     def stop(self) -> None:
         """Take nothing more; what is queued is still done."""
-        self._failure = self._failure or CLOSED
+        self.failure = self.failure or CLOSED
         gathered, self._gathered = self._gathered, []
         self._batches.put(gathered)
         self._batches.put(None)
@@ -74,7 +70,7 @@ class GroupWriter:
         self._thread.join()
 
     def _queue(self, job: Job) -> "asyncio.Future[Any]":
-        if self._failure is not None:
+        if self.failure is not None:
             job.error = self._unavailable()
             self._loop.call_soon(job.tell)
         else:
@@ -129,7 +125,7 @@ class GroupWriter:
 
     def _break(self, error: Exception) -> None:
         self._broken = True
-        self._failure = (
+        self.failure = (
             f"the ledger turned itself off because its database failed ({type(error).__name__}: {error}); "
             "look at the disk, then restart the service"
         )
@@ -139,4 +135,4 @@ class GroupWriter:
             self._connection.execute("ROLLBACK")
 
     def _unavailable(self) -> LedgerUnavailableError:
-        return LedgerUnavailableError(str(self._failure))
+        return LedgerUnavailableError(str(self.failure))
