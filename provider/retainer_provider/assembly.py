@@ -145,7 +145,7 @@ async def assembled(blueprint: Blueprint) -> AsyncIterator[Assembled]:
         await stack.enter_async_context(watch.running())
         access = CardAccess(engine, Access(ledger))
         cards = await stack.enter_async_context(
-            open_cards(blueprint, ledger, engine, upstream=upstream, authorize=access, streams=streams)
+            open_cards(blueprint, ledger, engine, upstream=upstream, access=access, streams=streams)
         )
         gate = RetainerGate(
             target,

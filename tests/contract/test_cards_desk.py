@@ -1,17 +1,22 @@
 """Making cards: an id that is taken is no card, on both stores."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import pytest
 
 from retainer.protocol.problems import ProblemType
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import SessionRecord
+from retainer_provider.books.steps import Steps
 from retainer_provider.cards.desk import CardDesk
 from retainer_provider.cards.ids import CHANCE_BYTES, card_id
+from retainer_provider.cards.records import Line, Role
 from retainer_provider.sessions.refusals import RefusedError
 from tests.books import NOW, new_session
 from tests.contract.cards import session
+
+T = TypeVar("T")
 
 
 class Still:
@@ -58,3 +63,26 @@ async def test_after_three_taken_ids_it_is_refused_by_name(ledger: Ledger) -> No
     assert refused.value.refusal.extra["code"] == "QUICK_SESSION_ID_COLLISION"
     assert next(chances) == 2  # three tries, and no more
     assert len(await making.cards(paying.session_id, archived=False)) == 1
+
+
+class Counting:
+    """A ledger's `look`, counted."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.looks = 0
+        self._look = ledger.look
+
+    async def look(self, steps: Steps[T]) -> T:
+        self.looks += 1
+        return await self._look(steps)
+
+
+async def test_references_that_lead_nowhere_are_looked_for_a_hundred_times_at_most(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paying, making, counting = await payer(ledger), desk(ledger, iter([1])), Counting(ledger)
+    nowhere = " ".join(f"session:{card_id(NOW, number.to_bytes(CHANCE_BYTES, 'big'))}" for number in range(300))
+    lines = [Line(1, Role.PERSON, "me", NOW, nowhere, None)] * 3
+    monkeypatch.setattr(ledger, "look", counting.look)
+    assert await making.previews(paying.session_id, lines) == {}
+    assert counting.looks == 100

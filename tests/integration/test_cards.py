@@ -153,6 +153,9 @@ async def test_a_repeated_request_writes_once(me: Person, responder: Responder) 
         await me.good("POST", f"cards/{first['id']}/messages", message, key="m")
     other = await me.call("POST", f"cards/{first['id']}/messages", {**message, "body": "other"}, key="m")
     assert problem(other).status == 422
+    for changes in ({"creator": "you"}, {"responder": "eve"}):
+        again = await me.call("POST", "cards", {"responder": "ada", "creator": "me", **changes}, key="k")
+        assert problem(again).status in {404, 422}
     found = await me.settled(first["id"])
     assert [line["body"] for line in found["thread"] if line["role"] == "person"] == ["once", "twice?"]
     assert await me.spent() == 2 * PRICE

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from solders.pubkey import Pubkey
+from starlette.types import Message
 
 from retainer.chain.fake import FakeChain
 from retainer.protocol.problems import ProblemType
-from tests.integration.conftest import Upstream, opened_shop, problem
+from tests.integration.conftest import AGENT, Upstream, opened_shop, problem
 from tests.integration.conversing import Person, Responder
-from tests.shop import table
+from tests.people import Page
+from tests.shop import DEPOSIT, table
 
 
 @pytest.fixture
@@ -49,3 +51,41 @@ async def test_a_large_head_is_refused(chain: FakeChain, raw: dict[str, Any], tm
         answer = await shop.http.get("/api/cards", headers=held)
         assert (problem(answer).type, answer.status_code) == (ProblemType.HEAD_TOO_LARGE, 431)
         assert (await me.good("GET", "cards"))["cards"] == []
+
+
+@pytest.mark.row("F21", attack="cards made without end, which cost nothing", twin="a payer's share of them is made")
+async def test_who_writes_too_often_waits(chain: FakeChain, raw: dict[str, Any], tmp_path: Path, mint: Pubkey) -> None:
+    raw["limits"]["payer_requests_per_second"] = 1
+    async with opened_shop(chain, mint, raw, tmp_path, Upstream(app=Responder())) as shop:
+        me = Person(shop, await shop.opened())
+        made = [await me.call("POST", "cards", {"responder": "ada", "creator": "me"}) for _ in range(12)]
+        assert [answer.status_code for answer in made[:10]] == [201] * 10
+        assert problem(made[-1]).type == ProblemType.TOO_MANY_REQUESTS
+        assert int(made[-1].headers["retry-after"]) >= 1
+        assert (await me.call("GET", "cards")).status_code == 200
+
+
+async def test_a_stream_of_cards_ends_with_the_token_that_opened_it(
+    chain: FakeChain, raw: dict[str, Any], tmp_path: Path, mint: Pubkey
+) -> None:
+    """Whoever had a token that was revoked, as stolen ones are, hears nothing more."""
+    started, never = asyncio.Event(), asyncio.Event()
+
+    async def receive() -> Message:
+        await never.wait()
+        raise AssertionError("the client stays")
+
+    async def send(_: Message) -> None:
+        started.set()
+
+    async with opened_shop(chain, mint, raw, tmp_path, Upstream(app=Responder())) as shop:
+        page = Page(shop.http, AGENT)
+        session = await page.funded(DEPOSIT)
+        held = {"authorization": f"Bearer {page.token}", "accept": "text/event-stream"}
+        named = [(name.encode(), value.encode()) for name, value in held.items()]
+        scope = {"type": "http", "method": "GET", "path": "/api/cards/events", "query_string": b"", "headers": named}
+        serving = asyncio.ensure_future(shop.app(scope, receive, send))
+        await started.wait()
+        assert not serving.done()
+        assert (await page.call("DELETE", f"/sessions/{session}/token")).status_code == 204
+        await asyncio.wait_for(serving, 10)

@@ -1,7 +1,7 @@
 """A session's events as server-sent events, as they happen."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from retainer.protocol.encoding import canonical_json
@@ -12,12 +12,23 @@ _POLL_SECONDS: Final = 1.0
 _ALIVE_SECONDS: Final = 15.0
 
 
-async def follow(books: Books, bell: Bell, session_id: str, after: int, ended: asyncio.Event) -> AsyncIterator[bytes]:
-    """What happens after this number, until `ended`; comments while nothing does. A lost ring costs a second."""
+async def follow(
+    books: Books,
+    bell: Bell,
+    session_id: str,
+    after: int,
+    *,
+    ended: asyncio.Event,
+    lasts: Callable[[], Awaitable[bool]],
+) -> AsyncIterator[bytes]:
+    """What happens after this number, until `ended` or while the reader's right to it `lasts`; comments in silence.
+
+    A ring that is lost costs a second.
+    """
     loop = asyncio.get_running_loop()
     silent_since = loop.time()
     yield b": welcome\n\n"
-    while not ended.is_set():
+    while not ended.is_set() and await lasts():
         ring = bell.next()
         found = await events_after(books, session_id, after)
         for one in found:

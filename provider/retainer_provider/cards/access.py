@@ -7,7 +7,7 @@ from retainer.protocol.problems import ProblemType
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.people.access import Access
 from retainer_provider.sessions.engine import Engine
-from retainer_provider.sessions.refusals import refuse
+from retainer_provider.sessions.refusals import RefusedError, refuse
 from retainer_provider.wire.credentials import read_credential
 
 
@@ -31,3 +31,13 @@ class CardAccess:
                 "requests, in the Authorization header.",
             )
         return await self._engine.owned(credential.challenge, credential.action)
+
+    async def lasts(self, scope: Scope) -> bool:
+        """Whether what a request was let in with still lets it in: tokens are revoked, also while a stream is open."""
+        if read_credential(scope) is not None:
+            return True
+        try:
+            await self._tokens.caller(scope)
+        except RefusedError:
+            return False
+        return True

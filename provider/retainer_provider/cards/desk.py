@@ -1,7 +1,8 @@
 """What one can do with cards: everything that comes in is checked here, whoever brings it."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from retainer_provider.books.ledger import Ledger
@@ -92,6 +93,8 @@ class CardDesk:
             )
             if await self._ledger.transact(shelf.make(new)) is Written.DONE:
                 found = None if key is None else await self._ledger.look(shelf.card_of_key(session_id, key))
+                if found is not None and (found.responder, found.creator) != (responder, creator):
+                    raise problems.refused(Written.CONFLICT)
                 return found or await self.card(session_id, new.id)
         raise problems.refused(Written.COLLISION)
 
@@ -147,9 +150,9 @@ class CardDesk:
     async def previews(self, session_id: str, lines: Sequence[Line]) -> Mapping[tuple[str, int | None], str]:
         """What the lines' references show, as far as the session may see it; of a card its title."""
         found: dict[tuple[str, int | None], str] = {}
-        for card, number in dict.fromkeys((one.card, one.line) for line in lines for one in references(line.body)):
-            if len(found) >= _PREVIEWS:
-                break
+        # Those that lead nowhere are looked for as well, and count.
+        named = ((one.card, one.line) for line in lines for one in references(line.body))
+        for card, number in islice(_once(named), _PREVIEWS):
             thread = await self._ledger.look(shelf.thread(session_id, card, (number or 1) - 1, 1))
             if thread is None:
                 continue
@@ -205,6 +208,14 @@ class CardDesk:
         refusal = check_metered(session)
         if refusal is not None:
             raise RefusedError(refusal)
+
+
+def _once(named: Iterable[tuple[str, int | None]]) -> Iterator[tuple[str, int | None]]:
+    seen: set[tuple[str, int | None]] = set()
+    for one in named:
+        if one not in seen:
+            seen.add(one)
+            yield one
 
 
 def _id(text: str) -> str:

@@ -10,14 +10,16 @@ from typing import Final
 
 from retainer_provider.blueprint import Blueprint
 from retainer_provider.books.ledger import Ledger
+from retainer_provider.cards.access import CardAccess
 from retainer_provider.cards.desk import CardDesk
 from retainer_provider.cards.dispatcher import Dispatcher
 from retainer_provider.cards.executors import HttpExecutor
 from retainer_provider.cards.messages import request_body
 from retainer_provider.cards.records import Card, Line, Seat, TurnKind
-from retainer_provider.cards.routes import Authorize, CardsApi
+from retainer_provider.cards.routes import CardsApi
 from retainer_provider.cards.runner import Runner, Staffed
 from retainer_provider.people.streams import EventStreams
+from retainer_provider.rates import Throttle
 from retainer_provider.responder_settings import ResponderSettings
 from retainer_provider.sessions.engine import Engine
 from retainer_provider.settings import SettingsError
@@ -35,7 +37,7 @@ async def open_cards(
     engine: Engine,
     *,
     upstream: Upstream,
-    authorize: Authorize,
+    access: CardAccess,
     streams: EventStreams,
 ) -> AsyncIterator[CardsApi | None]:
     """Host the settings' responders and serve their cards while the block runs; None where there are none."""
@@ -67,7 +69,8 @@ async def open_cards(
             ledger=ledger,
             bell=bell,
             prefix=settings.service.api_prefix,
-            authorize=authorize,
+            access=access,
+            writes=Throttle(clock, settings.limits.payer_requests_per_second),
             streams=streams,
             refusal=lambda refusal, caller: engine.refusal(refusal, target, caller),
             body_seconds=settings.limits.request_body_seconds,

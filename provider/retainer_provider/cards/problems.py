@@ -14,7 +14,7 @@ _SENTENCES: Final = {
     ProblemType.QUICK_SESSION_TITLE_REQUIRED: (
         "This card needs a title before anybody but its creator writes on it: set one, or wait for its responder's."
     ),
-    ProblemType.IDEMPOTENCY_CONFLICT: "This Idempotency-Key was used for another message of the card: use a new one.",
+    ProblemType.IDEMPOTENCY_CONFLICT: "This Idempotency-Key was used for another message or card: use a new one.",
 }
 _WRITTEN: Final = {
     Written.UNKNOWN: ProblemType.QUICK_SESSION_UNKNOWN,

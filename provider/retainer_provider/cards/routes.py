@@ -3,6 +3,7 @@
 Every path is about the cards of the session that the request's own credential names: no path names a session.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from retainer_provider.activity.log import events_after, latest
 from retainer_provider.books.ledger import Ledger, LedgerError
 from retainer_provider.books.records import SessionRecord
 from retainer_provider.books.steps import Bell
+from retainer_provider.cards.access import CardAccess
 from retainer_provider.cards.border import (
     ClientLeftError,
     MessageBody,
@@ -31,6 +33,7 @@ from retainer_provider.cards.records import Card
 from retainer_provider.cards.views import card_view, line_view, responder_view
 from retainer_provider.event_stream import MEDIA_TYPE
 from retainer_provider.people.streams import EventStreams
+from retainer_provider.rates import Throttle
 from retainer_provider.sessions.engine import CHAIN_UNAVAILABLE
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.wire import headers
@@ -40,9 +43,6 @@ from retainer_provider.wire.gate import LEDGER_UNAVAILABLE
 from retainer_provider.wire.head import idempotency_key
 from retainer_provider.wire.problems import STATUS_CREATED, STATUS_OK
 from retainer_provider.wire.routing import Priced
-
-Authorize = Callable[[Scope], Awaitable[SessionRecord]]
-"""The session that a request's credential is for; RefusedError without a good one."""
 
 Refuse = Callable[[Refusal, str], Awaitable[Answer]]
 """A refusal as an answer to a caller."""
@@ -69,7 +69,8 @@ class CardsApi:
         ledger: Ledger,
         bell: Bell,
         prefix: str,
-        authorize: Authorize,
+        access: CardAccess,
+        writes: Throttle,
         streams: EventStreams,
         refusal: Refuse,
         body_seconds: float,
@@ -81,7 +82,8 @@ class CardsApi:
         self._roots = (f"{prefix}/cards", f"{prefix}/responders")
         self._below = tuple(f"{root}/" for root in self._roots)
         self._prefix = prefix
-        self._authorize = authorize
+        self._access = access
+        self._writes = writes
         self._refusal = refusal
         self._streams = streams
         self._seconds = body_seconds
@@ -106,7 +108,9 @@ class CardsApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request that `owns` has accepted."""
         try:
-            session = await self._authorize(scope)
+            session = await self._access(scope)
+            if scope["method"] == "POST":
+                self._require_room(session)
             if scope["path"] == f"{self._prefix}/cards/events" and _wants_stream(scope):
                 await self._stream(session.session_id, scope, receive, send)
                 return
@@ -120,6 +124,16 @@ class CardsApi:
         except LedgerError:
             answer = await self._refusal(LEDGER_UNAVAILABLE, caller_of(scope))
         await send_answer(send, answer, scope["method"])
+
+    def _require_room(self, session: SessionRecord) -> None:
+        """Cards and messages cost their payer nothing until they are answered, and are kept (F21)."""
+        if seconds := self._writes.take(session.payer):
+            wait = math.ceil(seconds)
+            raise refuse(
+                ProblemType.TOO_MANY_REQUESTS,
+                f"This payer writes on cards more often than this service allows: try again after {wait} s.",
+                retry_after=wait,
+            )
 
     async def _answer(self, session: SessionRecord, scope: Scope, receive: Receive) -> Answer:
         parts = scope["path"].removeprefix(f"{self._prefix}/").split("/")
@@ -196,7 +210,14 @@ class CardsApi:
         after = number_of(said, "Last-Event-ID")
         if after is None:
             after = await latest(self._ledger, session_id)
-        events = follow(self._ledger, self._bell, session_id, after, self._streams.ended)
+        events = follow(
+            self._ledger,
+            self._bell,
+            session_id,
+            after,
+            ended=self._streams.ended,
+            lasts=lambda: self._access.lasts(scope),
+        )
         await self._streams.send(session_id, events, receive, send)
 
 

@@ -1,7 +1,7 @@
 """The API for people: parse, call one function, serialize. It decides nothing about money."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -258,7 +258,12 @@ class PeopleApi:
 
     async def _pay(self, scope: Scope, receive: Receive, segments: Segments) -> Answer:
         account = need(await self._parts.border.message(scope, receive), "account", border.wallet)
-        return json_answer(STATUS_OK, await self._parts.funding.pay(segments["invoice"], account))
+        try:
+            return json_answer(STATUS_OK, await self._parts.funding.pay(segments["invoice"], account))
+        except RefusedError as error:
+            # Wallets show the member of that name, of whatever they are answered.
+            told = {**error.refusal.extra, "message": error.refusal.detail}
+            raise RefusedError(replace(error.refusal, extra=told)) from None
 
     async def _pay_options(self, scope: Scope, receive: Receive, segments: Segments) -> Answer:
         return Answer(STATUS_RECEIPT_ONLY, (), b"")

@@ -260,3 +260,14 @@ def test_every_command_shows_how_it_is_used() -> None:
     for name in main.commands:
         told = run(name, "--help")
         assert f"Examples:\n    retainer-provider {name}" in told.output, told.output
+
+
+def test_an_interrupted_command_says_that_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(books, "_settle", interrupted)
+    init(tmp_path)
+    told = run("settle", "--config", str(tmp_path / "retainer.toml"), "--all")
+    assert told.exit_code == 130
+    assert "interrupted; nothing is lost, and the same command goes on from there" in told.output

@@ -10,6 +10,7 @@ from retainer.protocol.usage import UsageEntry
 from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.records import AnswerLimits, SessionRecord, Settlement
 from retainer_provider.books.stores import sqlite_reader
+from retainer_provider.books.stores.local_disk import require_local
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.settings import Settings, SettingsError
 
@@ -72,6 +73,7 @@ async def check_ledger(settings: Settings) -> str:
     """Look whether the books could be opened, changing nothing; a sentence, or LedgerError with what to mend."""
     if settings.ledger.url is None:
         path = settings.service.database
+        require_local(path)
         if not path.exists():
             return f"{path} is made at the first start"
         with sqlite_reader.reading(path) as file:

@@ -10,6 +10,7 @@ from typing import Final
 import apsw
 
 from retainer_provider.books.ledger import LedgerError
+from retainer_provider.books.stores.local_disk import require_local
 
 # Before 3.51.3 a reader and a writer racing for a WAL reset could lose committed pages.
 MINIMUM_SQLITE: Final = (3, 51, 3)
@@ -34,6 +35,7 @@ class DatabaseFile:
 def open_database(path: Path) -> DatabaseFile:
     """Open or create the ledger at ``path`` for this process alone. LedgerError says what to do."""
     require_sqlite(apsw.sqlite_lib_version())
+    require_local(path)
     lock = _lock(path)
     try:
         # Answers and receipts are private: WAL and shared-memory files inherit this mode.
