@@ -7,7 +7,7 @@ from tools.bench.load.sessions import Mode
 from tools.bench.load.steady import Plan, alternate
 from tools.bench.result import Result
 
-_PLAN: Final = Plan(rounds=5, seconds=5)
+_PLAN: Final = Plan(rounds=3, seconds=5)
 _OPEN: Final = ours("fastapi", None)
 _GATED: Final = (ours("fastapi", Mode.METERED), ours("fastapi", Mode.VOUCHER))
 

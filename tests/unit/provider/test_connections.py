@@ -13,6 +13,7 @@ from retainer_provider.cli.connections import bounded_connections
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 LARGE = 50_000_000
+BODIES = asyncio.Event()
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -22,6 +23,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/told":
         body = b"%04d" % sum(name.startswith(b"x-") for name, _ in scope["headers"])
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    if scope["path"] == "/slow":
+        await BODIES.wait()
     for start in range(0, len(body), 1_000_000):
         more = start + 1_000_000 < len(body)
         await send({"type": "http.response.body", "body": body[start : start + 1_000_000], "more_body": more})
@@ -168,3 +171,22 @@ async def test_a_request_without_one_host_is_refused(hosts: bytes) -> None:
         writer.write(b"GET / HTTP/1.1\r\n" + hosts + b"\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 400")
         assert await asked(await connect()) == b"here"
+
+
+async def test_the_head_of_an_answer_does_not_wait_for_a_body_that_takes_its_time() -> None:
+    async with served(most=20, seconds=30) as connect:
+        reader, writer = await connect()
+        writer.write(REQUEST.replace(b"/ ", b"/slow "))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        head_only = asyncio.create_task(reader.readexactly(4))
+        await asyncio.sleep(0.1)
+        assert not head_only.done()
+        BODIES.set()
+        assert await head_only == b"here"
+
+
+async def test_an_answer_without_a_body_is_sent() -> None:
+    async with served(most=20, seconds=30) as connect:
+        reader, writer = await connect()
+        writer.write(REQUEST.replace(b"GET", b"HEAD").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")

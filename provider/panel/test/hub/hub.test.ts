@@ -227,7 +227,13 @@ describe('what happens on a card', () => {
     page.hub.open(card.id);
     await page.settled();
     expect(marks(page.state).fresh).toBe(0);
-    page.hub.closeThread();
+    page.hub.hide();
+    expect(marks(page.state).fresh).toBe(0);
+    provider.write(card, 'ada', 'More');
+    await page.hub.follow.refresh();
+    expect(marks(page.state).fresh).toBe(1);
+    page.hub.show();
+    await page.settled();
     expect(marks(page.state).fresh).toBe(0);
   });
 
