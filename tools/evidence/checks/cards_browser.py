@@ -256,7 +256,7 @@ async def _unseen(play: Play) -> None:
     await page.reload()
     await person.scene("session")
     await person.open_hub()
-    await expect(person.row("Why are there two tides a").locator(".count")).to_be_visible()
+    await expect(person.row("Why are there two tides a").locator(".count")).to_have_text("1 new")
     await person.open_card("Failing")
 
 

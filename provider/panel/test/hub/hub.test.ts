@@ -237,6 +237,18 @@ describe('what happens on a card', () => {
     expect(marks(page.state).fresh).toBe(0);
   });
 
+  it('is not new to whoever wrote it', async () => {
+    const card = provider.add({ title: 'One', status: 'active' });
+    await page.hub.follow.refresh();
+    page.hub.draft(card.id, 'Mine');
+    await page.hub.send(card.id);
+    await page.settled();
+    expect(marks(page.state).fresh).toBe(0);
+    provider.write(card, 'ada', 'News');
+    await page.hub.follow.refresh();
+    expect(marks(page.state).fresh).toBe(1);
+  });
+
   it('is asked for every few seconds while no events arrive', async () => {
     page.store.set({ live: false });
     const lists = () => provider.calls.filter((call) => call.startsWith('GET /cards?')).length;
