@@ -1,6 +1,6 @@
 """A whole service in this process: the real program on the fake chain, a real ledger file, a scripted upstream."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +25,22 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.settings import Settings, settings_from
-from tests.shop import Agent, Opening, table
+from tests.leaks import without_leaks, written_of
+from tests.shop import SECRET, SIGNER, Agent, Opening, table
 from tests.times import ChainClock, Pace
 
 OPERATOR = Keypair.from_seed(b"o" * 32)
 AGENT = Keypair.from_seed(b"a" * 32)
 TOKENS = 10_000_000
+SECRETS = written_of(
+    {"the operator's key": OPERATOR, "the agent's key": AGENT, "the voucher signer's key": SIGNER},
+    {"the challenge secret": SECRET.decode()},
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return without_leaks((yield), SECRETS)
 
 
 @dataclass

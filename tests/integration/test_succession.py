@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from solders.pubkey import Pubkey
 
+from retainer.chain.errors import ChainUnavailableError
 from retainer.chain.fake import FakeChain
 from retainer.chain.sessions import read_session
 from retainer.chain.testing import token_balance
@@ -180,6 +181,28 @@ async def test_a_custodial_refund_made_since_the_backup_is_not_made_again(servic
         assert await settled(shop, opening) == (SessionState.REFUNDED, 2 * PRICE)
         assert shop.upstream.asked == []
     assert await service.paid() == (2 * PRICE, 2 * PRICE)
+
+
+async def test_a_node_without_history_stops_only_what_may_have_been_refunded(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    custodial(service.raw)
+    async with service.first() as shop:
+        opening = carrying(shop.agent.open(await shop.challenge()))
+        assert (await shop.send(opening.header)).status_code == 200
+        service.back_up()
+
+    async def forgotten(*_: object, **__: object) -> list[str]:
+        raise ChainUnavailableError("this node keeps no history")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service.chain, "signatures_for", forgotten)
+        async with service.second() as shop:
+            assert (await shop.use(opening)).status_code == 503
+            assert (await shop.http.get("/api/readyz")).status_code == 200
+            patched.undo()
+            await shop.pace.tick()
+            assert (await shop.use(opening)).status_code == 200
 
 
 async def test_two_machines_with_copies_cost_the_service_and_never_the_agent(service: Service) -> None:

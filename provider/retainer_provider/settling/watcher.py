@@ -7,7 +7,7 @@ import structlog
 from solders.pubkey import Pubkey
 
 from retainer.chain.base import AccountInfo, Chain, Commitment
-from retainer.chain.errors import ForeignAccountError
+from retainer.chain.errors import ChainUnavailableError, ForeignAccountError
 from retainer.chain.sessions import read_session, session_account
 from retainer.protocol.constants import PROGRAM_ID
 from retainer.protocol.session import ChainStatus, SessionState
@@ -144,7 +144,15 @@ class Watcher:
         """
         if session.created_at >= self._began_at or session.session_id in self._refunds_sought:
             return
-        if await past_refund(self._chain, session) is not None:
+        try:
+            past = await past_refund(self._chain, session)
+        except ChainUnavailableError as error:
+            # A node without history is no reason to sell nothing to anybody else.
+            self._view.freeze(session.session_id)
+            _log.error("refund_history_missing", session=session.session_id, reason=str(error))
+            return
+        self._view.thaw(session.session_id)
+        if past is not None:
             await self._ledger.begin_close(session.session_id, "its refund is on chain", self._clock.now())
             _log.error("books_behind_refund", session=session.session_id)
         self._refunds_sought.add(session.session_id)

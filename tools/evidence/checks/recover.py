@@ -22,6 +22,7 @@ from retainer.protocol.receipts import Receipt, receipt_header, sign_receipt
 from retainer.protocol.session import ChainStatus
 from retainer_provider.settling.recovery import Finding
 from tools.evidence.checks.crash import OFFERS
+from tools.evidence.leaks import secrets_of, show_none
 from tools.evidence.mortals import DEPOSIT, PRICE
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
@@ -88,6 +89,7 @@ async def run(report: Report) -> None:
             after = [await stood.balance(one.key.pubkey()) for one in holders]
             report.equal("paid by all agents, from the chain", sum(before) - sum(after), settled)
             left = await sessions_of(stood.chain, stood.operator.pubkey())
+            show_none(report, [stood.service.log], secrets_of(stood, [one.key for one in holders]))
             report.equal("sessions not over", sum(one.status is not ChainStatus.CLOSED for one in left.values()), 0)
 
 

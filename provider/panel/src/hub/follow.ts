@@ -70,7 +70,10 @@ export class FollowCards {
   /** Takes over a card as an answer to a write has it, and reads what else that changed. */
   took(card: Card): void {
     this.writes += 1;
-    this.board.set(withCard(this.board.state, card));
+    const { session, state } = this.board;
+    // Whoever wrote has seen what stands there.
+    const seen = session ? this.kept.saw(session, { ...state.seen, [card.id]: card.lines }) : state.seen;
+    this.board.set({ ...withCard(state, card), seen });
     void this.refresh();
   }
 

@@ -104,10 +104,11 @@ export function unread(card: Card, seen: Seen): number {
 }
 
 /** What the hub's button says: cards with something new, and whether any stands on an error or runs. */
-export function marks({ cards, seen, shown }: HubState): { fresh: number; failed: boolean; running: boolean } {
-  const all = cards ?? [];
+export function marks(state: HubState): { fresh: number; failed: boolean; running: boolean } {
+  const all = state.cards ?? [];
+  const inSight = modeOf(state) === 'closed' ? null : state.shown;
   return {
-    fresh: all.filter((card) => card.id !== shown && unread(card, seen) > 0).length,
+    fresh: all.filter((card) => card.id !== inSight && unread(card, state.seen) > 0).length,
     failed: all.some(({ status }) => status === 'error'),
     running: all.some(({ waiting }) => waiting > 0),
   };

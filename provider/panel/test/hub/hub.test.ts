@@ -227,8 +227,26 @@ describe('what happens on a card', () => {
     page.hub.open(card.id);
     await page.settled();
     expect(marks(page.state).fresh).toBe(0);
-    page.hub.closeThread();
+    page.hub.hide();
     expect(marks(page.state).fresh).toBe(0);
+    provider.write(card, 'ada', 'More');
+    await page.hub.follow.refresh();
+    expect(marks(page.state).fresh).toBe(1);
+    page.hub.show();
+    await page.settled();
+    expect(marks(page.state).fresh).toBe(0);
+  });
+
+  it('is not new to whoever wrote it', async () => {
+    const card = provider.add({ title: 'One', status: 'active' });
+    await page.hub.follow.refresh();
+    page.hub.draft(card.id, 'Mine');
+    await page.hub.send(card.id);
+    await page.settled();
+    expect(marks(page.state).fresh).toBe(0);
+    provider.write(card, 'ada', 'News');
+    await page.hub.follow.refresh();
+    expect(marks(page.state).fresh).toBe(1);
   });
 
   it('is asked for every few seconds while no events arrive', async () => {

@@ -1,6 +1,7 @@
 """The ledger on PostgreSQL: any number of processes on one database, each for itself, none bound to a session."""
 
 import asyncio
+import secrets
 from collections.abc import Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Self, TypeVar
@@ -45,6 +46,7 @@ from retainer_provider.books.records import (
     Settlement,
     SettlementPlan,
     Tally,
+    ledger_amount,
 )
 from retainer_provider.books.steps import Bell, Steps
 from retainer_provider.books.stores import (
@@ -56,6 +58,7 @@ from retainer_provider.books.stores import (
     postgres_tally,
     postgres_transfers,
 )
+from retainer_provider.books.stores.postgres_account import Hold
 from retainer_provider.books.stores.postgres_database import check_database, migrate, pool_of
 from retainer_provider.books.stores.postgres_debits import Debits, Result
 from retainer_provider.books.stores.postgres_groups import Groups
@@ -65,6 +68,8 @@ from retainer_provider.books.stores.postgres_turn import Turn
 
 T = TypeVar("T")
 
+# So soon it is known that the database is away: from who keeps the lease.
+_LEASE_CONNECTION_SECONDS: Final = 5
 _DRAIN_POLL_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.25)
 
 
@@ -75,8 +80,7 @@ class PostgresLedger:
         self._url = url
         self._books = books
         self._turn = turn
-        debits = Debits(lambda: turn.epoch, limits)
-        self._groups = Groups(books, debits, self._release_unclaimed)
+        self._groups = Groups(books, Debits(limits), self._release_unclaimed)
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -99,7 +103,8 @@ class PostgresLedger:
         await asyncio.to_thread(migrate, url)
         books = Transactions(pool_of(url, connections, prepare=prepare), lease_seconds)
         # With a connection to itself, so that a burst of requests does not cost it its lease.
-        turn = Turn(Transactions(pool_of(url, 1, prepare=prepare), lease_seconds), lease_seconds)
+        leases = Transactions(pool_of(url, 1, prepare=prepare), lease_seconds, _LEASE_CONNECTION_SECONDS)
+        turn = Turn(leases, lease_seconds)
         await turn.begin()
         await books.open()
         return cls(url, books, turn, limits or AnswerLimits())
@@ -130,7 +135,21 @@ class PostgresLedger:
         return await self._books.read(postgres_sessions.due, now, limit)
 
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
-        reserved: ReserveResult = await self._groups.submit(request)
+        # No earlier opening's reservations name later ones, nor another process's: their numbers are drawn.
+        reservation = Reservation(
+            id=secrets.randbits(63),
+            session_id=request.session_id,
+            key=request.key,
+            fingerprint=request.fingerprint,
+            amount=ledger_amount(request.amount),
+            units=request.units,
+            epoch=self._turn.epoch,
+        )
+        try:
+            reserved: ReserveResult = await self._groups.submit(Hold(request, reservation))
+        except LedgerInterruptedError:
+            self._turn.owe(reservation)  # should the database have it all the same
+            raise
         return reserved
 
     async def commit(self, commit: Commit) -> CommitResult:

@@ -1,5 +1,6 @@
 """A session while a group of debits is decided. Pure: read under the row's lock before, written by one statement."""
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -18,12 +19,22 @@ from retainer_provider.books.records import (
     ReserveRequest,
     SessionRecord,
     StoredAnswer,
-    ledger_amount,
 )
 from retainer_provider.books.usage import usage_entry
 
 Known: TypeAlias = tuple[bytes, StoredAnswer | None]
 """What the books have of a key: its request's fingerprint, and the answer unless the request is still running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A request, and the reservation that it gets if it gets one.
+
+    Whoever asks numbers it, so that it can be given back where nobody knows whether the database has it.
+    """
+
+    request: ReserveRequest
+    reservation: Reservation
 
 
 class Account:
@@ -33,20 +44,23 @@ class Account:
         self.before = session
         self.session = session
         self.voucher: SignedVoucher | None = None  # the last one newly accepted
-        self.taken: list[ReserveRequest] = []
+        self.taken: list[Reservation] = []
         self.ended = 0
         self.answer_bytes = answer_bytes  # of bodies kept for replay
         self.entries: list[tuple[int, str, bytes]] = []  # sequence, canonical JSON, hash
         self.answers: list[tuple[Reservation, StoredAnswer]] = []
         self.known: dict[str, Known] = {}  # by key
 
-    def reserve(self, request: ReserveRequest) -> ReserveResult:
-        """Hold the price, or say why not; RESERVED still lacks the reservation, which the database numbers."""
+    def reserve(self, hold: Hold) -> ReserveResult:
+        """Hold the price, or say why not."""
+        request = hold.request
         known = None if request.key is None else self.known.get(request.key)
         if known is not None:
             return self._repeated(request, *known)
-        outcome = self._refusal(request) or self._hold(request)
-        return ReserveResult(outcome, session=self.session)
+        refusal = self._refusal(request) or self._hold(hold.reservation)
+        if refusal is not None:
+            return ReserveResult(refusal, session=self.session)
+        return ReserveResult(ReserveOutcome.RESERVED, hold.reservation, session=self.session)
 
     def end(self, end: Commit, held: int, limits: AnswerLimits) -> CommitResult:
         """Charge the request that held so much, or say why not. What ``end.finish`` raises is raised here."""
@@ -94,15 +108,15 @@ class Account:
         self.session, self.voucher = replace(session, accepted=cumulative, voucher=signed), signed
         return None
 
-    def _hold(self, request: ReserveRequest) -> ReserveOutcome:
-        session, amount = self.session, ledger_amount(request.amount)
+    def _hold(self, reservation: Reservation) -> ReserveOutcome | None:
+        session, amount = self.session, reservation.amount
         if session.authorized - session.spent - session.reserved < amount:
             return ReserveOutcome.DEPLETED
         self.session = replace(session, reserved=BaseUnits(session.reserved + amount))
-        self.taken.append(request)
-        if request.key is not None:
-            self.known[request.key] = (request.fingerprint, None)
-        return ReserveOutcome.RESERVED
+        self.taken.append(reservation)
+        if reservation.key is not None:
+            self.known[reservation.key] = (reservation.fingerprint, None)
+        return None
 
     def _pays(self, end: Commit) -> bool:
         session, cap = self.session, self.session.max_free_answers

@@ -7,7 +7,7 @@ from typing import Any, Final
 from retainer.protocol.vouchers import voucher_to_json
 from retainer_provider.books.stores.postgres_account import Account
 from retainer_provider.books.stores.postgres_pool import UndoneError
-from retainer_provider.books.stores.postgres_rows import Connection, Row, all_rows, integers
+from retainer_provider.books.stores.postgres_rows import Connection, first_row, integers
 
 _AUTHORIZED: Final = "CASE voucher_signer WHEN 'client' THEN coalesce(signed, session.accepted) ELSE deposit END"
 # The guard: balance and everything else that bars a debit are read once more by the statement that takes the money.
@@ -29,11 +29,9 @@ _WRITE: Final = f"""
       AND (free = 0 OR max_free_answers IS NULL OR free_answers + free <= max_free_answers)
     RETURNING session.number
   ), reserved AS (
-    INSERT INTO reservation (session, epoch, key, fingerprint, amount)
-    SELECT session, %(epoch)s, key, fingerprint, amount
-    FROM unnest(%(holders)s::bigint[], %(held_keys)b::text[], %(held_prints)b::bytea[], %(held_amounts)s::bigint[])
-      AS wanted (session, key, fingerprint, amount)
-    RETURNING session, key, fingerprint, amount, id
+    INSERT INTO reservation (id, session, epoch, key, fingerprint, amount) OVERRIDING SYSTEM VALUE
+    SELECT * FROM unnest(%(ids)s::bigint[], %(holders)s::bigint[], %(epochs)s::bigint[], %(held_keys)b::text[],
+      %(held_prints)b::bytea[], %(held_amounts)s::bigint[])
   ), booked AS (
     INSERT INTO usage (session, sequence, entry, hash)
     SELECT * FROM unnest(%(booked)s::bigint[], %(sequences)s::bigint[], %(texts)b::text[], %(hashes)b::bytea[])
@@ -42,24 +40,17 @@ _WRITE: Final = f"""
     SELECT * FROM unnest(%(answered)s::bigint[], %(keys)b::text[], %(fingerprints)b::bytea[], %(statuses)s::bigint[],
       %(headers)b::text[], %(bodies)b::bytea[], %(receipts)b::text[])
   )
-  SELECT number, NULL, NULL, NULL, NULL FROM written UNION ALL SELECT * FROM reserved"""
+  SELECT count(*) FROM written"""
 
 
-async def write(connection: Connection, epoch: int, accounts: Sequence[Account]) -> dict[Row, list[int]]:
-    """Write what was decided; gives ids by session, key, fingerprint and amount, alike in which any is as good."""
-    if not accounts:
-        return {}
-    bindings = {"epoch": epoch, **_moves(accounts), **_holds(accounts), **_entries(accounts), **_answers(accounts)}
-    ids: dict[Row, list[int]] = {}
-    written = 0
-    for *which, number in await all_rows(connection, _WRITE, bindings):
-        if number is None:
-            written += 1
-        else:
-            ids.setdefault(tuple(which), []).append(number)
-    if written != len(accounts):
-        raise UndoneError("a session changed under its lock, so nothing was done: does anything else write the books?")
-    return ids
+async def write(connection: Connection, accounts: Sequence[Account]) -> None:
+    """Write what was decided, all of it or nothing."""
+    if accounts:
+        bindings = {**_moves(accounts), **_holds(accounts), **_entries(accounts), **_answers(accounts)}
+        if await first_row(connection, _WRITE, bindings) != (len(accounts),):
+            raise UndoneError(
+                "a session changed under its lock, so nothing was done: does anything else write the books?"
+            )
 
 
 def _moves(accounts: Sequence[Account]) -> dict[str, Any]:
@@ -83,12 +74,14 @@ def _moves(accounts: Sequence[Account]) -> dict[str, Any]:
 
 
 def _holds(accounts: Sequence[Account]) -> dict[str, Any]:
-    taken = [(account.session.number, request) for account in accounts for request in account.taken]
+    taken = [(account.session.number, reservation) for account in accounts for reservation in account.taken]
     return {
+        "ids": integers(reservation.id for _, reservation in taken),
         "holders": integers(number for number, _ in taken),
-        "held_keys": [request.key for _, request in taken],
-        "held_prints": [request.fingerprint for _, request in taken],
-        "held_amounts": integers(request.amount for _, request in taken),
+        "epochs": integers(reservation.epoch for _, reservation in taken),
+        "held_keys": [reservation.key for _, reservation in taken],
+        "held_prints": [reservation.fingerprint for _, reservation in taken],
+        "held_amounts": integers(reservation.amount for _, reservation in taken),
     }
 
 

@@ -30,7 +30,7 @@ class _Job:
     @property
     def durable(self) -> bool:
         """Whether it must not be lost. A reservation may: its commit finds nothing then. What is signed may not."""
-        return isinstance(self.debit, Commit) or self.debit.voucher is not None
+        return isinstance(self.debit, Commit) or self.debit.request.voucher is not None
 
 
 class Groups:

@@ -36,8 +36,11 @@ class Transactions:
     A transaction that stands still for ``patience`` seconds, or waits for another one for so long, is undone.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], patience: float) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool[Connection], patience: float, connection_seconds: float = _CONNECTION_SECONDS
+    ) -> None:
         self._pool = pool
+        self._connection_seconds = connection_seconds
         milliseconds = round(patience * 1000)
         self._begin = _BEGIN.format(wait=milliseconds).encode()
         self._begin_forgetful = _FORGETFUL.format(wait=milliseconds).encode()
@@ -89,7 +92,7 @@ class Transactions:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         try:
-            async with self._pool.connection(timeout=_CONNECTION_SECONDS) as connection:
+            async with self._pool.connection(timeout=self._connection_seconds) as connection:
                 yield connection
         except PoolClosed as error:
             raise LedgerUnavailableError(CLOSED) from error

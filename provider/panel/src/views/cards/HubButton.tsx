@@ -20,7 +20,7 @@ export function HubButton({ state, hub }: { state: HubState; hub: Hub }) {
       aria-keyshortcuts="Control+K"
       aria-label={CARDS.show(told)}
       title={`${CARDS.show(told)} (${CARDS.hubKeys})`}
-      data-mark={told.failed ? 'error' : told.running ? 'running' : told.fresh ? 'fresh' : undefined}
+      data-mark={told.failed ? 'error' : told.running ? 'running' : undefined}
       onClick={() => hub.toggle()}
     >
       <Icon of="cards" />

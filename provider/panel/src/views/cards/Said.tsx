@@ -3,6 +3,7 @@
 import type { Hub } from '../../hub/hub';
 import { pieces, type Reference, referenceText } from '../../hub/references';
 import { cardOf, type HubState } from '../../hub/state';
+import type { Card } from '../../hub/types';
 import { CARDS } from '../../texts/cards';
 
 interface Props {
@@ -53,10 +54,15 @@ export function inWords(text: string, state: HubState): string {
     .join('');
 }
 
+function nameIn(card: Card | null): string {
+  return card?.title ?? card?.preview ?? '';
+}
+
 /** What it leads to: null where the provider said that it leads nowhere, empty where nobody has said anything. */
 function previewOf(refers: Reference, state: HubState, previews?: ReadonlyMap<string, string | null>): string | null {
   const told = previews?.get(referenceText(refers));
-  if (told !== undefined) return told;
   const card = cardOf(state, refers.card);
-  return card?.title ?? card?.preview ?? '';
+  // Of very many references the provider looks up the first only; the list may know better.
+  if (told === null && refers.line === null && card) return nameIn(card);
+  return told ?? (told === null ? null : nameIn(card));
 }
