@@ -23,7 +23,6 @@ from tools.bench.result import Result
 from tools.postgres import postgres
 
 DEBITS: Final = 4_000
-DEBITS_POSTGRES: Final = 1_200
 ALONE: Final = 500
 ROUNDS: Final = 3
 # Rounds whose bare writes moved by more than this say more about the machine than about the ledger.
@@ -51,12 +50,12 @@ async def run(result: Result, _seed: int) -> None:
 
 
 async def _sqlite(result: Result, folder: Path, operator: Signer) -> None:
-    files = iter(range(1000))
+    files, worked = iter(range(1000)), list[float]()
 
     async def ours() -> float:
         ledger = await SqliteLedger.open(folder / f"ledger-{next(files)}")
         try:
-            return await _rate(ledger, operator)
+            return await _rate(ledger, operator, worked)
         finally:
             await ledger.aclose()
 
@@ -66,6 +65,7 @@ async def _sqlite(result: Result, folder: Path, operator: Signer) -> None:
     rates, beside = await _rounds("SQLite", ours, theirs)
     result.spread("bare SQLite, batches of 32, synchronous=FULL", beside, "debits/s")
     result.spread("SQLite ledger, 32 requests at once", rates, "debits/s")
+    result.spread("SQLite ledger, processor time of one debit, in all threads", worked, "us")
     result.at_least("SQLite ledger over bare SQLite", _ratio(rates, beside), 0.5, "ratio")
 
 
@@ -93,13 +93,13 @@ async def _postgres(result: Result, folder: Path, operator: Signer) -> None:
         ledger = await PostgresLedger.open(url, connections=pgbench.CLIENTS)
         try:
             sessions = [await open_session(ledger, operator, salt) for salt in range(bare.SESSIONS)]
-            numbers = iter(range(0, 1_000_000_000, DEBITS_POSTGRES))
+            numbers = iter(range(0, 1_000_000_000, DEBITS))
 
             async def ours() -> float:
                 first = next(numbers)
-                wanted = range(first, first + DEBITS_POSTGRES)
+                wanted = range(first, first + DEBITS)
                 taken = await debits(ledger, operator, lambda number: sessions[number % len(sessions)], wanted)
-                return DEBITS_POSTGRES / taken
+                return DEBITS / taken
 
             async def theirs() -> float:
                 return await asyncio.to_thread(pgbench.debits_per_second, url, folder)
@@ -112,9 +112,13 @@ async def _postgres(result: Result, folder: Path, operator: Signer) -> None:
     result.at_least("PostgreSQL ledger over pgbench", _ratio(rates, beside), 0.25, "ratio")
 
 
-async def _rate(ledger: Ledger, operator: Signer) -> float:
+async def _rate(ledger: Ledger, operator: Signer, worked: list[float]) -> float:
+    """Debits per second; ``worked`` gets the microseconds of processor time that one took."""
     sessions = [await open_session(ledger, operator, salt) for salt in range(bare.SESSIONS)]
-    return DEBITS / await debits(ledger, operator, lambda number: sessions[number % len(sessions)], range(DEBITS))
+    before = time.process_time()
+    taken = await debits(ledger, operator, lambda number: sessions[number % len(sessions)], range(DEBITS))
+    worked.append((time.process_time() - before) / DEBITS * 1e6)
+    return DEBITS / taken
 
 
 async def _rounds(name: str, ours: Rate, theirs: Rate) -> tuple[list[float], list[float]]:

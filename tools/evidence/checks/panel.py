@@ -75,9 +75,9 @@ async def run(report: Report) -> None:
 
 async def _poor(report: Report, stood: Stage, browser: Browser) -> None:
     """Somebody whose wallet does not have what was ordered, and then somebody without SOL."""
-    for missing, has, wallet in (
-        ("tokens", "0.5 TEST", await stood.new_agent("0.5")),
-        ("SOL", "0.001 SOL", await stood.new_agent("5.0", lamports=1_000_000)),
+    for has, wallet in (
+        ("0.5 TEST", await stood.new_agent("0.5")),
+        ("0.001 SOL", await stood.new_agent("5.0", lamports=1_000_000)),
     ):
         visitor = Visitor(await browser.new_page())
         await visitor.visit(panel.address(stood, wallet))
@@ -86,7 +86,7 @@ async def _poor(report: Report, stood: Stage, browser: Browser) -> None:
         await visitor.page.get_by_text(f"Your wallet has {has}").wait_for()
         await visitor.button("Cancel").click()
         await visitor.scene("offer")
-        report.step(f"a wallet with {has} is told how many {missing} it takes, and begins anew")
+        report.step(f"a wallet with {has} is told what it lacks, and begins anew")
         await visitor.page.close()
 
 

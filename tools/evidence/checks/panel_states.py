@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -24,7 +24,7 @@ LOOKS: Final[tuple[tuple[str, int, int, Scheme], ...]] = (
     ("phone", 390, 844, "light"),
 )
 # Final after 31 slots: long enough to take all pictures of what is only passed through.
-SLOT_MS, SLOT_MS_IN_CI = 400, 200
+SLOT_MS, SLOT_MS_IN_CI = 800, 400
 PAID, LOW_AFTER = "0.1", 7
 ASKS = 12
 # Every deposit waits for finality, and a phone could reach this service.
@@ -87,6 +87,9 @@ async def run(report: Report) -> None:
             await _before_paying(album)
             await _in_session(album)
             await _at_the_end(album)
+            poor = Visitor(await browser.new_page())
+            await poor.visit(panel.address(stood, await stood.new_agent("0.05", lamports=1_000_000)))
+            await _too_poor(replace(album, visitor=poor))
             await stood.service.kill()
             await album.take("error", state="offline")
     taken = sorted(one.stat().st_size for one in FOLDER.glob("*.png"))
@@ -115,6 +118,14 @@ async def _before_paying(album: Album) -> None:
     await album.take("funding", state="not paid yet")
     await visitor.button("Show the QR code").click()
     await album.take("qr", show="QR code for Solana Pay", state="not paid yet")
+
+
+async def _too_poor(album: Album) -> None:
+    visitor = album.visitor
+    await visitor.order(PAID)
+    await visitor.button("Pay with").click()
+    await visitor.page.get_by_text("Nothing was paid.").wait_for()
+    await album.take("too-poor", state="not paid yet")
 
 
 async def _in_session(album: Album) -> None:

@@ -71,8 +71,8 @@ async def run(report: Report) -> None:
     """Take the steps on both stores, seed after seed."""
     # A restart that finds requests in flight says so, thousands of times.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    # So does the pool of a process that died, about its connections.
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    # So does what a process that died had connected with.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     if report.sabotage:
         report.plant("the database forgets every third charge of a session, on both stores")
     with postgres() as url:

@@ -130,12 +130,13 @@ export class Follow {
       this.keeping.write({ sessionId: told.sessionId, token: kept.invoice.token, invoice: null });
     }
     const token = this.keeping.read()?.token;
-    this.paid = null;
-    this.store.set({ invoice: null, sheet: 'offer', showQr: false });
+    // The session comes before the invoice goes: nobody sees an offer flash by.
     if (told.sessionId && token) {
       this.tookSession(await this.api.session(told.sessionId, token));
       this.hear(token);
     }
+    this.paid = null;
+    this.store.set({ invoice: null, sheet: 'offer', showQr: false });
     if (invoice?.invoiceId === told.invoiceId) {
       this.store.say(told.kind === 'open' ? TEXTS.opened : TEXTS.toppedUp, 'good');
     }
@@ -189,11 +190,11 @@ export class Follow {
     this.hear(kept.token);
     try {
       if (kept.invoice) await this.tookInvoice(await this.api.invoice(kept.invoice.id, kept.token));
-      else if (this.store.state.invoice) this.store.set({ invoice: null, showQr: false });
       // An invoice that opens a session has none to show until it is paid.
       const opens = kept.invoice !== null && this.store.state.invoice?.kind === 'open';
       const token = this.keeping.read()?.token;
       if (kept.sessionId && token && !opens) this.tookSession(await this.api.session(kept.sessionId, token));
+      if (!kept.invoice && this.store.state.invoice) this.store.set({ invoice: null, showQr: false });
     } catch (error) {
       if (error instanceof ApiError && (error.status === 401 || error.status === 404)) await this.refused(kept.token);
       else throw error;
