@@ -7,7 +7,7 @@ from tools.bench.load.sessions import Mode
 from tools.bench.load.steady import Plan, alternate
 from tools.bench.result import Result
 
-_PLAN: Final = Plan(rounds=3, seconds=4)
+_PLAN: Final = Plan(rounds=3, seconds=3)
 # The peer keeps a list of a metered session's requests and copies it with each: few requests a session are its best.
 _PEERS: Final = (peers(Mode.VOUCHER, 128), peers(Mode.METERED, 32), peers(Mode.METERED, 1_000))
 _MPPX: Final = mppx()

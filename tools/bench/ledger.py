@@ -23,7 +23,6 @@ from tools.bench.result import Result
 from tools.postgres import postgres
 
 DEBITS: Final = 4_000
-DEBITS_POSTGRES: Final = 1_200
 ALONE: Final = 500
 ROUNDS: Final = 3
 # Rounds whose bare writes moved by more than this say more about the machine than about the ledger.
@@ -94,13 +93,13 @@ async def _postgres(result: Result, folder: Path, operator: Signer) -> None:
         ledger = await PostgresLedger.open(url, connections=pgbench.CLIENTS)
         try:
             sessions = [await open_session(ledger, operator, salt) for salt in range(bare.SESSIONS)]
-            numbers = iter(range(0, 1_000_000_000, DEBITS_POSTGRES))
+            numbers = iter(range(0, 1_000_000_000, DEBITS))
 
             async def ours() -> float:
                 first = next(numbers)
-                wanted = range(first, first + DEBITS_POSTGRES)
+                wanted = range(first, first + DEBITS)
                 taken = await debits(ledger, operator, lambda number: sessions[number % len(sessions)], wanted)
-                return DEBITS_POSTGRES / taken
+                return DEBITS / taken
 
             async def theirs() -> float:
                 return await asyncio.to_thread(pgbench.debits_per_second, url, folder)

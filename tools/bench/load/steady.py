@@ -19,8 +19,8 @@ CONNECTIONS: Final = 32
 # A pair between whose ends the bare writes moved by more says more about the machine than about either side.
 _STEADY: Final = 1.2
 _TRIES: Final = 2
-# A section takes ten minutes at most, so nothing is run again after a third of them.
-_AGAIN_SECONDS: Final = 200
+# A section takes ten minutes at most, on a busy machine too: what is run again has to begin early.
+_AGAIN_SECONDS: Final = 120
 # Requests to have ready for a second of warming up: more than any server answers in one.
 _MOST_WARM: Final = 60_000
 
