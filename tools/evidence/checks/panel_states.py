@@ -1,5 +1,6 @@
 """panel-states: screenshots of the panel in each state, phone and desktop, light and dark, on a real network."""
 
+import asyncio
 import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ LOOKS: Final[tuple[tuple[str, int, int, Scheme], ...]] = (
     ("phone", 390, 844, "light"),
 )
 # Final after 31 slots: long enough to take all pictures of what is only passed through.
-SLOT_MS, SLOT_MS_IN_CI = 800, 400
+SLOT_MS, SLOT_MS_IN_CI = 400, 200
 PAID, LOW_AFTER = "0.1", 7
 ASKS = 12
 # Every deposit waits for finality, and a phone could reach this service.
@@ -129,10 +130,18 @@ async def _too_poor(album: Album) -> None:
 
 
 async def _in_session(album: Album) -> None:
-    visitor = album.visitor
+    visitor, pictured = album.visitor, asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        """A connection that takes its time, until the pictures of what is only passed through are taken."""
+        await pictured.wait()
+        await route.continue_()
+
+    await visitor.page.route("**/api/invoices/*/transaction", slowly)
     await visitor.button("Pay with").click()
     await visitor.page.get_by_role("heading", name="Payment seen").wait_for()
     await album.take("confirming", state="opening")
+    pictured.set()
     await visitor.scene("session")
     await visitor.ask("What is paid?")
     await album.take("active", state="active", balance="0.092 TEST", asks="11")

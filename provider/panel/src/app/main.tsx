@@ -8,6 +8,8 @@ import '../styles/layout.css';
 import '../styles/controls.css';
 import '../styles/conversation.css';
 import '../styles/hub.css';
+import '../styles/card-list.css';
+import '../styles/references.css';
 import '../styles/card-thread.css';
 import '../styles/narrow.css';
 import { App } from '../views/App';
