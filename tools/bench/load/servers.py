@@ -56,7 +56,7 @@ def peers(mode: Mode, sessions: int) -> Side:
 
 def mppx() -> Side:
     """Node behind mppx's session gate: vouchers on Tempo, the nearest that it has to ours on Solana."""
-    return Side("mppx's Node app, vouchers on Tempo", ("node", str(_MPPX), Mode.VOUCHER), Mode.VOUCHER, 256, 2_000)
+    return Side("mppx's Node app, vouchers on Tempo", ("node", str(_MPPX), Mode.VOUCHER), Mode.VOUCHER, 256, 1_200)
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ const { Channel, Constants, Voucher, escrowAbi } = Session.Precompile
 const PATH = '/paid/answer'
 const DEPOSIT = 10n ** 12n
 const PRICE = 1n
-const REQUESTS = 4_000 // more than it can answer while it is warmed up and measured
+const REQUESTS = 2_400 // more than it can answer while it is warmed up and measured
 const ZERO = `0x${'0'.repeat(40)}`
 const TOKEN = '0x20c0000000000000000000000000000000000000'
 
