@@ -92,6 +92,8 @@ async def _measured(side: Side, plan: Plan) -> Load:
 
 async def loaded(server: Served, plan: Plan) -> Load:
     """A second of load that warms the server and tells how many requests to sign, then the load that counts."""
+    if server.most is not None:  # it has warmed itself, and signed what it can answer
+        return await server.load(seconds=plan.seconds, connections=plan.connections, most=server.most)
     warm = await server.load(seconds=1, connections=plan.connections, most=_MOST_WARM)
     most = int(3 * warm.rate * plan.seconds) + 2_000
     return await server.load(seconds=plan.seconds, connections=plan.connections, most=most)
