@@ -19,7 +19,8 @@ from retainer.protocol.session import SessionState
 PRICE, DEPOSIT, TOP_UP = 8_000, 100_000, 60_000
 QUESTIONS = 3
 _PAUSE_SECONDS = 0.1
-_PATIENCE_SECONDS = 300.0
+# The same agent can meet many deaths in a row, each of which takes a start of the service.
+_PATIENCE_SECONDS = 600.0
 # A part that arrived whole.
 _PART = re.compile(rb"data: part \d+\n\n")
 
@@ -170,7 +171,7 @@ class Listener(Agent):
 
 
 async def _until_done(act: Callable[[], Awaitable[T]]) -> T:
-    """Do it until it is done. What contradicts itself is not done again; after five minutes the last refusal counts."""
+    """Do it until it is done. What contradicts itself is not done again; after ten minutes the last refusal counts."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + _PATIENCE_SECONDS
     while True:
