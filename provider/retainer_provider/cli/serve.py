@@ -71,6 +71,9 @@ async def serve_app(
             http=bounded_connections(
                 most=limits.connections, seconds=limits.connection_seconds, head_limit=limits.request_head_bytes
             ),
+            # Clients keep connections for five seconds, as uvicorn does of itself: who writes into one that is just
+            # being closed loses a request. So theirs end first.
+            timeout_keep_alive=limits.connection_seconds,
             timeout_graceful_shutdown=limits.shutdown_seconds,
         ),
     )
