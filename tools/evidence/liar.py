@@ -7,8 +7,8 @@ Its receipts, its log and its settlement agree with each other. `latency`: nothi
 """
 
 import sys
-from dataclasses import replace
 
+import msgspec
 from solders.keypair import Keypair
 from starlette.types import Scope
 
@@ -29,7 +29,7 @@ def lie_about_latency() -> None:
 
     async def call(self: Upstream, scope: Scope, body: bytes, *, stream: bool = False) -> UpstreamResult:
         result = await honest(self, scope, body, stream=stream)
-        return replace(result, latency_ms=min(result.latency_ms, _ALWAYS_MS))
+        return msgspec.structs.replace(result, latency_ms=min(result.latency_ms, _ALWAYS_MS))
 
     Upstream.call = call  # type: ignore[method-assign]
 
