@@ -91,7 +91,7 @@ async def _torment(report: Report, stood: Stage, agent: Agent, rng: random.Rando
             await stood.service.kill()
             kills += 1
             answered = await attempt or answered
-            roll_back = _sabotage(report, stood) if report.sabotage and number == REQUESTS // 2 else None
+            roll_back = _sabotage(report, stood) if report.sabotage and number >= REQUESTS // 2 else None
             await stood.service.start()
             if roll_back is not None:
                 await _until_answered(agent, key)
