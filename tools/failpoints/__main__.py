@@ -35,7 +35,7 @@ async def _serve(settings: Settings, trap: Trap, *, forgetful: bool, amnesic: bo
             settings,
             upstream=trapped_upstream(proxy, trap),
             surroundings=Surroundings(
-                chain=TrappedChain(chain, trap),
+                chain=TrappedChain(chain, trap, amnesic=amnesic),
                 ledger=TrappedLedger(ledger, trap, forgetful=forgetful, amnesic=amnesic),
             ),
         )
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--point", type=Point, choices=list(Point), metavar="NAME", help="where to die; never without")
     parser.add_argument("--witness", type=Path, required=True, help="the file that gets the name of the reached point")
     parser.add_argument("--forgetful", action="store_true", help="lose every Idempotency-Key: for sabotage")
-    parser.add_argument("--amnesic", action="store_true", help="send what is not stored: for sabotage")
+    parser.add_argument("--amnesic", action="store_true", help="store nothing that is sent, find nothing past")
     options = parser.parse_args()
     settings = load_settings(options.config)
     if {urlsplit(url).hostname for url in settings.service.rpc_urls} - _LOCAL:

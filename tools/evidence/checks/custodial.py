@@ -143,7 +143,7 @@ async def _replay(report: Report, stood: Stage, client: SessionClient, session: 
 async def _deaths(report: Report, stood: Stage, witness: Path) -> None:
     """The provider dies at each step of a refund, by its own SIGKILL, and pays once after it was started again."""
     if report.sabotage:
-        report.plant("the books say that they have stored the refund before it is sent, and have not")
+        report.plant("the books say that they have stored the refund before it is sent, and the node keeps no history")
     points = [Point.SEND_TRANSFER_AFTER] if report.sabotage else [*POINTS] * report.count(RUNS, RUNS_IN_CI)
     wrong = []
     async with _client(stood) as client:
@@ -151,14 +151,15 @@ async def _deaths(report: Report, stood: Stage, witness: Path) -> None:
             before, got = await _holdings(stood)
             session = await _used(client, stood)
             await stood.service.stop()
-            amnesic = ("--amnesic",) if report.sabotage else ()
-            await stood.service.start("tools.failpoints", "--witness", str(witness), "--point", point, *amnesic)
+            trapped = ("tools.failpoints", "--witness", str(witness))
+            spoiled = (*trapped, "--amnesic") if report.sabotage else ()
+            await stood.service.start(*(spoiled or trapped), "--point", point)
             closing = asyncio.create_task(_closed(client, session.session_id))
             process = stood.service.process
             if process is None:
                 raise RuntimeError("the provider was not started")
             await asyncio.wait_for(process.wait(), DEATH_SECONDS)
-            await stood.service.start()
+            await stood.service.start(*spoiled)
             closed = await closing
             paid, held = await _holdings(stood)
             if (before - paid, held - got) != (KEPT, KEPT):

@@ -135,11 +135,11 @@ export class Follow {
       this.tookSession(await this.api.session(told.sessionId, token));
       this.hear(token);
     }
-    this.paid = null;
+    if (this.paid?.invoice === told.invoiceId) this.paid = null;
+    // Told twice, it is over once: by then the person may have begun with something else.
+    if (this.store.state.invoice?.invoiceId !== told.invoiceId) return;
     this.store.set({ invoice: null, sheet: 'offer', showQr: false });
-    if (invoice?.invoiceId === told.invoiceId) {
-      this.store.say(told.kind === 'open' ? TEXTS.opened : TEXTS.toppedUp, 'good');
-    }
+    this.store.say(told.kind === 'open' ? TEXTS.opened : TEXTS.toppedUp, 'good');
   }
 
   /** Runs `pay` for an invoice, which shows as confirming until that has an answer. */

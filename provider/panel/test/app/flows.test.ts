@@ -69,6 +69,16 @@ describe('funding', () => {
     expect(tab.state.session?.state).toBe('active');
   });
 
+  it('leaves alone what was begun since, when it is told of a payment once more', async () => {
+    await tab.ordered();
+    const invoice = tab.state.invoice;
+    if (!invoice) throw new Error('nothing was ordered');
+    await tab.panel.funding.pay(await wallet());
+    tab.panel.show('topup');
+    await tab.panel.follow.tookInvoice({ ...invoice, state: 'active', sessionId: SESSION });
+    expect(tab.state).toMatchObject({ sheet: 'topup', session: { state: 'active' } });
+  });
+
   it('asks for the right network', async () => {
     await tab.ordered();
     const honest = await wallet();
