@@ -119,6 +119,8 @@ export class Follow {
     const transaction = told.transaction ?? known?.transaction ?? null;
     const solanaPayUrl = told.solanaPayUrl ?? known?.solanaPayUrl ?? null;
     if (told.state !== 'active') {
+      // An answer that was overtaken brings nothing back.
+      if (this.isOver(told)) return;
       const paid = told.invoiceId === this.paid?.invoice && this.store.state.now < this.paid.until;
       const state = told.state === 'waiting' && paid ? 'confirming' : told.state;
       this.store.set({ invoice: { ...told, state, transaction, solanaPayUrl } });
@@ -139,6 +141,8 @@ export class Follow {
     // Told twice, it is over once: by then the person may have begun with something else.
     if (this.store.state.invoice?.invoiceId !== told.invoiceId) return;
     this.store.set({ invoice: null, sheet: 'offer', showQr: false });
+    // Events can be quicker than the answer to what the wallet signed; whoever sees it paid may go on.
+    if (this.store.state.busy === 'wallet') this.store.release();
     this.store.say(told.kind === 'open' ? TEXTS.opened : TEXTS.toppedUp, 'good');
   }
 
@@ -149,8 +153,10 @@ export class Follow {
     let told = invoice;
     try {
       told = await pay();
+    } catch (error) {
+      if (!this.isOver(invoice)) throw error;
     } finally {
-      this.paid = null;
+      if (this.paid?.invoice === invoice.invoiceId) this.paid = null;
       await this.tookInvoice(told);
     }
   }
@@ -183,6 +189,11 @@ export class Follow {
     this.stopListening = null;
     this.listeningWith = null;
     this.store.set({ live: false });
+  }
+
+  /** Whether nobody waits for this invoice any more: it was paid, or let go. */
+  private isOver({ invoiceId }: Invoice): boolean {
+    return this.keeping.read()?.invoice?.id !== invoiceId;
   }
 
   private async catchUp(kept: Kept | null): Promise<void> {
@@ -219,7 +230,7 @@ export class Follow {
     }
     if (event === 'invoice' && json.has('invoice')) {
       const told = readInvoice((data as { invoice: unknown }).invoice);
-      if (this.keeping.read()?.invoice?.id === told.invoiceId) await this.tookInvoice(told);
+      if (!this.isOver(told)) await this.tookInvoice(told);
     }
   }
 

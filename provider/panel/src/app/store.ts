@@ -8,6 +8,8 @@ import { standingOf, START, type State } from './state';
 
 export class Store {
   state: State = START;
+  /** What `during` runs; null once that is over for the person. */
+  private running: object | null = null;
 
   constructor(private readonly changed: (state: State) => void) {}
 
@@ -24,14 +26,22 @@ export class Store {
   /** Runs `act` unless something else runs; what goes wrong is said. A second click does nothing. */
   async during(busy: NonNullable<State['busy']>, act: () => Promise<void>): Promise<void> {
     if (this.state.busy) return;
+    const running = {};
+    this.running = running;
     this.set({ busy, notice: null });
     try {
       await act();
     } catch (error) {
       this.fail(error);
     } finally {
-      this.set({ busy: null });
+      if (this.running === running) this.release();
     }
+  }
+
+  /** What runs has come to its end, though its own answer is still under way: something else may begin. */
+  release(): void {
+    this.running = null;
+    this.set({ busy: null });
   }
 
   /** Says what went wrong; anything but an answer of the API is a mistake of ours and goes on. */

@@ -79,6 +79,29 @@ describe('funding', () => {
     expect(tab.state).toMatchObject({ sheet: 'topup', session: { state: 'active' } });
   });
 
+  it.each(['late', 'lost'])('lets go on with the next once it is seen as paid, its answer %s', async (answer) => {
+    await tab.ordered();
+    let release = () => {};
+    provider.slow = new Promise((come, go) => {
+      release = () => (answer === 'late' ? come() : go(new TypeError('connection reset')));
+    });
+    const paying = tab.panel.funding.pay(await wallet());
+    await vi.waitFor(() => expect(tab.state.invoice?.state).toBe('confirming'));
+    await vi.waitFor(() => expect(provider.count('POST /invoices/invoice-1/transaction')).toBe(1));
+    await tab.panel.follow.restore();
+    expect(tab.state).toMatchObject({ invoice: null, busy: null, session: { state: 'active' } });
+    await tab.panel.previewClose();
+    release();
+    await paying;
+    expect(tab.state).toMatchObject({
+      sheet: 'close',
+      closing: { toProvider: 0n },
+      invoice: null,
+      busy: null,
+      notice: null,
+    });
+  });
+
   it('asks for the right network', async () => {
     await tab.ordered();
     const honest = await wallet();

@@ -44,6 +44,8 @@ export class Provider {
   session: Record<string, unknown> | null = null;
   answers = new Map<string, unknown>();
   token = 'token-1';
+  /** What the answer to a payment waits for, which lands meanwhile. */
+  slow: Promise<void> | null = null;
 
   /** What the page asks instead of the network. */
   readonly fetch = async (url: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
@@ -51,7 +53,9 @@ export class Provider {
     if (call === 'GET /events') return this.silence(init.signal ?? null);
     if (!this.up) throw new TypeError('connection refused');
     this.calls.push(call);
-    return this.answer(call, init);
+    const answer = this.answer(call, init);
+    if (call.endsWith('/transaction')) await this.slow;
+    return answer;
   };
 
   /** How often a call was made. */
@@ -78,6 +82,9 @@ export class Provider {
       return this.invoice ? Response.json(this.invoice) : problem('invoice-unknown', 404);
     }
     if (!this.session) return problem('token-invalid', 401);
+    if (call.startsWith('GET') && call.endsWith('/close')) {
+      return Response.json({ toPayer: String(AMOUNT), toProvider: '0', payer: PAYER, provider: fields.payee });
+    }
     if (call.endsWith('/request')) return this.serve(headers.get('idempotency-key') ?? '');
     return Response.json(this.session);
   }
