@@ -58,6 +58,13 @@ export const CARDS = {
   closeThread: 'Close this card',
   editTitle: 'Change the title',
   titleLabel: 'Title of this card',
+  titleLeft: (left: number) =>
+    left === 0 ? 'As long as a title can be' : `Room for ${left} more ${left === 1 ? 'character' : 'characters'}`,
+  titleLong: (by: number | null) =>
+    by === null
+      ? 'A title holds at most 4096 bytes. Use fewer accents and joined emoji.'
+      : `${by} ${by === 1 ? 'character' : 'characters'} too many: a title holds at most 80. Shorten it.`,
+  titleUnseen: 'Nothing of this title can be seen. Type something visible.',
   saveTitle: 'Save',
   giveTitle: 'Give it a title',
   cancel: 'Cancel',
