@@ -124,6 +124,9 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'quick-session-title-required': 'This card needs a title before anybody but its creator writes on it. Give it one.',
   'quick-session-title-invalid': 'A title is one line of 1 to 80 characters. Shorten it.',
   'quick-session-message-invalid': 'This cannot be sent as it is. Write something of at most 65 536 bytes.',
+  'quick-session-cards-full':
+    'Your session has as many cards as it may. Go on with one of them, or fund another session.',
+  'quick-session-turns-full': 'Too many messages wait already. Wait until some are answered, or archive cards.',
   'responder-unknown': 'This responder is not here any more. Choose another.',
   'route-unknown': 'This provider has no cards any more.',
 };
