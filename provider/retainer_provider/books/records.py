@@ -207,7 +207,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Whose some open sessions are, with the id of one of them."""
+    """Whose some open sessions are, with the id of the one that was admitted first."""
 
     operator: Pubkey
     payee: Pubkey
