@@ -80,9 +80,8 @@ class Desk:
                 refusal = voucher_refusal(record, request.voucher, amount)
                 accepted = True
                 if refusal is None and request.voucher != record.voucher:
-                    refusal = await self.change(
-                        request.session_id, sqlite_requests.accept, record.number, request.voucher, amount
-                    )
+                    keep = partial(sqlite_requests.accept, self._writing, record.number, request.voucher, amount)
+                    refusal = await self._change(request.session_id, keep, quick=True)
                     if refusal is None:
                         continue  # others had their turn meanwhile
             if refusal is not None:
@@ -160,10 +159,13 @@ class Desk:
         **kwargs: P.kwargs,
     ) -> T:
         """Write something else than a debit to the session; nothing of it is reserved until that is over."""
+        return await self._change(session_id, partial(operation, self._writing, *args, **kwargs))
+
+    async def _change(self, session_id: str, operation: Callable[[], T], *, quick: bool = False) -> T:
         standing = self._standings.change(session_id)
 
         def work() -> tuple[T, Figures | None]:
-            value = operation(self._writing, *args, **kwargs)
+            value = operation()
             standing.written = figures(self._writing, session_id)
             return value, standing.written
 
@@ -171,7 +173,7 @@ class Desk:
             self._standings.changed(session_id, standing, None if job.error else job.value[1])
             self._wake(session_id)
 
-        value, _ = await self._writer.submit(work, ended)
+        value, _ = await self._writer.submit(work, ended, quick=quick)
         return value
 
     def _find(self, session_id: str) -> Standing | None:

@@ -35,9 +35,10 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
 
 
 class Operation(Job, eq=False, kw_only=True):
-    """One transaction of any kind."""
+    """One transaction of any kind; a ``quick`` one touches few rows, whatever there are."""
 
     work: Callable[[], Any]
+    quick: bool = False
 
     def perform(self) -> None:
         """Keep what the work gives, or its own fault; any other error is the disk's and goes on."""
