@@ -147,13 +147,13 @@ async def test_a_top_up_in_one_batch_with_debits_leaves_the_figures_of_both(ledg
     session_id, other = await open_session(ledger, 1), await open_session(ledger, 2)
     taken = [held(await reserve(ledger, session_id, name)) for name in "ab"]
     gathered = threading.Event()
-    slow = commit_of(held(await reserve(ledger, other, "slow")), body=bytes(300_000))
+    slow = commit_of(held(await reserve(ledger, other, "slow")))
 
     def finish(facts: CommitFacts) -> StoredAnswer:
         gathered.wait()
         return slow.finish(facts)
 
-    ahead = asyncio.create_task(ledger.commit(replace(slow, finish=finish)))
+    ahead = asyncio.create_task(ledger.commit(replace(slow, finish=finish, quick=False)))
     await _settled()
     debits: Callable[[], Awaitable[object]] = partial(together, ledger, taken)
     top_up: Callable[[], Awaitable[object]] = partial(ledger.update_deposit, session_id, 2 * DEPOSIT, NOW)
@@ -170,23 +170,24 @@ async def test_a_top_up_in_one_batch_with_debits_leaves_the_figures_of_both(ledg
 
 
 async def test_the_loop_writes_small_rows_alone(ledger: SqliteLedger) -> None:
-    """F21: what may take long is written by the ledger's own thread, while others are served."""
+    """F21: what may take long, or asks a key elsewhere, is the ledger's own thread's, while others are served."""
     session_id = await open_session(ledger)
     threads: list[str] = []
 
-    async def book(name: str, body: bytes) -> None:
+    async def book(name: str, body: bytes, *, quick: bool) -> None:
         end = commit_of(held(await reserve(ledger, session_id, name)), body=body)
 
         def finish(facts: CommitFacts) -> StoredAnswer:
             threads.append(threading.current_thread().name)
             return end.finish(facts)
 
-        assert (await ledger.commit(replace(end, finish=finish))).outcome is CommitOutcome.COMMITTED
+        assert (await ledger.commit(replace(end, finish=finish, quick=quick))).outcome is CommitOutcome.COMMITTED
 
-    await book("small", b"x")
-    await book("large", bytes(300_000))
-    assert threads == [threading.current_thread().name, "retainer-ledger"]
-    await booked_right(ledger, session_id, 2)
+    await book("small", b"x", quick=True)
+    await book("large", bytes(300_000), quick=True)
+    await book("signed elsewhere", b"x", quick=False)
+    assert threads == [threading.current_thread().name, "retainer-ledger", "retainer-ledger"]
+    await booked_right(ledger, session_id, 3)
 
 
 async def test_rows_that_the_loop_cannot_write_stop_the_ledger(ledger: SqliteLedger, path: Path) -> None:

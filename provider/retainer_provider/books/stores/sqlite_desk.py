@@ -10,8 +10,10 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
+from msgspec.structs import replace
 
 from retainer.protocol.errors import AmountError
+from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.admission import barred, voucher_refusal
 from retainer_provider.books.ledger import LedgerUnavailableError
 from retainer_provider.books.outcomes import (
@@ -80,7 +82,7 @@ class Desk:
                 refusal = voucher_refusal(record, request.voucher, amount)
                 accepted = True
                 if refusal is None and request.voucher != record.voucher:
-                    keep = partial(sqlite_requests.accept, self._writing, record.number, request.voucher, amount)
+                    keep = partial(self._keep, record.number, request.voucher, amount)
                     refusal = await self._change(request.session_id, keep, quick=True)
                     if refusal is None:
                         continue  # others had their turn meanwhile
@@ -159,14 +161,21 @@ class Desk:
         **kwargs: P.kwargs,
     ) -> T:
         """Write something else than a debit to the session; nothing of it is reserved until that is over."""
-        return await self._change(session_id, partial(operation, self._writing, *args, **kwargs))
 
-    async def _change(self, session_id: str, operation: Callable[[], T], *, quick: bool = False) -> T:
+        def change(_standing: Standing) -> tuple[T, None]:
+            return operation(self._writing, *args, **kwargs), None
+
+        return await self._change(session_id, change)
+
+    async def _change(
+        self, session_id: str, operation: Callable[[Standing], tuple[T, Figures | None]], *, quick: bool = False
+    ) -> T:
+        """``operation`` gives its value, and the session's figures after it unless they are to be read anew."""
         standing = self._standings.change(session_id)
 
         def work() -> tuple[T, Figures | None]:
-            value = operation()
-            standing.written = figures(self._writing, session_id)
+            value, after = operation(standing)
+            standing.written = after or figures(self._writing, session_id)
             return value, standing.written
 
         def ended(job: Operation) -> None:
@@ -175,6 +184,15 @@ class Desk:
 
         value, _ = await self._writer.submit(work, ended, quick=quick)
         return value
+
+    def _keep(
+        self, number: int, voucher: SignedVoucher, amount: int, standing: Standing
+    ) -> tuple[ReserveOutcome | None, Figures | None]:
+        refusal, was = sqlite_requests.accept(self._writing, number, voucher, amount), standing.written
+        if refusal is not None or was is None:
+            return refusal, None
+        record = replace(was.record, accepted=voucher.voucher.cumulative, voucher=voucher)
+        return None, Figures(record, was.answer_bytes)
 
     def _find(self, session_id: str) -> Standing | None:
         if self._writer.failure is not None:

@@ -15,9 +15,13 @@ OWN_FAULTS = (apsw.ConstraintError, apsw.TooBigError)
 
 
 class Job(msgspec.Struct, eq=False, kw_only=True):
-    """``ended`` is told on the loop of every end, also when nobody waits for the ``answer`` any more."""
+    """``ended`` is told on the loop of every end, also when nobody waits for the ``answer`` any more.
+
+    A ``quick`` one waits for nobody and touches few rows, whatever there are.
+    """
 
     answer: "asyncio.Future[Any]"
+    quick: bool
     ended: "Callable[[Any], None] | None" = None
     value: Any = None
     error: Exception | None = None
@@ -35,10 +39,9 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
 
 
 class Operation(Job, eq=False, kw_only=True):
-    """One transaction of any kind; a ``quick`` one touches few rows, whatever there are."""
+    """One transaction of any kind."""
 
     work: Callable[[], Any]
-    quick: bool = False
 
     def perform(self) -> None:
         """Keep what the work gives, or its own fault; any other error is the disk's and goes on."""

@@ -7,12 +7,8 @@ import apsw
 
 from retainer.protocol.usage import UsageEntry
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
-from retainer_provider.books.outcomes import (
-    ReserveOutcome,
-)
-from retainer_provider.books.records import (
-    StoredAnswer,
-)
+from retainer_provider.books.outcomes import ReserveOutcome
+from retainer_provider.books.records import StoredAnswer
 from retainer_provider.books.stores import archive_sql
 from retainer_provider.books.stores.sqlite_rows import first_row
 

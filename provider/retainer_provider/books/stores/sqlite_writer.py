@@ -65,12 +65,20 @@ class GroupWriter:
 
         Cancelling the future does not stop the operation: ``ended`` is told of its end in any case.
         """
-        return self._queue(Operation(answer=self._loop.create_future(), ended=ended, work=work, quick=quick))
+        return self._queue(Operation(answer=self._loop.create_future(), ended=ended, quick=quick, work=work))
 
     def book(self, commit: Commit, held: Held, ended: Callable[[Debit], None]) -> "asyncio.Future[CommitResult]":
         """Queue a debit, as ``submit`` does an operation."""
-        answer = self._loop.create_future()
-        return self._queue(Debit(answer=answer, ended=ended, commit=commit, standing=held.standing, stream=held.stream))
+        return self._queue(
+            Debit(
+                answer=self._loop.create_future(),
+                ended=ended,
+                quick=commit.quick,
+                commit=commit,
+                standing=held.standing,
+                stream=held.stream,
+            )
+        )
 
     def stop(self) -> None:
         """Take nothing more; what is queued is still done."""
@@ -168,8 +176,8 @@ def _are_quick(jobs: Sequence[Job]) -> bool:
     """Whether their rows can be written while everybody else waits."""
     bodies = 0
     for job in jobs:
+        if not job.quick:
+            return False
         if isinstance(job, Debit):
             bodies += job.commit.usage.body_bytes
-        elif not (isinstance(job, Operation) and job.quick):
-            return False
     return bodies <= _MAX_BODIES_ON_LOOP
