@@ -1,8 +1,20 @@
-"""Clocks for tests of the service."""
+"""Clocks for tests of the service, and waiting for what no clock tells."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from retainer.chain.fake import FakeChain
+
+PATIENCE_SECONDS: Final = 30
+"""Until something that must come counts as not coming: far longer than it takes on a busy machine."""
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return once it holds; TimeoutError when it does not come to."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await holds():  # noqa: ASYNC110 - what is asked has no event to wait for
+            await asyncio.sleep(0.02)
 
 
 class ChainClock:
@@ -30,28 +42,48 @@ class Pace:
     """What the workers wait by: each pass ends in a wait that only `tick` ends."""
 
     def __init__(self) -> None:
-        self._waiting: list[asyncio.Future[None]] = []
-        self._changed = asyncio.Condition()
+        self._workers: set[asyncio.Task[object]] = set()
+        self._waiting: dict[asyncio.Task[object], asyncio.Future[None]] = {}
+        self._changed = asyncio.Event()
 
     def monotonic(self) -> float:
         return 0.0
 
     async def sleep(self, seconds: float) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        async with self._changed:
-            self._waiting.append(waiter)
-            self._changed.notify_all()
+        worker = asyncio.current_task()
+        assert worker is not None
+        if worker not in self._workers:
+            self._workers.add(worker)
+            worker.add_done_callback(self._left)
+        self._waiting[worker] = waiter = asyncio.get_running_loop().create_future()
+        self._changed.set()
         await waiter
 
     async def tick(self) -> None:
-        """Let everyone who waits make one pass, and come back when they wait again."""
-        due, self._waiting = self._waiting, []
-        for waiter in due:
+        """Let everyone make one pass, and come back when they wait again.
+
+        Whoever is still in a pass that had begun before ends it first: it may have looked too early.
+        """
+        await self._until(self._all_wait)
+        due, self._waiting = self._waiting, {}
+        for waiter in due.values():
             if not waiter.done():
                 waiter.set_result(None)
-        await self.waited_for(len(due))
+        await self._until(self._all_wait)
 
     async def waited_for(self, workers: int) -> None:
         """Come back when so many workers wait."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._waiting) >= workers)
+        await self._until(lambda: len(self._waiting) >= workers)
+
+    def _all_wait(self) -> bool:
+        return self._workers == self._waiting.keys()
+
+    def _left(self, worker: asyncio.Task[object]) -> None:
+        self._workers.discard(worker)
+        self._waiting.pop(worker, None)
+        self._changed.set()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()

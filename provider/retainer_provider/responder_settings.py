@@ -1,11 +1,11 @@
-"""Who answers on quick session cards, in the settings file: [responders.NAME]."""
+"""Quick session cards in the settings file: who answers, [responders.NAME], and how many there may be, [cards]."""
 
 import re
 from collections.abc import Container, Mapping
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
 _PATH: Final = re.compile(r"/[\x21-\x3e\x40-\x7e]*\Z")  # no query: a turn's request is its body
@@ -38,6 +38,14 @@ class ResponderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Scheme, host and port; None for the metered service itself."""
         parts = urlsplit(self.upstream)
         return f"{parts.scheme}://{parts.netloc}" if parts.scheme else None
+
+
+class CardSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[cards]: what one session may have of cards, which cost nothing until they are answered."""
+
+    most_per_session: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    most_waiting: Annotated[int, Meta(ge=2, le=10_000)] = 100
+    """Turns; the first message on a card without a title queues two."""
 
 
 def require_responders(responders: Mapping[str, ResponderSettings], offers: Container[str]) -> None:

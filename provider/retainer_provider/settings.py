@@ -23,7 +23,7 @@ from retainer.protocol.constants import (
 from retainer.protocol.errors import RetainerError
 from retainer_provider.offer_settings import OfferSettings, RouteSettings
 from retainer_provider.people_settings import FreeTierSettings, PanelSettings
-from retainer_provider.responder_settings import ResponderSettings, require_responders
+from retainer_provider.responder_settings import CardSettings, ResponderSettings, require_responders
 
 ENVIRONMENT_PREFIX: Final = "RETAINER_PROVIDER_"
 
@@ -232,6 +232,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     routes: RouteSettings = field(default_factory=RouteSettings)
     responders: dict[str, ResponderSettings] = field(default_factory=dict)
+    cards: CardSettings = field(default_factory=CardSettings)
     panel: PanelSettings = field(default_factory=PanelSettings)
     free_tier: FreeTierSettings = field(default_factory=FreeTierSettings)
 

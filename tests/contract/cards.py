@@ -23,6 +23,8 @@ from retainer_provider.cards.records import (
 from tests.books import new_session
 
 LEASE = 30.0
+MOST = 100
+"""Of a session's cards, and of its turns that wait."""
 
 
 async def session(ledger: Ledger, number: int = 1) -> str:
@@ -49,7 +51,7 @@ def new_card(session_id: str, number: int = 1, **changes: object) -> NewCard:
 
 async def made(ledger: Ledger, new: NewCard) -> Card:
     """A card that is there."""
-    assert await ledger.transact(shelf.make(new)) is Written.DONE
+    assert await ledger.transact(shelf.make(new, MOST)) is Written.DONE
     return await shown(ledger, new)
 
 
@@ -67,7 +69,7 @@ def message(body: str, author: str = "me", key: str | None = None) -> Message:
 
 async def sent(ledger: Ledger, new: NewCard, body: str, **who: str) -> Written:
     """Say something on a card."""
-    return await ledger.transact(shelf.send(new.session_id, new.id, message(body, **who)))
+    return await ledger.transact(shelf.send(new.session_id, new.id, message(body, **who), MOST))
 
 
 async def held(ledger: Ledger, owner: str = "first", seconds: float = LEASE, responder: str = "ada") -> Hold:

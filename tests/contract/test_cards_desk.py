@@ -12,6 +12,7 @@ from retainer_provider.books.steps import Steps
 from retainer_provider.cards.desk import CardDesk
 from retainer_provider.cards.ids import CHANCE_BYTES, card_id
 from retainer_provider.cards.records import Line, Role
+from retainer_provider.responder_settings import CardSettings
 from retainer_provider.sessions.refusals import RefusedError
 from tests.books import NOW, new_session
 from tests.contract.cards import session
@@ -35,7 +36,11 @@ class Still:
 def desk(ledger: Ledger, chances: Iterator[int]) -> CardDesk:
     offers = {"ada": new_session().offer_id}
     return CardDesk(
-        ledger=ledger, clock=Still(), offers=offers, chance=lambda size: next(chances).to_bytes(size, "big")
+        ledger=ledger,
+        clock=Still(),
+        offers=offers,
+        limits=CardSettings(most_per_session=3, most_waiting=2),
+        chance=lambda size: next(chances).to_bytes(size, "big"),
     )
 
 
@@ -63,6 +68,20 @@ async def test_after_three_taken_ids_it_is_refused_by_name(ledger: Ledger) -> No
     assert refused.value.refusal.extra["code"] == "QUICK_SESSION_ID_COLLISION"
     assert next(chances) == 2  # three tries, and no more
     assert len(await making.cards(paying.session_id, archived=False)) == 1
+
+
+async def test_a_full_session_is_refused_by_name_with_what_to_do(ledger: Ledger) -> None:
+    """Cards and messages are free until they are answered, and would fill a disk."""
+    paying, making = await payer(ledger), desk(ledger, iter(range(9)))
+    cards = [await making.create(paying, responder="ada", creator="me", title="t") for _ in range(3)]
+    with pytest.raises(RefusedError, match="archived ones included: go on with one of them") as refused:
+        await making.create(paying, responder="ada", creator="me")
+    assert refused.value.refusal.extra["code"] == "QUICK_SESSION_CARDS_FULL"
+    for card in cards[:2]:
+        await making.send(paying.session_id, card.id, author="me", body="why?", key=None)
+    with pytest.raises(RefusedError, match="wait until some are answered, or archive cards") as refused:
+        await making.send(paying.session_id, cards[2].id, author="me", body="why?", key=None)
+    assert refused.value.refusal.extra["code"] == "QUICK_SESSION_TURNS_FULL"
 
 
 class Counting:

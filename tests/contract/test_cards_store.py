@@ -9,7 +9,7 @@ from retainer_provider.books.ledger import Ledger
 from retainer_provider.books.steps import Steps
 from retainer_provider.cards import hosting, shelf, turns
 from retainer_provider.cards.records import CardScope, CardStatus, Fenced, Hold, Seat, TitleSource, TurnKind, Written
-from tests.contract.cards import compose, ended, held, made, message, new_card, sent, session, shown, taken
+from tests.contract.cards import MOST, compose, ended, held, made, message, new_card, sent, session, shown, taken
 from tests.contract.conftest import OpenLedger
 
 
@@ -17,14 +17,14 @@ async def test_a_taken_id_makes_no_card(ledger: Ledger) -> None:
     paying = await session(ledger)
     await made(ledger, new_card(paying))
     again = new_card(await session(ledger, 2), creator="somebody else")
-    assert await ledger.transact(shelf.make(again)) is Written.COLLISION
+    assert await ledger.transact(shelf.make(again, MOST)) is Written.COLLISION
     assert (await shown(ledger, new_card(paying))).creator == "me"
 
 
 async def test_the_same_request_makes_one_card(ledger: Ledger) -> None:
     paying = await session(ledger)
     first = await made(ledger, new_card(paying, request_key="k"))
-    assert await ledger.transact(shelf.make(new_card(paying, 2, request_key="k"))) is Written.DONE
+    assert await ledger.transact(shelf.make(new_card(paying, 2, request_key="k"), MOST)) is Written.DONE
     found = await ledger.look(shelf.card_of_key(paying, "k"))
     assert found == first
 
@@ -36,7 +36,7 @@ async def test_a_card_is_seen_by_its_session_alone(ledger: Ledger) -> None:
     assert await ledger.look(shelf.card(other, new.id)) is None
     assert await ledger.look(shelf.thread(other, new.id, 0, 10)) is None
     for steps in (
-        shelf.send(other, new.id, message("mine now")),
+        shelf.send(other, new.id, message("mine now"), MOST),
         shelf.set_title(other, new.id, "mine", TitleSource.PERSON, 1),
         shelf.archive(other, new.id, 1),
         shelf.try_again(other, new.id, 1),

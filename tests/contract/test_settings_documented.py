@@ -18,7 +18,7 @@ from retainer_provider.offer_settings import (
     SlaSettings,
 )
 from retainer_provider.people_settings import AskSettings, FreeTierSettings, PanelSettings
-from retainer_provider.responder_settings import ResponderSettings
+from retainer_provider.responder_settings import CardSettings, ResponderSettings
 from retainer_provider.settings import (
     KeySource,
     LedgerSettings,
@@ -46,6 +46,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[offers.NAME.sla]": SlaSettings,
     "[offers.NAME.sla.availability]": AvailabilitySettings,
     "[responders.NAME]": ResponderSettings,
+    "[cards]": CardSettings,
     "[limits]": LimitSettings,
     "[settlement]": SettlementSettings,
 }

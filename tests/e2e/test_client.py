@@ -122,14 +122,24 @@ async def test_a_repeated_key_is_answered_again_and_charged_once(stood: Stage, a
 
 
 async def test_the_next_process_takes_over_session_and_lost_key(stood: Stage, agent: Keypair, tmp_path: Path) -> None:
-    path = tmp_path / "sessions.sqlite"
-    async with SessionClient(agent, rpc_url=stood.rpc_url, store=create_sqlite_channel_store(path)) as client:
+    """The first process ends when its answer has come and before it could take it in."""
+    store, arrived = create_sqlite_channel_store(tmp_path / "sessions.sqlite"), asyncio.Event()
+
+    async def hold(_answer: httpx.Response) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with (
+        httpx.AsyncClient(timeout=60) as http,
+        SessionClient(agent, rpc_url=stood.rpc_url, store=store, http=http) as client,
+    ):
         session = await client.create_session(stood.url, "1.0")
+        http.event_hooks = {"response": [hold]}
         asking = asyncio.create_task(client.request("GET", stood.url))
-        while not (channel := await client_channel(path, agent, session.session_id)).book.outstanding:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await arrived.wait()
         asking.cancel()
-    (key,) = channel.book.outstanding
+    path = tmp_path / "sessions.sqlite"
+    (key,) = (await client_channel(path, agent, session.session_id)).book.outstanding
     async with SessionClient(agent, rpc_url=stood.rpc_url, store=create_sqlite_channel_store(path)) as client:
         answer = await client.request("GET", stood.url)
         assert answer.request.headers["Idempotency-Key"] == key

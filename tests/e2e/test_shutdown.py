@@ -3,9 +3,12 @@
 import asyncio
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,7 +17,9 @@ import pytest
 from tests.e2e.test_main_job import Town, receipt, sent
 from tests.e2e.test_main_job import town as town  # noqa: PLC0414 - a fixture
 from tests.serving import client, run, serving
-from tools.evidence.upstream import Upstream, running
+from tests.slow import Slow
+from tests.times import until
+from tools import oracle
 from tools.stage import free_port
 
 pytestmark = pytest.mark.e2e
@@ -26,23 +31,20 @@ async def test_sigterm_finishes_what_runs_and_remembers_what_is_owed(town: Town)
     """F11: five requests in flight when the signal comes; all are answered, receipted and charged once."""
     address = f"127.0.0.1:{free_port()}"
     town.config.write_text(town.config.read_text() + f'\n[metrics]\naddress = "{address}"\n')
-    async with running(Upstream(slow_seconds=3)) as upstream:
-        slow = {"RETAINER_PROVIDER_UPSTREAM": upstream.url, "RETAINER_PROVIDER_LOG_FORMAT": "json"}
-        slow["RETAINER_PROVIDER_LOG_LEVEL"] = "debug"  # which tells of each request
-        async with serving(town.config, slow) as service, client(service.url) as http, httpx.AsyncClient() as probe:
+    slow = Slow()
+    async with oracle.running(slow) as upstream:
+        environ = {"RETAINER_PROVIDER_UPSTREAM": upstream, "RETAINER_PROVIDER_LOG_FORMAT": "json"}
+        environ["RETAINER_PROVIDER_LOG_LEVEL"] = "debug"  # which tells of each request
+        async with serving(town.config, environ) as service, client(service.url) as http, httpx.AsyncClient() as probe:
             opening = await town.opened(http)
             assert (await probe.get(f"http://{address}/readyz")).status_code == 200
-            asked = [
-                asyncio.ensure_future(sent(http, opening.use(), "/work?fault=slow", key=str(number)))
-                for number in range(5)
-            ]
-            await asyncio.sleep(1)
+            asked = [asyncio.ensure_future(sent(http, opening.use(), key=str(number))) for number in range(5)]
+            await slow.asked(5)
             service.process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.5)
+            await until(partial(takes_nobody, service.url))
             told = await probe.get(f"http://{address}/readyz")
             assert (told.status_code, list(told.json()["problems"])) == (503, ["service"])
-            with pytest.raises(httpx.TransportError):
-                await probe.get(f"{service.url}/api/offers")
+            slow.go.set()
             answers = await asyncio.gather(*asked)
             assert {receipt(answer, town.operator).spent for answer in answers} == {PRICE * n for n in range(1, 6)}
             assert await asyncio.wait_for(service.process.wait(), 20) == 0
@@ -54,16 +56,38 @@ async def test_sigterm_finishes_what_runs_and_remembers_what_is_owed(town: Town)
     # The close is begun and the process told to stop before the chain has finished it.
     async with serving(town.config) as service, client(service.url) as http:
         closing = asyncio.ensure_future(sent(http, opening.close()))
-        await asyncio.sleep(0.3)
+        await until(partial(has_begun_to_close, town))
         assert await service.terminate() == 0
         await asyncio.gather(closing, return_exceptions=True)
-    async with serving(town.config) as service:
-        for _ in range(60):
-            listed = json.loads((await run("sessions", "--config", str(town.config), "--json")).out)["sessions"]
-            if listed[0]["state"] == "refunded":
-                break
-            await asyncio.sleep(0.5)
-    assert (listed[0]["state"], listed[0]["spent"], listed[0]["settled"]) == ("refunded", "40000", "40000")
+    async with serving(town.config):
+        await until(partial(is_settled, town))
+    [listed] = json.loads((await run("sessions", "--config", str(town.config), "--json")).out)["sessions"]
+    assert (listed["state"], listed["spent"], listed["settled"]) == ("refunded", "40000", "40000")
+
+
+async def takes_nobody(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        async with httpx.AsyncClient() as stranger:
+            await stranger.get(f"{url}/api/offers")
+    except httpx.TransportError:
+        return True
+    return False
+
+
+def state_of(town: Town) -> str:
+    """How the only session stands in the books, which another process keeps."""
+    with closing(sqlite3.connect(f"file:{town.folder / 'retainer.sqlite'}?mode=ro", uri=True)) as books:
+        (state,) = books.execute("SELECT state FROM session").fetchone()
+    return str(state)
+
+
+async def has_begun_to_close(town: Town) -> bool:
+    return state_of(town) != "active"
+
+
+async def is_settled(town: Town) -> bool:
+    return state_of(town) == "refunded"
 
 
 def is_running(process: int) -> bool:

@@ -1,5 +1,6 @@
 """A whole service in this process: the real program on the fake chain, a real ledger file, a scripted upstream."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,16 +19,18 @@ from retainer.chain.fake import FakeChain
 from retainer.chain.testing import create_mint, mint_to
 from retainer.protocol.problems import Problem, parse_problem
 from retainer.protocol.receipts import Receipt, parse_receipt, verify_receipt
+from retainer.protocol.session import SessionState
 from retainer.protocol.views import SessionView
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.blueprint import Surroundings
 from retainer_provider.books.ledger import Ledger
+from retainer_provider.books.records import SessionRecord
 from retainer_provider.books.stores.chosen import open_ledger
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.settings import Settings, settings_from
 from tests.leaks import without_leaks, written_of
 from tests.shop import SECRET, SIGNER, Agent, Opening, table
-from tests.times import ChainClock, Pace
+from tests.times import PATIENCE_SECONDS, ChainClock, Pace
 
 OPERATOR = Keypair.from_seed(b"o" * 32)
 AGENT = Keypair.from_seed(b"a" * 32)
@@ -159,6 +162,16 @@ class Shop:
         headers = {} if key is None else {"Idempotency-Key": key}
         return await self.send(opening.use(), method, path, headers=headers, content=content)
 
+    async def settled(self, opening: Opening) -> SessionRecord:
+        """Let the workers work until the session is settled; its record then."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                record = await self.ledger.session(str(opening.action.channel_id))
+                assert record is not None
+                if record.state is SessionState.REFUNDED:
+                    return record
+                await self.pace.tick()
+
     async def view(self, opening: Opening) -> SessionView:
         answer = await self.send(opening.use(), path=f"/api/sessions/{opening.action.channel_id}")
         assert answer.status_code == 200, answer.text
@@ -230,7 +243,8 @@ async def opened_shop(
             app.running(),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test") as http,
         ):
-            await pace.waited_for(4)  # watcher, sweeper, settler, invoices
+            # Watcher, sweeper, settler, cut streams, invoices; and what pays out meanwhile, where an offer asks for it.
+            await pace.waited_for(5 + any(offer.settle_above is not None for offer in settings.offers.values()))
             yield Shop(chain, Agent(AGENT), mint, settings, ledger, upstream, pace, clock, app, http)
     finally:
         await ledger.aclose()

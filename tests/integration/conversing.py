@@ -13,15 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.integration.conftest import Shop
 from tests.shop import Opening
+from tests.times import until
 
 SETTLED = frozenset({"active", "error", "archived", "needs_title"})
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Return once it holds."""
-    async with asyncio.timeout(30):
-        while not await holds():  # noqa: ASYNC110 - what is asked has no event to wait for
-            await asyncio.sleep(0.02)
 
 
 Arrived = Callable[[bytes], Awaitable[bytes]]

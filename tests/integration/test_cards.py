@@ -14,9 +14,10 @@ from retainer.chain.fake import FakeChain
 from retainer.protocol.encoding import canonical_json, encode_base64url
 from retainer_provider.settings import SettingsError, settings_from
 from tests.integration.conftest import AGENT, Upstream, opened_shop, problem
-from tests.integration.conversing import Person, Responder, streamed, until
+from tests.integration.conversing import Person, Responder, streamed
 from tests.people import Page
 from tests.shop import DEPOSIT, PRICE, table
+from tests.times import until
 
 
 @pytest.fixture

@@ -202,12 +202,7 @@ async def test_an_idle_session_is_refunded_by_the_sweeper(shop: Shop) -> None:
     for _ in range(14):
         shop.chain.advance(seconds=299)
         await shop.pace.tick()
-    for _ in range(100):
-        record = await shop.ledger.session(str(opening.action.channel_id))
-        if record is not None and record.refund is not None:
-            break
-        await asyncio.sleep(0.01)
-    assert record is not None
+    record = await shop.settled(opening)
     assert (record.settled, record.refund, record.custody) == (PRICE, DEPOSIT - PRICE, Custody.PROVIDER)
     assert await balances(shop) == (PRICE, PRICE)
 

@@ -1,6 +1,7 @@
 """A session's end by either side, by time and by accident; and a service that stops and starts again."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.settings import SettingsError, settings_from
 from tests.integration.conftest import AGENT, OPERATOR, TOKENS, Shop, Upstream, opened_shop, problem, receipt, reply
 from tests.shop import DEPOSIT, PRICE, Agent, Opening, settings, table
-from tests.times import ChainClock, Pace
+from tests.times import ChainClock, Pace, until
 
 
 async def leave(shop: Shop, opening: Opening) -> None:
@@ -33,15 +34,10 @@ async def leave(shop: Shop, opening: Opening) -> None:
     await shop.chain.send(shop.agent.sign([instruction], blockhash))
 
 
-async def settled(shop: Shop, opening: Opening) -> None:
-    """Let the workers work until the session is settled."""
-    for _ in range(20):
-        await shop.pace.tick()
-        for _ in range(200):
-            await asyncio.sleep(0)
-        if (await shop.view(opening)).state is SessionState.REFUNDED:
-            return
-    pytest.fail("the session was not settled")
+async def is_closing(shop: Shop, opening: Opening) -> bool:
+    """Whether its close has begun, as the books have it."""
+    record = await shop.ledger.session(str(opening.action.channel_id))
+    return record is not None and record.state is SessionState.CLOSING
 
 
 async def test_closing_waits_for_requests_in_flight_and_settles_them(shop: Shop) -> None:
@@ -57,7 +53,7 @@ async def test_closing_waits_for_requests_in_flight_and_settles_them(shop: Shop)
     running = asyncio.ensure_future(shop.use(opening))
     await asked.wait()
     closing = asyncio.ensure_future(shop.send(opening.close()))
-    await asyncio.sleep(0.05)
+    await until(partial(is_closing, shop, opening))
     assert problem(await shop.use(opening)).type == ProblemType.SESSION_CLOSING
     go.set()
     answer, closed = await asyncio.gather(running, closing)
@@ -100,7 +96,7 @@ async def test_a_payer_who_asks_for_its_exit_is_answered_by_a_settlement(shop: S
     opening = await shop.opened()
     await shop.use(opening)
     await leave(shop, opening)
-    await settled(shop, opening)
+    await shop.settled(opening)
     assert problem(await shop.use(opening)).type == ProblemType.SESSION_CLOSED
     view = await shop.view(opening)
     assert (view.settled, view.refund) == (PRICE, DEPOSIT - PRICE)
@@ -112,7 +108,7 @@ async def test_an_idle_session_is_closed_and_refunded(shop: Shop) -> None:
     for _ in range(13):
         shop.chain.advance(seconds=299)
         await shop.pace.tick()
-    await settled(shop, opening)
+    await shop.settled(opening)
     assert await token_balance(shop.chain, AGENT.pubkey(), shop.mint) == TOKENS - PRICE
 
 
@@ -135,7 +131,7 @@ async def test_a_client_chooses_among_the_idle_timeouts_on_offer(
         assert (await shop.view(brief)).state is SessionState.ACTIVE
         shop.chain.advance(seconds=10)
         await shop.pace.tick()
-        await settled(shop, brief)
+        await shop.settled(brief)
 
 
 @pytest.mark.row(

@@ -11,6 +11,7 @@ from retainer.protocol.problems import ProblemType, parse_problem
 from retainer.protocol.receipts import MeteredDetails
 from tests.integration.conftest import Shop, problem, receipt, reply
 from tests.shop import DEPOSIT, PRICE
+from tests.slow import Slow
 
 
 def metered(answer: httpx.Response) -> MeteredDetails:
@@ -19,21 +20,6 @@ def metered(answer: httpx.Response) -> MeteredDetails:
     assert extension is not None
     assert extension.metered is not None
     return extension.metered
-
-
-class Slow:
-    """An upstream whose answer waits until it is let go."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.go = asyncio.Event()
-        self.calls = 0
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        self.calls += 1
-        self.asked.set()
-        await self.go.wait()
-        await reply(send, b"at last")
 
 
 @pytest.mark.row("F18", attack="a request sent again with its key", twin="the stored answer, one run, one charge")
@@ -95,7 +81,7 @@ async def test_a_repetition_while_the_first_runs_waits_and_gets_its_answer(shop:
     shop.upstream.app = slow
     opening = await shop.opened()
     first = asyncio.ensure_future(shop.use(opening, key="k"))
-    await slow.asked.wait()
+    await slow.asked()
     again = asyncio.ensure_future(shop.use(opening, key="k"))
     await asyncio.sleep(0.05)
     assert not again.done()
@@ -115,7 +101,7 @@ async def test_a_client_that_leaves_is_charged_and_its_answer_kept(shop: Shop) -
     shop.upstream.app = slow
     opening = await shop.opened()
     leaving = asyncio.ensure_future(shop.use(opening, key="k"))
-    await slow.asked.wait()
+    await slow.asked()
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     slow.go.set()

@@ -19,13 +19,12 @@ from retainer.chain.testing import token_balance
 from retainer.protocol.instructions import settle
 from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType
-from retainer.protocol.session import SessionState
 from retainer_provider.books.ledger import LedgerError
 from retainer_provider.books.stores.sqlite_backup import back_up
 from tests.custody import carrying, custodial
 from tests.integration.conftest import AGENT, OPERATOR, TOKENS, Shop, opened_shop, problem, receipt
 from tests.integration.test_recovery import brought_back, looked
-from tests.shop import DEPOSIT, PRICE, Agent, Opening
+from tests.shop import DEPOSIT, PRICE, Agent
 
 FINAL_SLOTS = 40
 
@@ -71,17 +70,6 @@ def service(chain: FakeChain, mint: Pubkey, raw_settings: dict[str, Any], tmp_pa
     return Service(chain, mint, raw_settings, tmp_path)
 
 
-async def settled(shop: Shop, opening: Opening) -> tuple[SessionState, int | None]:
-    """The session once the service has seen to its end."""
-    for _ in range(100):
-        record = await shop.ledger.session(str(opening.action.channel_id))
-        assert record is not None
-        if record.state is SessionState.REFUNDED:
-            return record.state, record.settled
-        await shop.pace.tick()
-    pytest.fail("it never ended")
-
-
 async def test_the_same_books_are_opened_by_one_machine_at_a_time(service: Service) -> None:
     async with service.first() as shop:
         opening = await shop.opened()
@@ -102,9 +90,7 @@ async def test_a_session_that_ended_since_the_backup_is_served_nothing(service: 
         refused = problem(await shop.use(opening))
         assert refused.type in (ProblemType.SESSION_CLOSING, ProblemType.SESSION_CLOSED)
         assert shop.upstream.asked == []
-        assert await settled(shop, opening) == (SessionState.REFUNDED, 2 * PRICE), (
-            "the books learn what the chain knows"
-        )
+        assert (await shop.settled(opening)).settled == 2 * PRICE, "the books learn what the chain knows"
     assert await service.paid() == (2 * PRICE, 2 * PRICE)
 
 
@@ -178,7 +164,7 @@ async def test_a_custodial_refund_made_since_the_backup_is_not_made_again(servic
         refused = problem(await shop.use(opening))
         assert refused.type in (ProblemType.SESSION_CLOSING, ProblemType.SESSION_CLOSED)
         await shop.send(opening.close())
-        assert await settled(shop, opening) == (SessionState.REFUNDED, 2 * PRICE)
+        assert (await shop.settled(opening)).settled == 2 * PRICE
         assert shop.upstream.asked == []
     assert await service.paid() == (2 * PRICE, 2 * PRICE)
 
@@ -219,5 +205,5 @@ async def test_two_machines_with_copies_cost_the_service_and_never_the_agent(ser
             service.chain.advance(slots=FINAL_SLOTS)
             await old.pace.tick()
             assert (await old.use(opening)).status_code != 200
-            assert await settled(old, opening) == (SessionState.REFUNDED, 2 * PRICE)
+            assert (await old.settled(opening)).settled == 2 * PRICE
     assert await service.paid() == (2 * PRICE, 2 * PRICE)

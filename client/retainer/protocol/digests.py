@@ -19,8 +19,9 @@ def request_digest(method: str, target: str, body: bytes) -> bytes:
     ``target`` is path and query exactly as sent, percent-encoding untouched: normalizing it would let two requests
     that an upstream tells apart pass for the same one (F19).
     """
-    rest = (_remembered_rest if len(target) <= _SHORT else _rest)(method, target)
-    return hashlib.sha256(b"".join((_DOMAIN, _BODY, body_digest(body).hex().encode(), rest))).digest()
+    if len(target) > _SHORT:
+        return _digest(body, _rest(method, target))
+    return _digest(body, _remembered_rest(method, target)) if body else _bodiless(method, target)
 
 
 def body_digest(body: bytes) -> bytes:
@@ -28,8 +29,18 @@ def body_digest(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
+def _digest(body: bytes, rest: bytes) -> bytes:
+    return hashlib.sha256(b"".join((_DOMAIN, _BODY, body_digest(body).hex().encode(), rest))).digest()
+
+
 def _rest(method: str, target: str) -> bytes:
     return b'",' + canonical_json({"method": method.upper(), "target": target})[1:]
 
 
 _remembered_rest = lru_cache(maxsize=1_024)(_rest)
+
+
+# What has no body is one of few requests, each asked again and again.
+@lru_cache(maxsize=1_024)
+def _bodiless(method: str, target: str) -> bytes:
+    return _digest(b"", _rest(method, target))

@@ -74,6 +74,8 @@ class ProblemType(StrEnum):
     QUICK_SESSION_TITLE_REQUIRED = _OWN + "quick-session-title-required"
     QUICK_SESSION_TITLE_INVALID = _OWN + "quick-session-title-invalid"
     QUICK_SESSION_MESSAGE_INVALID = _OWN + "quick-session-message-invalid"
+    QUICK_SESSION_CARDS_FULL = _OWN + "quick-session-cards-full"
+    QUICK_SESSION_TURNS_FULL = _OWN + "quick-session-turns-full"
     RESPONDER_UNKNOWN = _OWN + "responder-unknown"
 
 

@@ -101,10 +101,11 @@ class Adoption:
     transfers: "tuple[ExpectedTransfer, ...]" = ()
 
 
-class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SessionRecord(msgspec.Struct, frozen=True, gc=False):
     """A session as the books have it. ``state`` is stored: PENDING, ABANDONED, ACTIVE, CLOSING or REFUNDED.
 
-    DEPLETED and EXPIRED depend on balance and time: ``state_at``.
+    DEPLETED and EXPIRED depend on balance and time: ``state_at``. The fields are in the order in which stores select
+    them, since a row becomes a record by position; everybody else names them.
     """
 
     number: int  # order of admission, from 1
@@ -137,7 +138,6 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     opened_at: int  # of the account, 0 while PENDING
     closure_started_at: int  # of the payer's request_close, 0 = none
     spent: BaseUnits
-    reserved: BaseUnits
     units_charged: int
     sequence: int  # requests metered so far
     free_answers: int
@@ -151,6 +151,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     accepted: BaseUnits = NOTHING  # voucher mode: the most that a voucher has authorized
     voucher: SignedVoucher | None = None  # that voucher
     custody: Custody = Custody.ESCROW
+    reserved: BaseUnits = NOTHING  # what running requests hold, which no row says
 
     @property
     def authorized(self) -> BaseUnits:
@@ -206,7 +207,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Whose some open sessions are, with the id of one of them."""
+    """Whose some open sessions are, with the id of the one that was admitted first."""
 
     operator: Pubkey
     payee: Pubkey

@@ -25,6 +25,7 @@ from retainer_provider.cards.records import (
 from retainer_provider.cards.references import references
 from retainer_provider.cards.titles import fits, one_line, shortened
 from retainer_provider.clock import Clock
+from retainer_provider.responder_settings import CardSettings
 from retainer_provider.sessions.refusals import RefusedError
 from retainer_provider.sessions.vouchers import check_metered
 
@@ -42,7 +43,8 @@ _AFTER_ALL: Final = 2**62
 class CardDesk:
     """Cards of the sessions that pay for them. Every refusal is a RefusedError, and nothing was written.
 
-    `offers` says which offer's sessions pay for each responder; `chance` gives random bytes.
+    `offers` says which offer's sessions pay for each responder, `limits` how much of cards one may have; `chance` gives
+    random bytes.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class CardDesk:
         ledger: Ledger,
         clock: Clock,
         offers: Mapping[str, str],
+        limits: CardSettings,
         chance: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._offers = offers
+        self._limits = limits
         self._chance = chance
 
     async def create(
@@ -91,7 +95,10 @@ class CardDesk:
                 request_key=key,
                 now_ms=now,
             )
-            if await self._ledger.transact(shelf.make(new)) is Written.DONE:
+            written = await self._ledger.transact(shelf.make(new, self._limits.most_per_session))
+            if written is Written.CARDS_FULL:
+                raise problems.refused(written)
+            if written is Written.DONE:
                 found = None if key is None else await self._ledger.look(shelf.card_of_key(session_id, key))
                 if found is not None and (found.responder, found.creator) != (responder, creator):
                     raise problems.refused(Written.CONFLICT)
@@ -114,7 +121,7 @@ class CardDesk:
         )
         found = await self._ledger.look(shelf.main_card(session.session_id, responder))
         if found is None:
-            await self._ledger.transact(shelf.make(new))
+            await self._ledger.transact(shelf.make(new, self._limits.most_per_session))
             found = await self._ledger.look(shelf.main_card(session.session_id, responder))
         if found is None:
             raise problems.refused(Written.COLLISION)
@@ -172,7 +179,8 @@ class CardDesk:
             request_key=key,
             now_ms=self._clock.now_ms(),
         )
-        return await self._write(session_id, card, shelf.send(session_id, _id(card), message))
+        steps = shelf.send(session_id, _id(card), message, self._limits.most_waiting)
+        return await self._write(session_id, card, steps)
 
     async def set_title(self, session_id: str, card: str, title: str) -> Card:
         """Give a card its title; a person's stays whatever the responder would call it."""

@@ -63,7 +63,10 @@ async def open_cards(
         target = Priced(next(iter(blueprint.offers.values())))
         yield CardsApi(
             desk=CardDesk(
-                ledger=ledger, clock=clock, offers={name: one.priced.offer.id for name, one in staff.items()}
+                ledger=ledger,
+                clock=clock,
+                offers={name: one.priced.offer.id for name, one in staff.items()},
+                limits=settings.cards,
             ),
             prices={name: one.priced for name, one in staff.items()},
             ledger=ledger,

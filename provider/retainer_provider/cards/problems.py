@@ -14,6 +14,14 @@ _SENTENCES: Final = {
     ProblemType.QUICK_SESSION_TITLE_REQUIRED: (
         "This card needs a title before anybody but its creator writes on it: set one, or wait for its responder's."
     ),
+    ProblemType.QUICK_SESSION_CARDS_FULL: (
+        "This session has as many cards as it may, archived ones included: go on with one of them, or open another "
+        "session."
+    ),
+    ProblemType.QUICK_SESSION_TURNS_FULL: (
+        "As many turns of this session wait or stand on an error as may: wait until some are answered, or archive "
+        "cards."
+    ),
     ProblemType.IDEMPOTENCY_CONFLICT: "This Idempotency-Key was used for another message or card: use a new one.",
 }
 _WRITTEN: Final = {
@@ -22,6 +30,8 @@ _WRITTEN: Final = {
     Written.ARCHIVED: ProblemType.QUICK_SESSION_ARCHIVED,
     Written.TITLE_REQUIRED: ProblemType.QUICK_SESSION_TITLE_REQUIRED,
     Written.CONFLICT: ProblemType.IDEMPOTENCY_CONFLICT,
+    Written.CARDS_FULL: ProblemType.QUICK_SESSION_CARDS_FULL,
+    Written.TURNS_FULL: ProblemType.QUICK_SESSION_TURNS_FULL,
 }
 
 

@@ -113,6 +113,8 @@ class Written(StrEnum):
     ARCHIVED = "archived"
     TITLE_REQUIRED = "title_required"
     CONFLICT = "conflict"  # the same key, another message
+    CARDS_FULL = "cards_full"  # the session has as many cards as it may
+    TURNS_FULL = "turns_full"  # as many of its turns wait as may
 
 
 class Fenced(StrEnum):

@@ -1,6 +1,7 @@
 """Cards in SQL, for both stores: made, listed, read, written to, titled, archived. Each is the steps of a transaction.
 
-Transactions that write lock the card's row first, then its turns, then the log.
+Transactions that write lock the card's row first, then its turns, then the log; those that count what a session
+has lock the log's counter before they add to it, and touch no turn that anybody takes.
 """
 
 from collections.abc import Mapping
@@ -46,11 +47,22 @@ _LISTED: Final = f"""
 _LINES: Final = """
   SELECT line, role, author, at, body, answers FROM card_line
   WHERE card = :card AND line > :after ORDER BY line LIMIT :page"""
+# Whoever counts a session's cards or turns counts alone, until its transaction ends: what it counted stays so.
+_ALONE: Final = """
+  INSERT INTO activity_count (session, last) VALUES (:session, 0)
+  ON CONFLICT (session) DO UPDATE SET last = activity_count.last"""
 _MAKE: Final = """
   INSERT INTO card (
     id, session, scope, responder, creator, request_key, title, title_source, preview, lines, created_at, updated_at)
-  VALUES (:id, :session, :scope, :responder, :creator, :key, :title, :source, '', 0, :now, :now)
+  SELECT :id, :session, :scope, :responder, :creator, :key, :title, :source, '', 0, :now, :now
+  WHERE :scope = 'main' OR (SELECT count(*) FROM card WHERE session = :session AND scope = 'card') < :most
   ON CONFLICT DO NOTHING RETURNING id"""
+_MADE_BEFORE: Final = """
+  SELECT 1 FROM card WHERE session = :session
+  AND (request_key = :key OR (scope = 'main' AND scope = :scope AND responder = :responder))"""
+_WAITING: Final = """
+  SELECT count(*) FROM card JOIN card_turn ON card_turn.card = card.id
+  WHERE card.session = :session AND card_turn.state IN ('queued', 'running', 'error')"""
 _LOCK: Final = """
   UPDATE card SET lines = lines WHERE id = :id AND session = :session
   RETURNING archived_at, scope, responder, creator, title, lines"""
@@ -73,8 +85,11 @@ _DROP_TITLE: Final = """
   UPDATE card_turn SET state = 'dropped' WHERE card = :card AND kind = 'title' AND state IN ('queued', 'error')"""
 
 
-def make(new: NewCard) -> Steps[Written]:
-    """Enter a new card; COLLISION when its id is taken. A card of the same key, or the main thread, counts as made."""
+def make(new: NewCard, most: int) -> Steps[Written]:
+    """Enter a new card, unless its session has `most`; COLLISION when its id is taken.
+
+    A card of the same key, or the main thread, counts as made.
+    """
     bindings = {
         "id": new.id,
         "session": new.session_id,
@@ -86,13 +101,16 @@ def make(new: NewCard) -> Steps[Written]:
         "source": None if new.title is None else str(TitleSource.PERSON),
         "now": new.now_ms,
     }
-    made = yield Statement(_MAKE, bindings)
+    yield Statement(_ALONE, {"session": new.session_id})
+    made = yield Statement(_MAKE, {**bindings, "most": most})
     if made:
         if new.scope is CardScope.CARD:
             yield from changed(new.session_id, new.id, new.scope, new.now_ms, {"change": "created"})
         return Written.DONE
+    if (yield Statement(_MADE_BEFORE, bindings)):
+        return Written.DONE
     taken = yield from one("SELECT 1 FROM card WHERE id = :id", id=new.id)
-    return Written.DONE if taken is None else Written.COLLISION
+    return Written.CARDS_FULL if taken is None else Written.COLLISION
 
 
 def card(session_id: str, card_id: str) -> Steps[Card | None]:
@@ -137,8 +155,11 @@ def lines(card_id: str, after: int, limit: int) -> Steps[list[Line]]:
     return [Line(number, Role(role), *rest) for number, role, *rest in rows]
 
 
-def send(session_id: str, card_id: str, message: Message) -> Steps[Written]:
-    """Write a message, and queue the turns that answer it; a card that stood on an error goes on as well."""
+def send(session_id: str, card_id: str, message: Message, most: int) -> Steps[Written]:
+    """Write a message, and queue the turns that answer it; a card that stood on an error goes on as well.
+
+    Not when more than `most` turns of the session would wait or stand on an error.
+    """
     row = yield from one(_LOCK, id=card_id, session=session_id)
     if row is None:
         return Written.UNKNOWN
@@ -152,13 +173,17 @@ def send(session_id: str, card_id: str, message: Message) -> Steps[Written]:
     untitled = title is None and scope == CardScope.CARD
     if untitled and message.author != creator:
         return Written.TITLE_REQUIRED
+    kinds = [TurnKind.ANSWER]
+    if untitled and (yield from one(_HAS_TITLE_TURN, card=card_id)) is None:
+        kinds.insert(0, TurnKind.TITLE)
+    yield Statement(_ALONE, {"session": session_id})
+    waiting = yield from one(_WAITING, session=session_id)
+    if waiting is not None and waiting[0] + len(kinds) > most:
+        return Written.TURNS_FULL
     line = count + 1
     yield from _write(card_id, line, Role.PERSON, message)
     yield Statement(_AGAIN, {"card": card_id})
     yield Statement(_UNTROUBLED, {"card": card_id})
-    kinds = [TurnKind.ANSWER]
-    if untitled and (yield from one(_HAS_TITLE_TURN, card=card_id)) is None:
-        kinds.insert(0, TurnKind.TITLE)
     for kind in kinds:
         yield Statement(_QUEUE, {"card": card_id, "responder": responder, "kind": str(kind), "line": line})
     yield from changed(session_id, card_id, CardScope(scope), message.now_ms, {"change": "message", "line": line})

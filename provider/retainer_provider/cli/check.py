@@ -14,6 +14,7 @@ from retainer_provider.blueprint import service_identity
 from retainer_provider.catalog import load_offers
 from retainer_provider.checks.machine import check_machine
 from retainer_provider.checks.onchain import check_announcements, check_node, check_service
+from retainer_provider.checks.panel import check_panel
 from retainer_provider.cli.common import ExitStatus, config_option, examples, json_option, print_json, settings_of, told
 from retainer_provider.clock import SystemClock
 from retainer_provider.keys import load_keys, require_refund_key, wrong_keys
@@ -26,7 +27,7 @@ from retainer_provider.wire.routing import RouteTable
 @json_option
 @told
 def check(config: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    """See whether the service can run: settings, keys, books, disk, upstream, nodes, clock, program, tokens, SOL."""
+    """See whether the service can run: settings, keys, panel, books, disk, upstream, nodes, program, tokens, SOL."""
     findings, status = asyncio.run(_collected(config, as_json=as_json))
     if as_json:
         print_json({"findings": [{"name": f.name, "ok": f.ok, "sentence": f.sentence} for f in findings]})
@@ -59,8 +60,11 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         raise SettingsError("without keys neither node nor program can be looked at: mend what is wrong above")
     keys, offers = load_keys(settings.service), load_offers(settings.offers)
     require_refund_key(keys, offers.values())
-    RouteTable(offers, settings.routes.free)
+    routes = RouteTable(offers, settings.routes.free)
     yield Finding("settings", ok=True, sentence=f"offers ({', '.join(offers)}), keys and challenge secret are in order")
+    panel = check_panel(settings, offers, lambda path: routes.find(path.encode()))
+    if panel is not None:
+        yield panel
     async for finding in check_machine(settings):
         yield finding
     identity, urls = service_identity(settings, keys), settings.service.rpc_urls

@@ -1,7 +1,6 @@
 """`retainer-provider serve`."""
 
 import asyncio
-import gc
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.cli.common import config_option, examples, settings_of, told
 from retainer_provider.cli.connections import bounded_connections
+from retainer_provider.cli.garbage import collect_seldom
 from retainer_provider.listening import open_listener
 from retainer_provider.logs import configure_logging
 from retainer_provider.settings import ServiceSettings, Settings
@@ -81,9 +81,7 @@ async def serve_app(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     async with app.running():
-        # What is there by now stays: collecting garbage need not look through it again and again.
-        gc.collect()
-        gc.freeze()
+        collect_seldom()
         host, port = listener.getsockname()[:2]
         click.echo(f"serving http://{f'[{host}]' if ':' in host else host}:{port}")
         sys.stdout.flush()

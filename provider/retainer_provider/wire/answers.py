@@ -55,13 +55,12 @@ def collected(method: str, status: int, named: tuple[tuple[str, str], ...], body
 
 async def send_answer(send: Send, answer: Answer, method: str, *added: tuple[str, str]) -> None:
     """Send it whole, with ``added`` in the place of headers of these names. To HEAD the body is withheld."""
-    body = answer.body
+    body, ours = answer.body, dict(added)
     if body or not _has_no_body(method, answer.status):
-        added = (*added, ("content-length", str(len(body))))
-    replaced = {name for name, _ in added}
-    if answer.status == _NO_CONTENT:
-        replaced.add("content-length")
-    kept = headers.encode([*(entry for entry in answer.headers if entry[0] not in replaced), *added])
+        ours["content-length"] = str(len(body))
+    replaced = ours if answer.status != _NO_CONTENT else {*ours, "content-length"}
+    kept = headers.encode([entry for entry in answer.headers if entry[0] not in replaced])
+    kept += headers.encode(ours.items())
     await send({"type": "http.response.start", "status": answer.status, "headers": kept})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 

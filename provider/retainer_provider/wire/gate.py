@@ -49,7 +49,8 @@ _REPLAYED: Final = "idempotent-replayed"
 # What was paid for is for its payer alone; a shared cache would give it to everybody (F22).
 _PRIVATE: Final = ("cache-control", "private, no-store")
 _VARY: Final = ("vary", HEADER_CREDENTIAL)
-_OURS: Final = frozenset({_PRIVATE[0], HEADER_RECEIPT.lower()})
+_RECEIPT: Final = HEADER_RECEIPT.lower()
+_OURS: Final = frozenset({_PRIVATE[0], _RECEIPT})
 _WEBSOCKET_POLICY_VIOLATION: Final = 1008
 
 LEDGER_UNAVAILABLE: Final = Refusal(
@@ -232,7 +233,7 @@ def statement_answer(statement: Statement, outcome: str) -> Answer:
     if statement.receipt is None:
         answer = json_answer(STATUS_ACCEPTED, statement.view.to_json()).with_headers(_PRIVATE, ("retry-after", "1"))
         return replace(answer, outcome="closing")
-    receipt = (HEADER_RECEIPT.lower(), statement.receipt)
+    receipt = (_RECEIPT, statement.receipt)
     answer = json_answer(STATUS_OK, statement.view.to_json()).with_headers(_PRIVATE, receipt)
     return replace(answer, outcome=outcome)
 
@@ -241,7 +242,7 @@ def delivery_answer(delivery: Delivery) -> Answer:
     """The answer to a metered request, with its receipt; a replay whose body was not kept is its receipt alone."""
     stored, kind = delivery.answer, delivery.kind
     # Neither of these may come from the service that is sold; its own Vary may stand beside ours.
-    ours = (_VARY, _PRIVATE, (HEADER_RECEIPT.lower(), stored.receipt))
+    ours = (_VARY, _PRIVATE, (_RECEIPT, stored.receipt))
     if stored.body is None:
         answer, replayed = Answer(STATUS_RECEIPT_ONLY, ours, b"", kind.value), "receipt-only"
     else:
@@ -261,21 +262,20 @@ def _request_ids() -> Iterator[str]:
 
 
 async def _read_body(length: int, receive: Receive, limit: int) -> bytes:
-    body = bytearray()
-    while True:
-        if max(length, len(body)) > limit:
-            raise refuse(
-                ProblemType.BODY_TOO_LARGE,
-                f"The request body exceeds {limit} bytes: send a smaller one. Nothing was charged.",
-            )
+    pieces, size = [], 0
+    while max(length, size) <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _ClientLeftError
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        if not more and len(body) + len(chunk) <= limit:
-            return bytes(body + chunk) if body else chunk
-        body += chunk
+        piece: bytes = message.get("body", b"")
+        pieces.append(piece)
+        size += len(piece)
+        if not message.get("more_body", False) and size <= limit:
+            return b"".join(pieces)
+    raise refuse(
+        ProblemType.BODY_TOO_LARGE,
+        f"The request body exceeds {limit} bytes: send a smaller one. Nothing was charged.",
+    )
 
 
 def _payment_required(target: Priced) -> RefusedError:

@@ -52,7 +52,7 @@ def decode(headers: RawHeaders) -> list[tuple[str, str]]:
     return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
 
 
-def encode(headers: Headers) -> list[tuple[bytes, bytes]]:
+def encode(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Text as ASGI's bytes."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 

@@ -23,10 +23,10 @@ _PROBLEMS: Final[Mapping[str, str]] = {
     "401": "No session token, and no credential",
     "404": "This session has no such card, or nobody of that name answers here",
     "408": "The body did not arrive in time",
-    "409": "The card is archived, or needs a title first",
+    "409": "The card is archived, or needs a title first; or the session has as many cards as it may",
     "413": "The body is too large",
     "422": "The Idempotency-Key was used for another message",
-    "429": "This payer or address asks too often",
+    "429": "This payer or address asks too often, or as many turns of the session wait as may",
     "431": "Target and headers are too large",
     "503": "The books cannot be written, or the service is busy",
 }

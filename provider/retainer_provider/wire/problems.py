@@ -73,6 +73,8 @@ _PROBLEMS: Final[Mapping[ProblemType, tuple[int, str]]] = MappingProxyType(
         ProblemType.QUICK_SESSION_TITLE_REQUIRED: (409, "Card needs a title"),
         ProblemType.QUICK_SESSION_TITLE_INVALID: (400, "Not a title"),
         ProblemType.QUICK_SESSION_MESSAGE_INVALID: (400, "Not a message"),
+        ProblemType.QUICK_SESSION_CARDS_FULL: (409, "No room for another card"),
+        ProblemType.QUICK_SESSION_TURNS_FULL: (429, "Too many turns wait"),
         ProblemType.RESPONDER_UNKNOWN: (404, "No such responder"),
     }
 )

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from retainer.errors import ClientError
 from retainer.protocol.digests import body_digest
 from retainer.stores.receipts import read_kept
 from retainer.sync_client import SyncSessionClient
+from tests.times import PATIENCE_SECONDS
 from tests.unit.client.conftest import CAPS, Stage
 from tests.unit.client.service import NOW, PRICE, URL
 
@@ -146,9 +146,10 @@ def test_a_bridge_does_not_wait_for_itself(bridge: Bridge) -> None:
 
 
 def test_a_wait_that_is_interrupted_cancels_what_it_waited_for(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     async def slow() -> None:
+        begun.set()
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
@@ -156,11 +157,11 @@ def test_a_wait_that_is_interrupted_cancels_what_it_waited_for(bridge: Bridge, m
             raise
 
     def interrupted(_self: object, timeout: float | None = None) -> None:
-        time.sleep(0.05)  # let it begin
+        assert begun.wait(PATIENCE_SECONDS)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("concurrent.futures.Future.result", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bridge.run(slow())
     monkeypatch.undo()
-    assert cancelled.wait(5)
+    assert cancelled.wait(PATIENCE_SECONDS)

@@ -3,6 +3,7 @@
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,12 +15,16 @@ from retainer.chain.findings import Finding, clocks_agree, told
 from retainer.chain.testing import create_mint, mint_to
 from retainer.protocol.constants import TOKEN_2022_PROGRAM_ID, Network
 from retainer.protocol.pda import derive_ata
+from retainer_provider.catalog import load_offers
 from retainer_provider.checks.machine import check_disk, check_upstream
 from retainer_provider.checks.onchain import check_node, check_service
+from retainer_provider.checks.panel import check_panel
 from retainer_provider.identity import Identity
 from retainer_provider.offers import Offer
+from retainer_provider.settings import settings_from
+from retainer_provider.wire.routing import RouteTable
 from tests.books import key
-from tests.shop import identity, offers
+from tests.shop import identity, offers, table
 from tests.times import ChainClock
 
 OPERATOR = Keypair.from_seed(b"o" * 32)
@@ -180,3 +185,37 @@ async def test_a_node_that_does_not_answer_is_a_finding_for_each_thing(chain: Fa
     findings = await found(chain, offers(mint)["standard"])
     assert not any(finding.ok for finding in findings.values())
     assert all("rpc_url" in finding.sentence for finding in findings.values())
+
+
+def panel_of(change: dict[str, Any], **offer: object) -> Finding | None:
+    raw = table(key("mint"))
+    raw["offers"]["standard"] |= offer
+    settings = settings_from(raw | change, {}, base=Path())
+    shop = load_offers(settings.offers)
+    routes = RouteTable(shop, settings.routes.free)
+    return check_panel(settings, shop, lambda path: routes.find(path.encode()))
+
+
+def test_a_page_whose_questions_are_sold_is_told_so() -> None:
+    assert panel_of({}) is None, "there is no page to look at"
+    told = panel_of({"panel": {"path": "/", "ask": {"path": "/paid/search?q={question}", "method": "GET"}}})
+    assert told == Finding(
+        "panel", ok=True, sentence="questions of offer 'standard' go by GET to /paid/search?q={question}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("panel", "offer", "why"),
+    [
+        ({"ask": {"path": "/elsewhere"}}, {}, "nothing is sold there: name a path of an offer's `routes`"),
+        ({"ask": {"path": "/paid/../x"}}, {}, "more than one way: leave out dot segments"),
+        ({"ask": {"path": "/paid/ask"}}, {"voucher_signer": "client"}, 'needs `voucher_signer = "operator"`'),
+        ({"path": "/"}, {"voucher_signer": "client"}, 'Set `voucher_signer = "operator"` in one, or leave out [panel]'),
+    ],
+)
+def test_a_page_that_nobody_could_use_is_told_with_what_to_do(
+    panel: dict[str, Any], offer: dict[str, Any], why: str
+) -> None:
+    told = panel_of({"panel": panel}, **offer)
+    assert told is not None
+    assert (told.name, told.ok, why in told.sentence) == ("panel", False, True), told.sentence

@@ -177,6 +177,18 @@ def test_check_tells_what_is_wrong_in_json_as_well(tmp_path: Path) -> None:
     assert json.loads(run("check", "--config", "nowhere.toml", "--json").output)["findings"][0]["ok"] is False
 
 
+def test_check_names_a_question_that_no_page_can_ask(tmp_path: Path) -> None:
+    init(tmp_path, "--rpc-url", "http://127.0.0.1:1")
+    path = tmp_path / "retainer.toml"
+    path.write_text(path.read_text() + '\n[panel.ask]\npath = "/elsewhere"\n')
+    told = run("check", "--config", str(path), "--json")
+    findings = {one["name"]: one for one in json.loads(told.output)["findings"]}
+    assert told.exit_code != 0
+    assert findings["settings"]["ok"], "what else the settings say is in order, and told apart"
+    assert "[panel.ask]: `path` is '/elsewhere'" in findings["panel"]["sentence"]
+    assert 'it needs `voucher_signer = "operator"`' in findings["panel"]["sentence"]
+
+
 def test_a_backup_is_the_books_as_of_now_and_overwrites_nothing(tmp_path: Path) -> None:
     """Made while a service has the file open."""
     init(tmp_path)

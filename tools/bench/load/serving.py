@@ -9,7 +9,6 @@ FOLDER/port says where.
 
 import argparse
 import asyncio
-import gc
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -26,6 +25,7 @@ from retainer.chain.testing import create_mint, mint_to
 from retainer_provider.app import RetainerApp, create_app
 from retainer_provider.blueprint import Surroundings
 from retainer_provider.cli.connections import bounded_connections
+from retainer_provider.cli.garbage import collect_seldom
 from retainer_provider.fastapi import PaidRequest, RequireSession, meter
 from retainer_provider.keys import keypair_text, write_private
 from retainer_provider.listening import open_listener
@@ -150,8 +150,7 @@ async def serve(app: ASGIApp, folder: Path, http: type[asyncio.Protocol] | None 
         app, lifespan="off", log_level="warning", access_log=False, ws="none", http=http or "httptools"
     )
     server = uvicorn.Server(config)
-    gc.collect()
-    gc.freeze()  # as `retainer-provider serve` does; here on both sides of a comparison
+    collect_seldom()  # as `retainer-provider serve` does; here on both sides of a comparison
     (folder / "port").write_text(str(listener.getsockname()[1]), encoding="ascii")
     await server.serve(sockets=[listener])
 

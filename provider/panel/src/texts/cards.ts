@@ -58,6 +58,13 @@ export const CARDS = {
   closeThread: 'Close this card',
   editTitle: 'Change the title',
   titleLabel: 'Title of this card',
+  titleLeft: (left: number) =>
+    left === 0 ? 'As long as a title can be' : `Room for ${left} more ${left === 1 ? 'character' : 'characters'}`,
+  titleLong: (by: number | null) =>
+    by === null
+      ? 'A title holds at most 4096 bytes. Use fewer accents and joined emoji.'
+      : `${by} ${by === 1 ? 'character' : 'characters'} too many: a title holds at most 80. Shorten it.`,
+  titleUnseen: 'Nothing of this title can be seen. Type something visible.',
   saveTitle: 'Save',
   giveTitle: 'Give it a title',
   cancel: 'Cancel',
@@ -117,6 +124,9 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   'quick-session-title-required': 'This card needs a title before anybody but its creator writes on it. Give it one.',
   'quick-session-title-invalid': 'A title is one line of 1 to 80 characters. Shorten it.',
   'quick-session-message-invalid': 'This cannot be sent as it is. Write something of at most 65 536 bytes.',
+  'quick-session-cards-full':
+    'Your session has as many cards as it may. Go on with one of them, or fund another session.',
+  'quick-session-turns-full': 'Too many messages wait already. Wait until some are answered, or archive cards.',
   'responder-unknown': 'This responder is not here any more. Choose another.',
   'route-unknown': 'This provider has no cards any more.',
 };

@@ -38,6 +38,7 @@ export function AskBar({ state, offer, panel }: Props) {
       <div>
         <input
           id="question"
+          dir="auto"
           autocomplete="off"
           maxLength={4000}
           value={text}

@@ -25,7 +25,7 @@ export function Conversation({ state, offer, panel }: { state: State; offer: Off
     <ol class="turns" aria-label={TEXTS.conversation} aria-live="polite">
       {turns.map((turn, at) => (
         <li key={turn.key} aria-busy={isUnderWay(turn)} ref={at === turns.length - 1 ? end : null}>
-          <p class="question">
+          <p class="question" dir="auto">
             <Said text={turn.question} hub={panel.hub} state={state.hub} />
           </p>
           <Outcome turn={turn} offer={offer} state={state} panel={panel} />
@@ -52,13 +52,17 @@ function Outcome({ turn, offer, state, panel }: { turn: Turn; offer: Offer | nul
     case 'flowing':
       return (
         <div class="answer flowing">
-          <p class="text">{outcome.text}</p>
+          <p class="text" dir="auto">
+            {outcome.text}
+          </p>
         </div>
       );
     case 'broken':
       return (
         <div class="answer bad">
-          <p class="text">{outcome.text}</p>
+          <p class="text" dir="auto">
+            {outcome.text}
+          </p>
           <p>{TEXTS.brokeOff}</p>
         </div>
       );
@@ -75,7 +79,7 @@ function Outcome({ turn, offer, state, panel }: { turn: Turn; offer: Offer | nul
               </a>
             </p>
           ) : (
-            <p class="text">
+            <p class="text" dir="auto">
               {outcome.text ? <Said text={outcome.text} hub={panel.hub} state={state.hub} /> : TEXTS.emptyAnswer}
             </p>
           )}

@@ -28,10 +28,10 @@ async def all_rows(connection: Connection, statement: str, bindings: Mapping[str
     return await cursor.fetchall()
 
 
-def held_record(row: Sequence[Any], **newer: object) -> SessionRecord:
-    """The record of a row selected by HELD_COLUMNS, with fields that are newer."""
+def held_record(row: Sequence[Any]) -> SessionRecord:
+    """The record of a row selected by HELD_COLUMNS."""
     *columns, reserved = row
-    return session_record(columns, BaseUnits(reserved), **newer)
+    return session_record(columns, BaseUnits(reserved))
 
 
 def integers(values: Iterable[int | None]) -> str:

@@ -44,7 +44,8 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "voucher": _voucher,
     "custody": _member(Custody),
 }
-_FIELDS: Final = tuple(name for name in SessionRecord.__struct_fields__ if name != "reserved")
+_FIELDS: Final = SessionRecord.__struct_fields__[:-1]  # all but what running requests hold
+_READERS: Final = tuple((_FIELDS.index(name), read) for name, read in _READ.items())
 NEW_FIELDS: Final = tuple(NewSession.__dataclass_fields__)
 # What may change while a request runs that ends in a charge.
 _MOVING: Final = (
@@ -66,22 +67,27 @@ _MOVING_READERS: Final = tuple((_MOVING.index(name), _READ[name]) for name in ("
 SESSION_COLUMNS: Final = ", ".join(_FIELDS)
 """Select list for ``session_record``."""
 
-PARTIES: Final = """
-  SELECT operator, payee, custody, min(session_id) FROM session
-  WHERE state IN ('pending', 'active', 'closing') GROUP BY operator, payee, custody"""
+_OPEN: Final = "state IN ('pending', 'active', 'closing')"
+PARTIES: Final = f"""
+  SELECT operator, payee, custody, (
+    SELECT session_id FROM session
+    WHERE operator = whose.operator AND payee = whose.payee AND custody = whose.custody AND {_OPEN}
+    ORDER BY number LIMIT 1
+  )
+  FROM (SELECT DISTINCT operator, payee, custody FROM session WHERE {_OPEN}) AS whose"""
 """Rows for ``parties_of``."""
 
 MOVING_COLUMNS: Final = ", ".join(_MOVING)
 """Select list for ``moved``."""
 
 
-def session_record(row: Sequence[Any], reserved: BaseUnits, **newer: object) -> SessionRecord:
-    """The record of a row selected by SESSION_COLUMNS, with what running requests hold, and fields that are newer."""
-    values: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
-    for name, read in _READ.items():
-        values[name] = read(values[name])
-    values.update(newer)
-    return SessionRecord(**values, reserved=reserved)
+def session_record(row: Sequence[Any], reserved: BaseUnits) -> SessionRecord:
+    """The record of a row selected by SESSION_COLUMNS, with what running requests hold."""
+    values = list(row)
+    for index, read in _READERS:
+        values[index] = read(values[index])
+    values.append(reserved)
+    return SessionRecord(*values)
 
 
 def moved(record: SessionRecord, row: Sequence[Any], reserved: BaseUnits) -> SessionRecord:

@@ -216,7 +216,7 @@ class Desk:
     def _repeated(self, standing: Standing, record: SessionRecord, request: ReserveRequest) -> ReserveResult | None:
         if request.key is None:
             return None
-        running = standing.keys.get(request.key)
+        running = self._standings.fingerprint(request.session_id, request.key)
         if running is not None:
             same = running == request.fingerprint
             outcome = ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT

@@ -26,14 +26,15 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     answer_bytes: int
 
 
-class Standing(msgspec.Struct, eq=False):
+# One for each session in memory: what the garbage collector need not go through (a standing that waits for calm is
+# told before it is dropped, so no cycle outlives its requests).
+class Standing(msgspec.Struct, eq=False, gc=False):
     """One session. Running requests hold ``taken - told`` as the loop knows, ``taken - ended`` as the writer does."""
 
     known: Figures | None = None  # the loop's: as acknowledged
     requests: int = 0
     taken: int = 0
     told: int = 0
-    keys: dict[str, bytes] = msgspec.field(default_factory=dict)  # of running requests, with their fingerprints
     changes: int = 0  # under way, of other things than its debits: until they are over, `known` is not to go by
     calm: asyncio.Event | None = None
     written: Figures | None = None  # the writer's: as written, perhaps not yet synced
@@ -90,6 +91,7 @@ class Standings:
         self._numbers = count(secrets.randbits(48) << 14)
         self._standings: dict[str, Standing] = {}
         self._reservations: dict[int, Held] = {}
+        self._running: dict[tuple[str, str], bytes] = {}  # session and key of a running request: its fingerprint
 
     def find(self, session_id: str) -> Standing | None:
         """How the session stands, by its row where it is not in memory; None where it is unknown."""
@@ -130,6 +132,10 @@ class Standings:
         standing = self._standings.get(session_id)
         return 0 if standing is None else standing.requests
 
+    def fingerprint(self, session_id: str, key: str) -> bytes | None:
+        """Of the running request with this key, if there is one."""
+        return self._running.get((session_id, key))
+
     def all_held(self) -> dict[str, BaseUnits]:
         """What running requests hold, by session."""
         return {name: standing.held for name, standing in self._standings.items() if standing.requests}
@@ -169,14 +175,14 @@ class Standings:
         else:
             standing.taken -= reservation.amount
         if reservation.key is not None:
-            del standing.keys[reservation.key]
+            del self._running[reservation.session_id, reservation.key]
 
     def _hold(self, standing: Standing, reservation: Reservation) -> Held:
         held = self._reservations[reservation.id] = Held(standing)
         standing.requests += 1
         standing.taken += reservation.amount
         if reservation.key is not None:
-            standing.keys[reservation.key] = reservation.fingerprint
+            self._running[reservation.session_id, reservation.key] = reservation.fingerprint
         return held
 
     def _enter(self, session_id: str) -> Standing:

@@ -34,9 +34,13 @@ export function CardRow({ card, state, now, hub }: Props) {
     >
       <button type="button" class="row" aria-current={current || undefined} onClick={() => hub.open(card.id)}>
         <Mark status={card.status} />
-        <span class={`name ${fresh ? 'fresh' : ''}`}>{card.title ?? <em>{CARDS.untitled}</em>}</span>
+        <span class={`name ${fresh ? 'fresh' : ''}`} dir="auto">
+          {card.title ?? <em>{CARDS.untitled}</em>}
+        </span>
         <When at={card.updatedAt} now={now} />
-        <span class="preview">{inWords(card.preview, state) || CARDS.empty}</span>
+        <span class="preview" dir="auto">
+          {inWords(card.preview, state) || CARDS.empty}
+        </span>
         <span class="meta">
           <span>{card.responder}</span>
           {!quiet && <span class="state">{CARD_STATUS_NAMES[card.status]}</span>}

@@ -3,15 +3,18 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Hub } from '../../hub/hub';
 import type { HubState } from '../../hub/state';
+import { isSendable, judgeTitle } from '../../hub/titles';
 import type { Card } from '../../hub/types';
 import { CARDS } from '../../texts/cards';
 import { IconButton } from './icons';
 import { Trouble } from './parts';
+import { TitleRoom } from './TitleRoom';
 
 export function CardTitle({ card, state, hub }: { card: Card; state: HubState; hub: Hub }) {
   const [typed, setTyped] = useState<string | null>(null);
   const field = useRef<HTMLInputElement>(null);
   const editing = typed !== null;
+  const judged = judgeTitle(typed ?? '');
   useEffect(() => {
     if (editing) field.current?.select();
   }, [editing]);
@@ -24,12 +27,12 @@ export function CardTitle({ card, state, hub }: { card: Card; state: HubState; h
     event.preventDefault();
     const title = (typed ?? '').trim();
     if (title === (card.title ?? '')) return done();
-    if (title && (await hub.retitle(card.id, title))) done();
+    if (judged.is === 'fitting' && (await hub.retitle(card.id, title))) done();
   };
   if (!editing) {
     return (
       <div class="title">
-        <h3 id="card-title" tabIndex={-1} data-untitled={card.title === null || undefined}>
+        <h3 id="card-title" dir="auto" tabIndex={-1} data-untitled={card.title === null || undefined}>
           {card.title ?? CARDS.untitled}
         </h3>
         {card.status !== 'archived' && (
@@ -55,18 +58,22 @@ export function CardTitle({ card, state, hub }: { card: Card; state: HubState; h
       <div class="line">
         <input
           ref={field}
+          dir="auto"
           aria-label={CARDS.titleLabel}
+          aria-describedby="title-room"
+          aria-invalid={!isSendable(judged) || undefined}
           autocomplete="off"
           value={typed}
           onInput={(event) => setTyped(event.currentTarget.value)}
         />
-        <button type="submit" class="main" aria-disabled={state.busy !== null}>
+        <button type="submit" class="main" aria-disabled={state.busy !== null || judged.is !== 'fitting'}>
           {CARDS.saveTitle}
         </button>
         <button type="button" onClick={done}>
           {CARDS.cancel}
         </button>
       </div>
+      <TitleRoom id="title-room" judged={judged} />
       <Trouble state={state} of={`title ${card.id}`} />
     </form>
   );

@@ -33,6 +33,7 @@ export function Composer({ card, responder, offer, state, hub }: Props) {
       <div class="line">
         <textarea
           id={field}
+          dir="auto"
           rows={2}
           maxLength={16_000}
           placeholder={CARDS.message}

@@ -39,7 +39,9 @@ export function Lines({ card, state, now, hub }: Props) {
       {saying ? (
         <li class="said responder saying" aria-busy="true">
           <p class="by">{card.responder}</p>
-          <p class="body">{saying.text || (saying.kind === 'title' ? CARDS.titling : CARDS.thinking)}</p>
+          <p class="body" dir="auto">
+            {saying.text || (saying.kind === 'title' ? CARDS.titling : CARDS.thinking)}
+          </p>
         </li>
       ) : (
         card.waiting > 0 && <li class="means waiting">{CARDS.waits(card.waiting)}</li>
@@ -72,7 +74,7 @@ function LineView({ line, card, state, now, hub }: Props & { line: Line }) {
         <When at={line.at} now={now} />
         <IconButton of="refer" name={CARDS.refer(referring.name)} act={() => hub.refer(referring)} />
       </p>
-      <p class="body">
+      <p class="body" dir="auto">
         <Said text={line.body} hub={hub} state={state} previews={line.previews} />
       </p>
     </li>

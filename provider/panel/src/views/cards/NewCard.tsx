@@ -6,10 +6,12 @@ import { NEW_CARD } from '../../hub/drafts';
 import { taking } from '../../hub/drag';
 import type { Hub } from '../../hub/hub';
 import type { HubState } from '../../hub/state';
+import { isSendable, judgeTitle } from '../../hub/titles';
 import type { Responder } from '../../hub/types';
 import { CARDS } from '../../texts/cards';
 import { Trouble } from './parts';
 import { priceOf } from './price';
+import { TitleRoom } from './TitleRoom';
 
 interface Props {
   readonly state: HubState;
@@ -25,11 +27,13 @@ export function NewCard({ state, session, offer, hub }: Props) {
   const responder = answering.find(({ name }) => name === chosen) ?? answering[0];
   const text = state.drafts[NEW_CARD] ?? '';
   const busy = state.busy === NEW_CARD;
+  const judged = judgeTitle(title);
+  const ready = text.trim() !== '' && isSendable(judged);
   if (!responder) return <p class="nothing">{CARDS.otherOffer}</p>;
 
   const submit = async (event: Event) => {
     event.preventDefault();
-    if (text.trim() && (await hub.create(responder.name, title))) setTitle('');
+    if (ready && (await hub.create(responder.name, title))) setTitle('');
   };
   return (
     <form class="new-card" onSubmit={(event) => void submit(event)}>
@@ -39,6 +43,7 @@ export function NewCard({ state, session, offer, hub }: Props) {
       <div class="line">
         <input
           id="new-card"
+          dir="auto"
           autocomplete="off"
           maxLength={4000}
           placeholder={CARDS.freshPlaceholder}
@@ -47,7 +52,7 @@ export function NewCard({ state, session, offer, hub }: Props) {
           onInput={(event) => hub.draft(NEW_CARD, event.currentTarget.value)}
           {...taking((referring) => hub.put(NEW_CARD, referring))}
         />
-        <button class="main" type="submit" aria-disabled={busy || !text.trim()}>
+        <button class="main" type="submit" aria-disabled={busy || !ready}>
           {busy ? CARDS.starting : CARDS.start}
         </button>
       </div>
@@ -77,11 +82,15 @@ export function NewCard({ state, session, offer, hub }: Props) {
           </label>
           <input
             id="new-title"
+            dir="auto"
+            aria-describedby="new-title-room"
+            aria-invalid={!isSendable(judged) || undefined}
             autocomplete="off"
             placeholder={CARDS.titleOptional}
             value={title}
             onInput={(event) => setTitle(event.currentTarget.value)}
           />
+          <TitleRoom id="new-title-room" judged={judged} />
         </>
       )}
       {text.trim() && (
