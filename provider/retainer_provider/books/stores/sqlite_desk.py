@@ -38,6 +38,7 @@ from retainer_provider.books.records import (
 from retainer_provider.books.stores import sqlite_requests, sqlite_settlements, sqlite_streams
 from retainer_provider.books.stores.sqlite_file import DatabaseFile
 from retainer_provider.books.stores.sqlite_jobs import Debit, Operation
+from retainer_provider.books.stores.sqlite_requests import Kept
 from retainer_provider.books.stores.sqlite_sessions import figures
 from retainer_provider.books.stores.sqlite_standings import Figures, Held, Standing, Standings
 from retainer_provider.books.stores.sqlite_writer import GroupWriter
@@ -54,9 +55,11 @@ class Desk:
         self._reading = database.desk
         self._writer = writer
         self._drained: dict[str, asyncio.Event] = {}
-        self._standings = Standings(lambda session_id: figures(self._reading, session_id))
+        self._standings = Standings()
         for stream in sqlite_streams.streams(self._reading):
-            self._standings.restore(stream.reservation)
+            standing, _ = self._look(stream.reservation.session_id, None)
+            if standing is not None:
+                self._standings.restore(standing, stream.reservation)
 
     @property
     def standings(self) -> Standings:
@@ -67,14 +70,14 @@ class Desk:
         """See ``Ledger.reserve``."""
         accepted = request.voucher is None
         while True:
-            standing = self._find(request.session_id)
+            standing, kept = self._look(request.session_id, request.key)
             while standing is not None and standing.changes:
                 await standing.until_calm()
-                standing = self._find(request.session_id)
+                standing, kept = self._look(request.session_id, request.key)
             if standing is None or standing.known is None:
                 return ReserveResult(ReserveOutcome.UNKNOWN)
             record = standing.known.record
-            repeated = self._repeated(standing, record, request)
+            repeated = self._repeated(standing, record, request, kept)
             if repeated is not None:
                 return repeated
             amount, refusal = ledger_amount(request.amount), barred(record, request.now)
@@ -194,13 +197,26 @@ class Desk:
         record = replace(was.record, accepted=voucher.voucher.cumulative, voucher=voucher)
         return None, Figures(record, was.answer_bytes)
 
-    def _find(self, session_id: str) -> Standing | None:
+    def _look(self, session_id: str, key: str | None) -> tuple[Standing | None, Kept | None]:
+        """How the session stands, None where it is unknown; once nothing changes it, also what the key has stored."""
         if self._writer.failure is not None:
             raise LedgerUnavailableError(self._writer.failure)
+        standing = self._standings.find(session_id)
         try:
-            return self._standings.find(session_id)
+            if standing is None:
+                return self._first_look(session_id, key)
+            if standing.known is None or standing.changes or key is None:
+                return standing, None
+            return standing, sqlite_requests.stored(self._reading, standing.known.record.number, key)
         except apsw.Error as error:
             raise unreadable(error) from error
+
+    def _first_look(self, session_id: str, key: str | None) -> tuple[Standing | None, Kept | None]:
+        found = sqlite_requests.first_look(self._reading, session_id, key)
+        if found is None:
+            return None, None
+        figures, kept = found
+        return self._standings.remember(session_id, figures), kept
 
     async def _at_rest(self, reservation: Reservation) -> Held | None:
         """The reservation, once no commit of it is under way; None where it is not held."""
@@ -213,7 +229,9 @@ class Desk:
             raise LedgerUnavailableError(self._writer.failure)
         return self._standings.reservation(reservation)
 
-    def _repeated(self, standing: Standing, record: SessionRecord, request: ReserveRequest) -> ReserveResult | None:
+    def _repeated(
+        self, standing: Standing, record: SessionRecord, request: ReserveRequest, kept: Kept | None
+    ) -> ReserveResult | None:
         if request.key is None:
             return None
         running = self._standings.fingerprint(request.session_id, request.key)
@@ -221,13 +239,9 @@ class Desk:
             same = running == request.fingerprint
             outcome = ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT
             return ReserveResult(outcome, session=standing.shown(record))
-        try:
-            stored = sqlite_requests.stored(self._reading, record.number, request.key)
-        except apsw.Error as error:
-            raise unreadable(error) from error
-        if stored is None:
+        if kept is None:
             return None
-        fingerprint, answer = stored
+        fingerprint, answer = kept
         if fingerprint != request.fingerprint:
             return ReserveResult(ReserveOutcome.CONFLICT, session=standing.shown(record))
         return ReserveResult(ReserveOutcome.REPLAY, answer=answer, session=standing.shown(record))
