@@ -243,7 +243,7 @@ async def test_a_disk_that_failed_once_is_never_trusted_again(disk: FaultyDisk, 
         return answer_of(facts)
 
     first = asyncio.create_task(
-        ledger.commit(replace(commit_of(held(await reserve(ledger, session_id, "a"))), finish=wait))
+        ledger.commit(replace(commit_of(held(await reserve(ledger, session_id, "a"))), finish=wait, quick=False))
     )
     await asyncio.to_thread(writing.wait)
     second = asyncio.create_task(ledger.admit(new_session(1)))

@@ -10,8 +10,10 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
+from msgspec.structs import replace
 
 from retainer.protocol.errors import AmountError
+from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.admission import barred, voucher_refusal
 from retainer_provider.books.ledger import LedgerUnavailableError
 from retainer_provider.books.outcomes import (
@@ -83,9 +85,8 @@ class Desk:
                 refusal = voucher_refusal(record, request.voucher, amount)
                 accepted = True
                 if refusal is None and request.voucher != record.voucher:
-                    refusal = await self.change(
-                        request.session_id, sqlite_requests.accept, record.number, request.voucher, amount
-                    )
+                    keep = partial(self._keep, record.number, request.voucher, amount)
+                    refusal = await self._change(request.session_id, keep, quick=True)
                     if refusal is None:
                         continue  # others had their turn meanwhile
             if refusal is not None:
@@ -163,19 +164,38 @@ class Desk:
         **kwargs: P.kwargs,
     ) -> T:
         """Write something else than a debit to the session; nothing of it is reserved until that is over."""
+
+        def change(_standing: Standing) -> tuple[T, None]:
+            return operation(self._writing, *args, **kwargs), None
+
+        return await self._change(session_id, change)
+
+    async def _change(
+        self, session_id: str, operation: Callable[[Standing], tuple[T, Figures | None]], *, quick: bool = False
+    ) -> T:
+        """``operation`` gives its value, and the session's figures after it unless they are to be read anew."""
         standing = self._standings.change(session_id)
 
         def work() -> tuple[T, Figures | None]:
-            value = operation(self._writing, *args, **kwargs)
-            standing.written = figures(self._writing, session_id)
+            value, after = operation(standing)
+            standing.written = after or figures(self._writing, session_id)
             return value, standing.written
 
         def ended(job: Operation) -> None:
             self._standings.changed(session_id, standing, None if job.error else job.value[1])
             self._wake(session_id)
 
-        value, _ = await self._writer.submit(work, ended)
+        value, _ = await self._writer.submit(work, ended, quick=quick)
         return value
+
+    def _keep(
+        self, number: int, voucher: SignedVoucher, amount: int, standing: Standing
+    ) -> tuple[ReserveOutcome | None, Figures | None]:
+        refusal, was = sqlite_requests.accept(self._writing, number, voucher, amount), standing.written
+        if refusal is not None or was is None:
+            return refusal, None
+        record = replace(was.record, accepted=voucher.voucher.cumulative, voucher=voucher)
+        return None, Figures(record, was.answer_bytes)
 
     def _look(self, session_id: str, key: str | None) -> tuple[Standing | None, Kept | None]:
         """How the session stands, None where it is unknown; once nothing changes it, also what the key has stored."""

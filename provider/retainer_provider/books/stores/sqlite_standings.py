@@ -1,7 +1,7 @@
 """How sessions stand while requests run: in memory alone, since a crash releases what they hold, but for streams'.
 
 A file is one process's, so what it wrote is what the file says. The event loop's thread alone admits, takes and gives
-back, by the figures as they were last acknowledged; the writer's thread alone goes on from what it last wrote.
+back, by the figures as they were last acknowledged; the writer alone goes on from what it last wrote.
 """
 
 import asyncio
