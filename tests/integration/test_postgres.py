@@ -231,16 +231,21 @@ async def test_a_process_that_stops_in_a_transaction_does_not_hold_its_session(p
     running, beside = [held(await reserve(other, session_id, name)) for name in "ab"]
     end = commit_of(running)
     mine = held(await reserve(stopped, session_id, "c"))
+    # So that the other one finds the session changed, and decides once more under the row's lock.
+    assert (await other.commit(commit_of(beside))).outcome is CommitOutcome.COMMITTED
+    calls, locked = iter((False, True)), asyncio.Event()
 
     def stop(facts: CommitFacts) -> StoredAnswer:
-        time.sleep(1.5)  # with the row locked, and the event loop with it
+        if next(calls):
+            locked.set()
+            time.sleep(1.5)  # with the row locked, and the event loop with it
         return end.finish(facts)
 
     stopping = asyncio.create_task(stopped.commit(replace(commit_of(mine), finish=stop)))
-    assert (await other.commit(commit_of(beside))).outcome is CommitOutcome.COMMITTED
+    await locked.wait()
+    assert (await other.commit(end)).outcome is CommitOutcome.COMMITTED
     with pytest.raises(LedgerInterruptedError):
         await stopping
-    assert (await other.commit(end)).outcome is CommitOutcome.COMMITTED
     session = await other.session(session_id)
     assert session is not None
     assert (session.spent, session.sequence) == (2 * PRICE, 2)

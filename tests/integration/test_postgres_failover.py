@@ -24,6 +24,7 @@ from tools.postgres import Server, server
 
 CLIENTS = 8
 LEASE_SECONDS = 2
+NEVER_SECONDS = 60
 SIGNER = Keypair.from_seed(b"v" * 32)
 END_WHO_WAITS_FOR_A_STANDBY = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
@@ -46,9 +47,10 @@ async def ledger_at(url: str) -> AsyncIterator[PostgresLedger]:
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again."""
-    while not await true():  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.02)
+    """Ask again and again; TimeoutError when it never is."""
+    async with asyncio.timeout(NEVER_SECONDS):
+        while not await true():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
 
 
 class Traffic:
@@ -187,6 +189,7 @@ async def test_a_reservation_that_nobody_knows_of_is_given_back() -> None:
             session = await ledger.session(session_id)
             assert session is not None
             assert session.accepted == PRICE, "it was committed"
-            await ledger.drained(session_id)
+            async with asyncio.timeout(NEVER_SECONDS):
+                await ledger.drained(session_id)
             again = await ledger.reserve(request)
             assert again.outcome is ReserveOutcome.RESERVED

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from retainer.protocol.usage import usage_root
 from retainer_provider.books.ledger import LedgerInterruptedError
-from retainer_provider.books.outcomes import CommitOutcome
+from retainer_provider.books.outcomes import CommitOutcome, ReserveOutcome
 from retainer_provider.books.records import CommitFacts, StoredAnswer
 from retainer_provider.books.steps import one
 from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.books.stores.postgres_pool import UndoneError
-from tests.books import PRICE, ask, commit_of, held, open_session, reserve
+from tests.books import DEPOSIT, PRICE, ask, commit_of, held, open_session, reserve
 from tests.postgres import Process, execute
 
 
@@ -57,6 +57,36 @@ async def test_what_fails_for_one_debit_of_a_group_fails_for_it_alone(process: P
     assert usage_root(log) == session.usage_root
     assert (session.spent, session.reserved, rest.reserved) == (3 * PRICE, PRICE, 2 * PRICE)
     assert (await ledger.commit(commit_of(held_by[1]))).outcome is CommitOutcome.COMMITTED
+
+
+async def test_what_another_process_did_since_decides(process: Process) -> None:
+    """What is remembered of a session is a guess: money, keys and state are what the books say when it is written."""
+    ledger, other = await process(), await process()
+    session_id = await open_session(ledger)
+    for turn in range(3):
+        for asked, name in ((ledger, "mine"), (other, "theirs")):
+            for number in range(2):
+                assert (await ask(asked, session_id, f"{name}-{turn}-{number}")).outcome is CommitOutcome.COMMITTED
+    log = await ledger.usage(session_id)
+    session = await other.session(session_id)
+    assert session is not None
+    assert [entry.cumulative for entry in log] == [PRICE * (place + 1) for place in range(12)]
+    assert (session.spent, session.usage_root) == (12 * PRICE, usage_root(log))
+
+    running = held(await reserve(other, session_id, "running"))
+    assert (await reserve(ledger, session_id, "running")).outcome is ReserveOutcome.IN_FLIGHT
+    answered = await other.commit(commit_of(running))
+    again = await reserve(ledger, session_id, "running")
+    assert (again.outcome, again.answer) == (ReserveOutcome.REPLAY, answered.answer)
+    mine = held(await reserve(ledger, session_id, "last"))
+    rest = held(await reserve(other, session_id, "rest", amount=DEPOSIT - 14 * PRICE))
+    assert (await reserve(ledger, session_id, "more")).outcome is ReserveOutcome.DEPLETED
+    assert (await other.commit(commit_of(rest))).outcome is CommitOutcome.COMMITTED
+    assert (await ledger.commit(commit_of(mine))).outcome is CommitOutcome.COMMITTED
+    assert (await reserve(ledger, session_id, "more")).outcome is ReserveOutcome.DEPLETED
+    session = await other.session(session_id)
+    assert session is not None
+    assert (session.spent, session.reserved) == (DEPOSIT, 0)
 
 
 async def test_books_changed_past_their_locks_are_not_written(process: Process, postgres_url: str) -> None:

@@ -87,6 +87,8 @@ export const TEXTS = {
   noPhone: 'Paying by phone is not possible here.',
   sponsored: 'The provider pays the network fee: your wallet needs no SOL.',
   notSponsored: 'Your wallet needs about 0.01 SOL for the network fee and the rent, which comes back at the end.',
+  sentAfterCancel:
+    'Your wallet has sent the payment that you cancelled here. Nothing is lost: find the session with your wallet.',
   walletAsked: 'Look at your wallet: it asks you to sign.',
   poorTokens: (held: string, needed: string) =>
     `Your wallet has ${held}, and this takes ${needed}. Send it more and pay again, or cancel and choose a smaller amount.`,
@@ -167,7 +169,8 @@ export const INVOICE_STANDINGS: Readonly<Record<InvoiceState, string>> = {
 };
 
 /** What would pay for the next question, above the input bar. */
-export function wayText(way: Way, price: string): string {
+export function wayText(way: Way, price: string, running: boolean): string {
+  if (running) return 'Your last question is being answered; send the next one after it.';
   switch (way.by) {
     case 'session':
       return `Paid by your session: ${price}`;

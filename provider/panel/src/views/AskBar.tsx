@@ -51,7 +51,7 @@ export function AskBar({ state, offer, panel }: Props) {
         </button>
       </div>
       <p id="way" data-way={way.by}>
-        {wayText(way, offer ? money(offer.price, offer) : '')}
+        {wayText(way, offer ? money(offer.price, offer) : '', running)}
       </p>
     </form>
   );

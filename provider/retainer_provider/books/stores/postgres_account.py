@@ -1,7 +1,7 @@
 """A session while a group of debits is decided. Pure: read under the row's lock before, written by one statement."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -37,6 +37,23 @@ class Hold:
     reservation: Reservation
 
 
+class Line(NamedTuple):
+    """An entry of the usage log as it is kept: canonical JSON, and the hash chain's head after it."""
+
+    sequence: int
+    text: str
+    root: bytes
+
+
+@dataclass(slots=True)
+class Ending:
+    """A reservation that ends: with an entry where it was charged, and an answer where its key replays."""
+
+    reservation: Reservation
+    line: Line | None = None
+    answer: StoredAnswer | None = None
+
+
 class Account:
     """The session as it will be once what was decided so far is written; and what that is."""
 
@@ -45,10 +62,8 @@ class Account:
         self.session = session
         self.voucher: SignedVoucher | None = None  # the last one newly accepted
         self.taken: list[Reservation] = []
-        self.ended = 0
+        self.ended: list[Ending] = []
         self.answer_bytes = answer_bytes  # of bodies kept for replay
-        self.entries: list[tuple[int, str, bytes]] = []  # sequence, canonical JSON, hash
-        self.answers: list[tuple[Reservation, StoredAnswer]] = []
         self.known: dict[str, Known] = {}  # by key
 
     def reserve(self, hold: Hold) -> ReserveResult:
@@ -64,7 +79,8 @@ class Account:
 
     def end(self, end: Commit, held: int, limits: AnswerLimits) -> CommitResult:
         """Charge the request that held so much, or say why not. What ``end.finish`` raises is raised here."""
-        self.ended += 1
+        ending = Ending(end.reservation)
+        self.ended.append(ending)
         self.session = replace(self.session, reserved=BaseUnits(self.session.reserved - held))
         if not self._pays(end):
             return uncharged(self.session, end.charge)
@@ -74,9 +90,9 @@ class Account:
         root = hash_after(session.usage_root, text)
         self.session = session = replace(session, usage_root=root)
         answer = end.finish(CommitFacts(session, entry, root))
-        self.entries.append((entry.sequence, text.decode(), root))
+        ending.line = Line(entry.sequence, text.decode(), root)
         if end.reservation.key is not None:
-            self._keep(end.reservation, answer, limits)
+            ending.answer = self._kept(answer, limits)
         return CommitResult(CommitOutcome.COMMITTED, session, entry.sequence, root, answer)
 
     @property
@@ -126,13 +142,13 @@ class Account:
             and (end.charge.charged or cap is None or session.free_answers < cap)
         )
 
-    def _keep(self, reservation: Reservation, answer: StoredAnswer, limits: AnswerLimits) -> None:
-        """For replay, without its body where that is over the caps."""
+    def _kept(self, answer: StoredAnswer, limits: AnswerLimits) -> StoredAnswer:
+        """As it is kept for replay: without its body where that is over the caps."""
         body = answer.body
         if body is not None and len(body) > limits.room(self.answer_bytes):
             body = None
         self.answer_bytes += len(body or b"")
-        self.answers.append((reservation, StoredAnswer(answer.status, answer.headers, body, answer.receipt)))
+        return answer if body is answer.body else StoredAnswer(answer.status, answer.headers, None, answer.receipt)
 
 
 def _charged(session: SessionRecord, end: Commit) -> SessionRecord:

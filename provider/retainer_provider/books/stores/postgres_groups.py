@@ -1,16 +1,18 @@
 """Debits in groups: what comes in while one transaction runs goes into the next one, whoever it is for.
 
-A group takes the rows of its sessions without waiting. Who holds one may be slow, or stopped: that session's part is
-done again by itself, in a transaction that waits, while the group and all that follow go on. So a transaction waits
-for at most one session's row, and holds none while it does: there is no circle to wait in.
+A group is guessed first: decided from what its sessions were when this process saw them last, and written by one
+statement that is done for those which still are so. What is left is decided once more, under the locks of its
+sessions' rows, which are taken without waiting. Who holds one may be slow, or stopped: that session's part is done
+again by itself, in a transaction that waits, while the group and all that follow go on. So a transaction waits for at
+most one session's row, and holds none while it does: there is no circle to wait in.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from retainer_provider.books.ledger import LedgerInterruptedError
 from retainer_provider.books.records import Commit
@@ -31,6 +33,9 @@ class _Job:
     def durable(self) -> bool:
         """Whether it must not be lost. A reservation may: its commit finds nothing then. What is signed may not."""
         return isinstance(self.debit, Commit) or self.debit.request.voucher is not None
+
+
+_Way: TypeAlias = Callable[[Sequence[_Job]], Awaitable[Sequence[Result | None]]]
 
 
 class Groups:
@@ -76,37 +81,54 @@ class Groups:
 
     async def _drive(self) -> None:
         while self._queue:
-            for job in await self._perform(_next_group(self._queue), wait=False):
+            left = await self._perform(_next_group(self._queue), self._guess)
+            for job in await self._perform(left, self._try):
                 session = session_of(job.debit)
                 self._contended.setdefault(session, deque()).append(job)
                 self._start(session, partial(self._wait, session))
 
     async def _wait(self, session: str) -> None:
         while self._contended[session]:
-            await self._perform(_next_group(self._contended[session]), wait=True)
+            await self._perform(_next_group(self._contended[session]), self._insist)
         del self._contended[session]
 
-    async def _perform(self, group: Sequence[_Job], *, wait: bool) -> Sequence[_Job]:
-        """Do the group and answer its members; gives those whose session's row was not to be had."""
-        durable = any(job.durable for job in group)
-        write = self._transactions.write if durable else self._transactions.write_soon
+    async def _guess(self, group: Sequence[_Job]) -> Sequence[Result | None]:
+        lasting = any(job.durable for job in group)
         try:
-            results = await write(self._debits.perform, [job.debit for job in group], wait=wait)
+            return await self._transactions.once(self._debits.guess, [job.debit for job in group], lasting=lasting)
+        except Exception as error:
+            if _unknown(error):
+                raise
+            return [None] * len(group)  # it was no good guess
+
+    async def _try(self, group: Sequence[_Job], *, wait: bool = False) -> Sequence[Result | None]:
+        write = self._transactions.write if any(job.durable for job in group) else self._transactions.write_soon
+        return await write(self._debits.perform, [job.debit for job in group], wait=wait)
+
+    async def _insist(self, group: Sequence[_Job]) -> Sequence[Result | None]:
+        return await self._try(group, wait=True)
+
+    async def _perform(self, group: Sequence[_Job], way: _Way) -> Sequence[_Job]:
+        """Do the group and answer its members; gives those for whom nothing was done that way."""
+        if not group:
+            return ()
+        try:
+            results = await way(group)
         except Exception as error:  # noqa: BLE001 - what a receipt's signer raises as well
             if len(group) == 1 or _unknown(error):
                 for job in group:
                     _tell(job, error)
                 return ()
-            return [again for job in group for again in await self._perform((job,), wait=wait)]
-        passed_over = []
+            return [again for job in group for again in await self._perform((job,), way)]
+        left = []
         for job, result in zip(group, results, strict=True):
             if result is None:
-                passed_over.append(job)
+                left.append(job)
             elif job.answer.done():  # its caller was cancelled
                 self._unclaimed(result)
             else:
                 job.answer.set_result(result)
-        return passed_over
+        return left
 
 
 def _next_group(queue: deque[_Job]) -> list[_Job]:

@@ -56,6 +56,18 @@ class Transactions:
         async with self._connection() as connection:
             return await operation(connection, *args, **kwargs)
 
+    async def once(
+        self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """One statement that is a transaction of its own, durable when this returns unless it says otherwise."""
+        async with self._connection() as connection:
+            try:
+                return await operation(connection, *args, **kwargs)
+            except psycopg.Error as error:
+                if connection.broken:
+                    raise
+                raise UndoneError(_refused(error)) from error
+
     async def write(
         self, operation: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:

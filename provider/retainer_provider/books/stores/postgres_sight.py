@@ -1,12 +1,14 @@
-"""What a group of debits is decided from, in PostgreSQL: its sessions, locked, and what the books have of its requests.
+"""What a group of debits is decided from, in PostgreSQL: sessions as they were seen last, or are under a lock.
 
-The rows are locked first. Keys and reservations are looked up only then, by statements of their own, which see what
-was committed while a row was waited for.
+Where rows are locked, that is first. Keys and reservations are looked up only then, by statements of their own, which
+see what was committed while a row was waited for.
 """
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from retainer.protocol.amounts import BaseUnits
 from retainer.protocol.session import SessionState
@@ -25,21 +27,45 @@ _KNOWN: Final = """
   SELECT session, key, fingerprint, status, headers, body, receipt FROM wanted JOIN answer USING (session, key)
   UNION ALL
   SELECT session, key, fingerprint, NULL, NULL, NULL, NULL FROM wanted JOIN reservation USING (session, key)"""
-# The fence: nothing is charged under another epoch than the reservation's, or after its lease.
-_TAKE: Final = """
-  DELETE FROM reservation USING process, unnest(%(ids)s::bigint[], %(epochs)s::bigint[]) AS ended (id, epoch)
-  WHERE reservation.id = ended.id AND reservation.epoch = ended.epoch
-    AND process.epoch = reservation.epoch AND process.lease_until > clock_timestamp()
-  RETURNING reservation.id, reservation.amount"""
+# What the write would end of them, locked until then.
+_HELD: Final = """
+  SELECT reservation.id, reservation.amount FROM reservation
+  JOIN unnest(%(ids)s::bigint[], %(epochs)s::bigint[]) AS ending (id, epoch) USING (id, epoch)
+  JOIN process USING (epoch)
+  WHERE process.lease_until > clock_timestamp() FOR UPDATE OF reservation"""
 # Some kilobytes each.
 _REMEMBERED: Final = 4096
 
 
+class _Seen(NamedTuple):
+    session: SessionRecord
+    answer_bytes: int
+
+
 class Sight:
-    """Reads the rows, and remembers what of an ACTIVE session does not change before it is none any more."""
+    """Reads sessions under their locks, and remembers the ACTIVE ones as they were when they were seen last.
+
+    Nobody trusts what is remembered: the write finds out whether it still is so.
+    """
 
     def __init__(self) -> None:
-        self._active: dict[str, SessionRecord] = {}
+        self._active: dict[str, _Seen] = {}
+
+    def recall(self, session_ids: Collection[str]) -> Mapping[str, Account]:
+        """The sessions by id that are remembered, in no transaction: so somebody may have changed them since."""
+        return {name: Account(*self._active[name]) for name in session_ids if name in self._active}
+
+    def learn(self, account: Account, reserved: BaseUnits) -> None:
+        """Remember the session as it was just written, with what running requests of all processes hold."""
+        session = account.session
+        if session.session_id in self._active:
+            current = session if session.reserved == reserved else replace(session, reserved=reserved)
+            self._active[session.session_id] = _Seen(current, account.answer_bytes)
+
+    def forget(self, session_ids: Iterable[str]) -> None:
+        """What was remembered of them is not so any more."""
+        for session_id in session_ids:
+            self._active.pop(session_id, None)
 
     async def lock(self, connection: Connection, session_ids: Collection[str], *, wait: bool) -> Mapping[str, Account]:
         """The sessions by id, ours until the transaction ends: those there are, or can be had without waiting.
@@ -47,28 +73,29 @@ class Sight:
         Nobody waits for more than one, so that nobody who holds a row waits for another.
         """
         rows = await all_rows(connection, _LOCK if wait else _LOCK_NOW, {"ids": list(session_ids)})
-        remembered = {
-            session_id: self._active[session_id]
-            for session_id, _, state, *_ in rows
-            if state == SessionState.ACTIVE and session_id in self._active
-        }
-        new = [number for session_id, number, *_ in rows if session_id not in remembered]
-        whole = await self._read(connection, new) if new else {}
-        accounts = {}
-        for session_id, _, _, answer_bytes, reserved, *moving in rows:
-            session = whole.get(session_id) or moved(remembered[session_id], moving, BaseUnits(reserved))
-            accounts[session_id] = Account(session, answer_bytes)
+        accounts, new = {}, {}
+        for session_id, number, state, answer_bytes, reserved, *moving in rows:
+            seen = self._active.get(session_id)
+            if seen is None or state != SessionState.ACTIVE:
+                new[number] = answer_bytes
+            else:
+                accounts[session_id] = Account(moved(seen.session, moving, BaseUnits(reserved)), answer_bytes)
+        for session in await self._read(connection, new) if new else ():
+            accounts[session.session_id] = Account(session, new[session.number])
+        self._remember(accounts)
         return accounts
 
-    async def _read(self, connection: Connection, numbers: Iterable[int]) -> Mapping[str, SessionRecord]:
-        rows = await all_rows(connection, _WHOLE, {"numbers": integers(numbers)})
-        whole = {session.session_id: session for session in map(held_record, rows)}
-        for session_id, session in whole.items():
-            if session.state is SessionState.ACTIVE:
-                self._active[session_id] = session
+    async def _read(self, connection: Connection, numbers: Iterable[int]) -> Iterable[SessionRecord]:
+        return map(held_record, await all_rows(connection, _WHOLE, {"numbers": integers(numbers)}))
+
+    def _remember(self, accounts: Mapping[str, Account]) -> None:
+        for session_id, account in accounts.items():
+            if account.session.state is SessionState.ACTIVE:
+                self._active[session_id] = _Seen(account.session, account.answer_bytes)
+            else:
+                self._active.pop(session_id, None)
         while len(self._active) > _REMEMBERED:
-            del self._active[next(iter(self._active))]  # the one read longest ago
-        return whole
+            del self._active[next(iter(self._active))]  # the one first asked for longest ago
 
 
 async def look_up(connection: Connection, accounts: Mapping[str, Account], requests: Iterable[ReserveRequest]) -> None:
@@ -83,13 +110,13 @@ async def look_up(connection: Connection, accounts: Mapping[str, Account], reque
             by_number[number].known[key] = (fingerprint, _stored(*answer))
 
 
-async def take(connection: Connection, reservations: Iterable[Reservation]) -> dict[int, int]:
-    """End those that are still held; gives by id what each held."""
+async def still_held(connection: Connection, reservations: Iterable[Reservation]) -> dict[int, BaseUnits]:
+    """Those that are still held, by this epoch of ours; gives by id what each holds."""
     ended = {(reservation.id, reservation.epoch) for reservation in reservations}
     if not ended:
         return {}
     bindings = {"ids": integers(number for number, _ in ended), "epochs": integers(epoch for _, epoch in ended)}
-    return dict(await all_rows(connection, _TAKE, bindings))
+    return {number: BaseUnits(amount) for number, amount in await all_rows(connection, _HELD, bindings)}
 
 
 def _stored(status: int | None, headers: str, body: bytes | None, receipt: str) -> StoredAnswer | None:

@@ -77,7 +77,7 @@ function Gate({ card, responder, offer }: { card: Card; responder: Responder | u
 
 function Failure({ card, state, hub }: { card: Card; state: HubState; hub: Hub }) {
   if (card.status !== 'error') return null;
-  const busy = state.busy === `retry ${card.id}`;
+  const busy = state.busy.includes(`retry ${card.id}`);
   return (
     <div class="failure" role="alert">
       <p>
