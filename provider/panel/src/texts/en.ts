@@ -104,11 +104,11 @@ export const TEXTS = {
   expired: 'This invoice is over',
   expiredHint: 'Nothing arrived in time. If you did pay, keep this page open: it is still found.',
   underpaid: 'Too little arrived',
-  underpaidHint: (received: string, amount: string) =>
-    `${received} of ${amount} arrived. Take it back on the page below: request the close, and withdraw after the grace period.`,
+  underpaidHint: (received: string, amount: string, grace: string) =>
+    `${received} of ${amount} arrived, and that opens no session. Nobody but you can take it back: request the close with the wallet that paid, and withdraw ${grace} later.`,
   rejected: 'The payment was not accepted',
-  rejectedHint:
-    'What arrived is not what this invoice asked for, and nobody but you can take it back. On the page below: request the close, and withdraw after the grace period.',
+  rejectedHint: (grace: string) =>
+    `What arrived is not what this invoice asked for. Nobody but you can take it back: request the close with the wallet that paid, and withdraw ${grace} later.`,
   takeBack: 'Take it back',
   opened: 'Your session is open. Ask away.',
   toppedUp: 'Your top-up has arrived.',

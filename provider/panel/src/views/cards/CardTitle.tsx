@@ -16,7 +16,9 @@ export function CardTitle({ card, state, hub }: { card: Card; state: HubState; h
   const editing = typed !== null;
   const judged = judgeTitle(typed ?? '');
   useEffect(() => {
-    if (editing) field.current?.select();
+    if (!editing) return;
+    field.current?.focus();
+    field.current?.select();
   }, [editing]);
 
   const done = () => {
