@@ -66,6 +66,14 @@ class Desk:
         """What running requests hold."""
         return self._standings
 
+    def look(self, session_id: str) -> Standing | None:
+        """How the session stands, None where it is unknown.
+
+        Whoever asks this is about to ask for its money, as a rule, so it is remembered.
+        """
+        standing, _ = self._look(session_id, None)
+        return standing
+
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
         """See ``Ledger.reserve``."""
         accepted = request.voucher is None
