@@ -172,7 +172,7 @@ def commit_of(reservation: Reservation, *, charged: bool = True, body: bytes = b
         latency_ms=12,
         body_bytes=len(body),
     )
-    return Commit(reservation, charge, draft, lambda facts: answer_of(facts, body), now)
+    return Commit(reservation, charge, draft, lambda facts: answer_of(facts, body), now, quick=True)
 
 
 async def ask(

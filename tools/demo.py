@@ -22,7 +22,8 @@ from retainer import RetainerError, SessionClient, SpendingCaps
 from retainer.chain.sessions import session_account
 from retainer.cli.words import account_words
 from retainer.protocol.amounts import format_amount
-from tools.stage import DECIMALS, StageError, free_port, stage
+from tools.ports import held_port
+from tools.stage import DECIMALS, StageError, stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,22 +90,22 @@ async def run(narrator: Narrator) -> Measured:
 @asynccontextmanager
 async def upstream_service() -> AsyncIterator[str]:
     """The small service that is to be paid for, as a process of its own; yields its URL."""
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "upstream:app"),
-        *("--port", str(port), "--log-level", "warning"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us; we end it
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        await answering(url, process)
-        yield url
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    with held_port() as port:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT / "examples"), "upstream:app"),
+            *("--port", str(port), "--log-level", "warning"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us; we end it
+        )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            await answering(url, process)
+            yield url
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
 
 
 async def answering(url: str, process: asyncio.subprocess.Process) -> None:

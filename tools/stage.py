@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from retainer.chain.rpc import RpcChain
 from retainer.chain.testing import create_ata, create_mint, mint_to, token_balance
 from retainer.localnet import LAMPORTS_PER_SOL, Localnet, airdrop
 from retainer.protocol.amounts import BaseUnits, format_amount, parse_amount
+from tools.ports import held_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -54,14 +54,6 @@ min_body_bytes = 1
 
 class StageError(Exception):
     """Something on the stage did not start or stop; the text carries its own words."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(slots=True)
@@ -197,7 +189,7 @@ async def stage(
         say("test token", f"{mint}, {DECIMALS} decimals")
         write_keypair(folder / "operator.json", operator)
         write_keypair(folder / "payee.json", payee)
-        port = free_port()
+        port = stack.enter_context(held_port())
         lines: dict[str, str | int] = {
             "realm": "stage.localhost",
             "network": "localnet",

@@ -7,6 +7,8 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
+from retainer.protocol.signing import Signer
+
 _SIGNATURE_BYTES: Final = 64
 
 
@@ -31,3 +33,8 @@ class LocalKey:
 
     def __repr__(self) -> str:
         return f"LocalKey({self._pubkey})"  # never the secret (F27)
+
+
+def signs_here(signer: Signer) -> bool:
+    """Whether it signs in this process, in microseconds, and asks nobody."""
+    return isinstance(signer, LocalKey | Keypair)

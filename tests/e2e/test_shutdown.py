@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,16 +21,22 @@ from tests.serving import client, run, serving
 from tests.slow import Slow
 from tests.times import until
 from tools import oracle
-from tools.stage import free_port
+from tools.ports import held_port
 
 pytestmark = pytest.mark.e2e
 PRICE = 8_000
 ROOT = Path(__file__).parents[2]
 
 
-async def test_sigterm_finishes_what_runs_and_remembers_what_is_owed(town: Town) -> None:
+@pytest.fixture
+def port() -> Iterator[int]:
+    with held_port() as held:
+        yield held
+
+
+async def test_sigterm_finishes_what_runs_and_remembers_what_is_owed(town: Town, port: int) -> None:
     """F11: five requests in flight when the signal comes; all are answered, receipted and charged once."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{port}"
     town.config.write_text(town.config.read_text() + f'\n[metrics]\naddress = "{address}"\n')
     slow = Slow()
     async with oracle.running(slow) as upstream:

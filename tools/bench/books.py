@@ -83,7 +83,7 @@ def _commit(reservation: Reservation, operator: Signer, target: str) -> Commit:
         latency_ms=12,
         body_bytes=len(_BODY),
     )
-    return Commit(reservation, Charge(charged=True, units=1, amount=reservation.amount), draft, finish, NOW)
+    return Commit(reservation, Charge(charged=True, units=1, amount=reservation.amount), draft, finish, NOW, quick=True)
 
 
 async def open_session(ledger: Ledger, operator: Signer, salt: int) -> str:

@@ -3,7 +3,8 @@
 import re
 from contextlib import AsyncExitStack
 
-from tools.stage import Service, Stage, free_port
+from tools.ports import held_port
+from tools.stage import Service, Stage
 
 
 async def another(stood: Stage, stack: AsyncExitStack, number: int, *, node: str | None = None) -> Service:
@@ -14,7 +15,7 @@ async def another(stood: Stage, stack: AsyncExitStack, number: int, *, node: str
     text = stood.service.settings.read_text(encoding="utf-8")
     if node is not None:
         text = re.sub(r'^node = ".*"$', f'node = "{node}"', text, count=1, flags=re.MULTILINE)
-    used, port = stood.service.url.rsplit(":", 1)[1], free_port()
+    used, port = stood.service.url.rsplit(":", 1)[1], stack.enter_context(held_port())
     settings = stood.folder / f"settings-{number}.toml"
     settings.write_text(text.replace(f"port = {used}\n", f"port = {port}\n"), encoding="utf-8")
     settings.chmod(0o600)

@@ -8,6 +8,7 @@ import msgspec
 
 from retainer.protocol import fields
 from retainer.protocol.actions import Action, action_from_json, action_to_json
+from retainer.protocol.canonical_vouchers import canonical_voucher
 from retainer.protocol.challenges import (
     OPTIONAL_PARAMETERS,
     REQUIRED_PARAMETERS,
@@ -53,13 +54,17 @@ def parse_authorization(value: str, *, max_bytes: int = MAX_CREDENTIAL_BYTES) ->
         raise MessageError(f"Authorization is longer than {max_bytes} bytes")
     scheme, _, written = value.strip(" \t").partition(" ")
     written = written.lstrip(" ")
-    if scheme.lower() != _SCHEME or len(written.split()) != 1:
+    if scheme.lower() != _SCHEME or not written or " " in written:
         raise MessageError(f"Authorization is not of the form '{SCHEME} <base64url>'")
     data = decode_base64url(written, "the credential")
     parts = _parts(data)
     if parts is not None:
-        payload = Fields(read_json(bytes(parts.payload), "the credential"), "credential.payload")
-        return Credential(_echoed(bytes(parts.challenge)), action_from_json(payload))
+        challenge, payload = _echoed(bytes(parts.challenge)), bytes(parts.payload)
+        voucher = canonical_voucher(payload)
+        if voucher is not None:
+            return Credential(challenge, voucher)
+        said = Fields(read_json(payload, "the credential"), "credential.payload")
+        return Credential(challenge, action_from_json(said))
     message = Fields(read_json(data, "the credential"), "credential")
     return Credential(_challenge(message.inside("challenge")), action_from_json(message.inside("payload")))
 

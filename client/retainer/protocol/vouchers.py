@@ -15,7 +15,7 @@ from retainer.protocol.encoding import Json
 from retainer.protocol.errors import LayoutError
 from retainer.protocol.fields import Fields
 
-_SIGNATURE_TYPE: Final = "ed25519"
+SIGNATURE_TYPE: Final = "ed25519"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,14 @@ def voucher_to_json(signed: SignedVoucher) -> dict[str, Json]:
         "voucher": voucher,
         "signer": str(signed.signer),
         "signature": str(signed.signature),
-        "signatureType": _SIGNATURE_TYPE,
+        "signatureType": SIGNATURE_TYPE,
     }
 
 
 def voucher_from_json(signed: Fields) -> SignedVoucher:
     """Read the draft's signed voucher object; MessageError names the bad field."""
     voucher = signed.inside("voucher")
-    signed.require("signatureType", fields.exactly(_SIGNATURE_TYPE))
+    signed.require("signatureType", fields.exactly(SIGNATURE_TYPE))
     return SignedVoucher(
         Voucher(
             channel_id=voucher.require("channelId", fields.pubkey),

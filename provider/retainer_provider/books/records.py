@@ -207,7 +207,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Whose some open sessions are, with the id of one of them."""
+    """Whose some open sessions are, with the id of the one that was admitted first."""
 
     operator: Pubkey
     payee: Pubkey
@@ -289,13 +289,17 @@ class CommitFacts(msgspec.Struct, frozen=True, gc=False):
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """End of a request. ``finish`` makes the answer with its receipt inside the transaction: pure and quick."""
+    """End of a request. ``finish`` makes the answer with its receipt inside the transaction.
+
+    Where it is ``quick``, it waits for nobody, so that an event loop may call it: the key is in this process.
+    """
 
     reservation: Reservation
     charge: Charge
     usage: UsageDraft
     finish: Callable[[CommitFacts], StoredAnswer]
     now: int
+    quick: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

@@ -41,6 +41,7 @@ from retainer_provider.books.records import (
 )
 from retainer_provider.books.terms import session_terms
 from retainer_provider.clock import Clock
+from retainer_provider.local_key import signs_here
 from retainer_provider.monitoring.observer import UNOBSERVED, Observer
 from retainer_provider.sessions.refusals import Refusal, RefusedError, refuse
 from retainer_provider.sessions.schema import schema_ok
@@ -360,7 +361,7 @@ class Metering:
 
         draft = self._draft(run, finished)
         charge = decide(verdict, run.price(units))
-        end = Commit(run.reservation, charge, draft, finish, now)
+        end = Commit(run.reservation, charge, draft, finish, now, quick=signs_here(self._operator))
         committed = await self._written("commit", self._ledger.commit(end))
         # Asked first, since a record is put together before its level is looked at.
         if committed.outcome is CommitOutcome.COMMITTED and _standard_log.isEnabledFor(logging.DEBUG):

@@ -16,45 +16,50 @@ CLOCK_SKEW: Final = 30
 
 def check_signature(signed: SignedVoucher) -> Refusal | None:
     """Whether whoever is named signed it: needs no look into the books, so it comes first (F17)."""
-    return first_broken(
-        [
-            Check(
-                verify_voucher(signed),
-                ProblemType.VERIFICATION_FAILED,
-                "The voucher's signature does not verify: sign the 50 bytes of channelId, cumulativeAmount and "
-                "expiresAt with the session's authorizedSigner.",
-            )
-        ]
+    if verify_voucher(signed):
+        return None
+    return Refusal(
+        ProblemType.VERIFICATION_FAILED,
+        "The voucher's signature does not verify: sign the 50 bytes of channelId, cumulativeAmount and expiresAt with "
+        "the session's authorizedSigner.",
     )
 
 
 def check_signer(signed: SignedVoucher, record: SessionRecord) -> Refusal | None:
     """Whether a voucher is one of this session's, whatever it is worth."""
-    return first_broken(_authority(signed, record))
+    if record.voucher_signer is not VoucherSigner.CLIENT:
+        return Refusal(
+            ProblemType.VERIFICATION_FAILED, f"Session {record.session_id} is metered by its operator: pay with `use`."
+        )
+    if signed.signer != record.authorized_signer:
+        return Refusal(
+            ProblemType.VERIFICATION_FAILED,
+            f"The voucher is signed by {signed.signer}, but this session was opened for vouchers of "
+            f"{record.authorized_signer}.",
+        )
+    return None
 
 
 def check_voucher(signed: SignedVoucher, record: SessionRecord, now: int) -> Refusal | None:
     """Whether a voucher can pay in this session: its mode, its signer, its life."""
+    refusal, expires_at = check_signer(signed, record), signed.voucher.expires_at
+    if refusal is not None or expires_at == 0:
+        return refusal
     horizon = settlement_horizon(record, now)
-    return first_broken(
-        [
-            *_authority(signed, record),
-            Check(
-                signed.voucher.expires_at == 0 or signed.voucher.expires_at >= horizon,
-                ProblemType.VERIFICATION_FAILED,
-                f"The voucher expires at {signed.voucher.expires_at}, before this session may be settled, which is up "
-                f"to {horizon}: sign one that expires later, or never.",
-            ),
-        ]
+    if expires_at >= horizon:
+        return None
+    return Refusal(
+        ProblemType.VERIFICATION_FAILED,
+        f"The voucher expires at {expires_at}, before this session may be settled, which is up to {horizon}: sign one "
+        "that expires later, or never.",
     )
 
 
 def check_closing_voucher(signed: SignedVoucher, record: SessionRecord, now: int) -> Refusal | None:
     """Whether a voucher may close the session. An older one than was accepted may not: others may have seen it."""
     voucher = signed.voucher
-    return first_broken(
+    return check_signer(signed, record) or first_broken(
         [
-            *_authority(signed, record),
             Check(
                 record.accepted <= voucher.cumulative <= record.deposit,
                 ProblemType.VERIFICATION_FAILED,
@@ -96,19 +101,3 @@ def settlement_horizon(record: SessionRecord, now: int) -> int:
 def replay_key(signed: SignedVoucher) -> str:
     """What stands in for an Idempotency-Key where there is none; the space keeps it apart from any header value."""
     return "voucher " + body_digest(voucher_bytes(signed.voucher)).hex()
-
-
-def _authority(signed: SignedVoucher, record: SessionRecord) -> list[Check]:
-    return [
-        Check(
-            record.voucher_signer is VoucherSigner.CLIENT,
-            ProblemType.VERIFICATION_FAILED,
-            f"Session {record.session_id} is metered by its operator: pay with `use`.",
-        ),
-        Check(
-            signed.signer == record.authorized_signer,
-            ProblemType.VERIFICATION_FAILED,
-            f"The voucher is signed by {signed.signer}, but this session was opened for vouchers of "
-            f"{record.authorized_signer}.",
-        ),
-    ]

@@ -89,6 +89,46 @@ async def test_a_text_runs_the_way_its_script_does(shop: Shop) -> None:
     await expect(person.page.locator("#card-title")).to_have_css("direction", "ltr")
 
 
+async def test_no_button_takes_the_focus_with_it_when_it_goes(shop: Shop) -> None:
+    guest = await shop.visit(await shop.wallet())
+    await guest.fund()
+    person = CardVisitor(guest.visitor.page)
+    page = person.page
+    await person.open_hub()
+    await person.start("fail, please", "ada", "Hard")
+    await person.standing("error")
+    await expect(page.locator(".saying"), "nobody thinks about it any more").to_have_count(0)
+    await page.get_by_role("button", name="Try again").press("Enter")
+    await expect(page.locator("#card-title")).to_be_focused()
+    await person.standing("active")
+    await page.get_by_role("button", name="Archive").press("Enter")
+    await expect(page.get_by_role("group", name="Archive")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("button", name="Archive")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Archive it").press("Enter")
+    await expect(page.locator("#hub-title")).to_be_focused()
+    assert guest.watched.errors == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)], ids=["covering", "floating"])
+async def test_cards_that_cover_the_page_say_as_well_that_nobody_answers(shop: Shop, width: int, height: int) -> None:
+    guest = await shop.visit(await shop.wallet())
+    await guest.fund()
+    person = CardVisitor(guest.visitor.page)
+    await person.page.set_viewport_size({"width": width, "height": height})
+    await person.open_hub()
+    await person.page.locator("#new-card").wait_for()
+    await expect(person.hub.get_by_role("link")).to_have_count(0)
+    await guest.context.set_offline(offline=True)
+    await person.page.locator("#new-card").fill("Is anybody there?")
+    await person.page.locator("#new-card").press("Enter")
+    await expect(person.hub.get_by_text("The provider does not answer.")).to_be_visible()
+    await expect(person.page.locator("#new-card")).to_have_value("Is anybody there?")
+    await guest.context.set_offline(offline=False)
+    await expect(person.hub.get_by_text("The provider does not answer.")).to_have_count(0)
+
+
 async def test_a_title_that_is_too_long_is_told_before_it_is_sent(shop: Shop) -> None:
     guest = await shop.visit(await shop.wallet())
     await guest.fund()

@@ -17,17 +17,18 @@ FUNDS = 5_000_000
 
 async def test_a_tab_that_closes_between_signing_and_activation_loses_nothing(shop: Shop) -> None:
     guest = await shop.visit(wallet := await shop.sending_wallet())
-    sent = asyncio.Event()
+    clicked, sent = asyncio.Event(), asyncio.Event()
 
     async def close_the_tab(raw: bytes) -> None:
+        await clicked.wait()  # a click that has not ended when its page goes counts as failed
         await guest.visitor.page.close()
         await shop.stood.chain.send(raw)
         sent.set()
 
     wallet.send = close_the_tab
     await guest.visitor.order("1.0")
-    button = guest.visitor.button(f"Pay with {wallet.name}")
-    await button.click(no_wait_after=True)
+    await guest.choose_wallet()
+    clicked.set()
     await sent.wait()
     again = Visitor(await guest.context.new_page())
     await again.visit(panel.address(shop.stood))

@@ -28,6 +28,9 @@ async def test_an_underpaid_deposit_says_how_much_came_and_where_to_get_it_back(
     way_out = guest.visitor.page.locator(".sheet").get_by_role("link")
     await expect(way_out).to_have_attribute("href", "./exit.html")
 
+    await guest.visitor.button("Fund a session").click()
+    await expect(guest.visitor.page.get_by_role("heading", name="Too little arrived")).to_be_focused()
+
     await guest.visitor.button("Begin anew").click()
     wallet.alter = None
     await guest.fund()

@@ -1,7 +1,9 @@
 """Debits that are written together in a file: what befalls one is no other's business."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -9,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from retainer.protocol.usage import usage_root
+from retainer_provider.books.ledger import LedgerUnavailableError
 from retainer_provider.books.outcomes import CloseBegin, CommitOutcome, CommitResult, ReleaseOutcome, ReserveOutcome
 from retainer_provider.books.records import CommitFacts, Reservation, StoredAnswer
 from retainer_provider.books.stores import sqlite_standings
@@ -38,6 +41,12 @@ def meddle(path: Path, statement: str, *bindings: object) -> None:
 
 async def together(ledger: SqliteLedger, reservations: list[Reservation]) -> list[CommitResult | BaseException]:
     return await asyncio.gather(*(ledger.commit(commit_of(one)) for one in reservations), return_exceptions=True)
+
+
+async def _settled() -> None:
+    """Let what was begun go as far as it can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def booked_right(ledger: SqliteLedger, session_id: str, requests: int) -> None:
@@ -131,6 +140,65 @@ async def test_a_top_up_counts_for_who_asked_while_it_was_written(ledger: Sqlite
     await asyncio.sleep(0)
     assert (await reserve(ledger, session_id, "a", amount=2 * DEPOSIT)).outcome is ReserveOutcome.RESERVED
     await top_up
+
+
+@pytest.mark.parametrize("first", ["debit", "top-up"])
+async def test_a_top_up_in_one_batch_with_debits_leaves_the_figures_of_both(ledger: SqliteLedger, first: str) -> None:
+    session_id, other = await open_session(ledger, 1), await open_session(ledger, 2)
+    taken = [held(await reserve(ledger, session_id, name)) for name in "ab"]
+    gathered = threading.Event()
+    slow = commit_of(held(await reserve(ledger, other, "slow")))
+
+    def finish(facts: CommitFacts) -> StoredAnswer:
+        gathered.wait()
+        return slow.finish(facts)
+
+    ahead = asyncio.create_task(ledger.commit(replace(slow, finish=finish, quick=False)))
+    await _settled()
+    debits: Callable[[], Awaitable[object]] = partial(together, ledger, taken)
+    top_up: Callable[[], Awaitable[object]] = partial(ledger.update_deposit, session_id, 2 * DEPOSIT, NOW)
+    later: list[asyncio.Future[object]] = []
+    for change in (debits, top_up) if first == "debit" else (top_up, debits):
+        later.append(asyncio.ensure_future(change()))
+        await _settled()
+    gathered.set()
+    await asyncio.gather(ahead, *later)
+    await booked_right(ledger, session_id, 2)
+    left = 2 * DEPOSIT - 2 * PRICE
+    assert (await reserve(ledger, session_id, "more", amount=left + 1)).outcome is ReserveOutcome.DEPLETED
+    assert (await reserve(ledger, session_id, "all", amount=left)).outcome is ReserveOutcome.RESERVED
+
+
+async def test_the_loop_writes_small_rows_alone(ledger: SqliteLedger) -> None:
+    """F21: what may take long, or asks a key elsewhere, is the ledger's own thread's, while others are served."""
+    session_id = await open_session(ledger)
+    threads: list[str] = []
+
+    async def book(name: str, body: bytes, *, quick: bool) -> None:
+        end = commit_of(held(await reserve(ledger, session_id, name)), body=body)
+
+        def finish(facts: CommitFacts) -> StoredAnswer:
+            threads.append(threading.current_thread().name)
+            return end.finish(facts)
+
+        assert (await ledger.commit(replace(end, finish=finish, quick=quick))).outcome is CommitOutcome.COMMITTED
+
+    await book("small", b"x", quick=True)
+    await book("large", bytes(300_000), quick=True)
+    await book("signed elsewhere", b"x", quick=False)
+    assert threads == [threading.current_thread().name, "retainer-ledger", "retainer-ledger"]
+    await booked_right(ledger, session_id, 3)
+
+
+async def test_rows_that_the_loop_cannot_write_stop_the_ledger(ledger: SqliteLedger, path: Path) -> None:
+    """F23: as if the disk had failed, since nobody knows what is there."""
+    session_id = await open_session(ledger)
+    taken = [held(await reserve(ledger, session_id, name)) for name in "ab"]
+    meddle(path, "ALTER TABLE usage RENAME TO gone")
+    assert all(isinstance(result, LedgerUnavailableError) for result in await together(ledger, taken))
+    assert ledger.failure is not None
+    with pytest.raises(LedgerUnavailableError):
+        await reserve(ledger, session_id, "c")
 
 
 async def test_giving_back_what_is_being_booked_waits_for_its_end(ledger: SqliteLedger) -> None:

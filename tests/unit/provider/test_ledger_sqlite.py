@@ -69,7 +69,7 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 999")
     connection.close()
-    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 7\).*upgrade"):
+    with pytest.raises(LedgerError, match=r"newer retainer \(schema 999, this one knows 8\).*upgrade"):
         await SqliteLedger.open(path)
 
 
@@ -96,6 +96,23 @@ async def test_books_of_the_first_schema_are_carried_over(tmp_path: Path) -> Non
     assert record.custody is Custody.ESCROW
     await ask(ledger, session_id, "after")
     await ledger.aclose()
+
+
+async def test_a_state_that_is_none_is_neither_written_nor_served(tmp_path: Path) -> None:
+    """The rule survived the change of its text (schema 8), and each start looks for rows that were written past it."""
+    path = tmp_path / "ledger.db"
+    await written(path)
+    connection = apsw.Connection(str(path))
+    rules = str(connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'session'").get)
+    assert "state = 'pending' OR state = 'abandoned' OR" in rules
+    assert "state IN" not in rules
+    with pytest.raises(apsw.ConstraintError, match="CHECK"):
+        connection.execute("UPDATE session SET state = 'paid'")
+    connection.pragma("ignore_check_constraints", "on")
+    connection.execute("UPDATE session SET state = 'paid'")
+    connection.close()
+    with pytest.raises(LedgerError, match=r"damaged \(CHECK constraint failed in session\)"):
+        await SqliteLedger.open(path)
 
 
 async def test_another_programs_database_is_refused_untouched(tmp_path: Path) -> None:
@@ -226,7 +243,7 @@ async def test_a_disk_that_failed_once_is_never_trusted_again(disk: FaultyDisk, 
         return answer_of(facts)
 
     first = asyncio.create_task(
-        ledger.commit(replace(commit_of(held(await reserve(ledger, session_id, "a"))), finish=wait))
+        ledger.commit(replace(commit_of(held(await reserve(ledger, session_id, "a"))), finish=wait, quick=False))
     )
     await asyncio.to_thread(writing.wait)
     second = asyncio.create_task(ledger.admit(new_session(1)))

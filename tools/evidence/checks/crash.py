@@ -14,8 +14,9 @@ from tools.evidence.mortals import Agent, Listener, Mortality, Sums
 from tools.evidence.report import Report
 from tools.evidence.upstream import Upstream, running
 from tools.failpoints.points import Point
+from tools.ports import held_port
 from tools.postgres import postgres
-from tools.stage import Service, Stage, free_port, stage
+from tools.stage import Service, Stage, stage
 
 RUNS, RUNS_IN_CI = 5, 1
 # Quick slots, finality being 32 of them, and not too quick: 150 of them must outlast a restart on a busy machine,
@@ -145,7 +146,7 @@ async def run(report: Report) -> None:
             await stood.service.stop()
             stands = [
                 await _stand(report, stood, "SQLite", stood.service),
-                await _stand(report, stood, "PostgreSQL", _on_postgres(stood, url)),
+                await _stand(report, stood, "PostgreSQL", _on_postgres(stood, url, stack.enter_context(held_port()))),
             ]
             for stand in stands:
                 stack.push_async_callback(stand.service.kill)
@@ -187,8 +188,8 @@ async def _stand(report: Report, stood: Stage, store: str, service: Service) -> 
     return Stand(store, service, witness, [], agents, mortality, forgetful=report.sabotage)
 
 
-def _on_postgres(stood: Stage, url: str) -> Service:
-    used, port = stood.service.url.rsplit(":", 1)[1], free_port()
+def _on_postgres(stood: Stage, url: str, port: int) -> Service:
+    used = stood.service.url.rsplit(":", 1)[1]
     text = stood.service.settings.read_text(encoding="utf-8").replace(f"port = {used}\n", f"port = {port}\n")
     settings = stood.folder / "postgres.toml"
     settings.write_text(text + ON_POSTGRES.replace("{url}", url), encoding="utf-8")

@@ -18,7 +18,7 @@ from tools.evidence.checks.wheel import build, install
 from tools.evidence.clones import ROOT, fresh_clone
 from tools.evidence.devnet import TOKENS, devnet
 from tools.evidence.reader import Reader, free_ports
-from tools.stage import free_port
+from tools.ports import held_port
 
 if TYPE_CHECKING:
     from tools.evidence.report import Report
@@ -72,7 +72,7 @@ async def follow_readme(report: Report, reader: Reader, clone: Path, rpc_url: st
         report.equal("the README's commands for a provider", "not found", "found")
         return False
     shop = folder_in(reader.home, "readme")
-    port = str(free_port())
+    port = str(terminals.enter_context(held_port()))
     beside = Reader(
         shop, reader.home, reader.path, reader.ports, {**reader.environ, "RETAINER_PROVIDER_PORT": port}, reader.printed
     )

@@ -1,15 +1,15 @@
 """panel-states: screenshots of the panel in each state, phone and desktop, light and dark, on a real network."""
 
 import asyncio
-import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from playwright.async_api import Route
+from playwright.async_api import Browser, Route
 
+from tests.browser_wallet import BrowserWallet, with_deposit, with_price
 from tools import oracle, panel
 from tools.browser import chromium
 from tools.evidence.report import Report
@@ -34,6 +34,11 @@ _OFFERS: Final = (
     .replace('path = "/"', 'path = "/"\npublic_url = "https://api.your-domain.org"')
     .replace('price = "0.008"', 'price = "0.008"\ncredit_before_finality = "0"')
 )
+# What becomes of an invoice that a careless wallet pays: half of it, or on terms of its own.
+_NOT_ACCEPTED: Final = {
+    "underpaid": ("underpaid", with_deposit(50_000)),
+    "rejected": ("not accepted", with_price(panel.PRICE // 2)),
+}
 
 
 @dataclass
@@ -68,8 +73,9 @@ class Album:
 
 async def run(report: Report) -> None:
     """Walk through all states with a camera."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for earlier in FOLDER.glob("*.png"):
+        earlier.unlink()
     with tempfile.TemporaryDirectory(prefix="retainer-evidence-") as folder:
         async with (
             oracle.running() as upstream,
@@ -91,6 +97,11 @@ async def run(report: Report) -> None:
             poor = Visitor(await browser.new_page())
             await poor.visit(panel.address(stood, await stood.new_agent("0.05", lamports=1_000_000)))
             await _too_poor(replace(album, visitor=poor))
+            for name, (said, alter) in _NOT_ACCEPTED.items():
+                careless = BrowserWallet(await stood.new_agent("5.0"), send=stood.chain.send, alter=alter)
+                owner = await _with_wallet(browser, careless)
+                await owner.visit(panel.address(stood))
+                await _not_accepted(replace(album, visitor=owner), careless.name, name, said)
             await stood.service.kill()
             await album.take("error", state="offline")
     taken = sorted(one.stat().st_size for one in FOLDER.glob("*.png"))
@@ -127,6 +138,20 @@ async def _too_poor(album: Album) -> None:
     await visitor.button("Pay with").click()
     await visitor.page.get_by_text("Nothing was paid.").wait_for()
     await album.take("too-poor", state="not paid yet")
+
+
+async def _with_wallet(browser: Browser, wallet: BrowserWallet) -> Visitor:
+    context = await browser.new_context()
+    await wallet.join(context)
+    return Visitor(await context.new_page())
+
+
+async def _not_accepted(album: Album, wallet: str, name: str, state: str) -> None:
+    visitor = album.visitor
+    await visitor.order(PAID)
+    await visitor.button(f"Pay with {wallet}").click()
+    await visitor.button("Begin anew").wait_for()
+    await album.take(name, state=state)
 
 
 async def _in_session(album: Album) -> None:

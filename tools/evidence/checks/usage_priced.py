@@ -16,7 +16,8 @@ from retainer import SessionClient, SpendingCaps, TopUpPolicy, create_channel_st
 from retainer.protocol.problems import ProblemType
 from retainer.stores import SessionStore
 from tools.evidence.report import Report
-from tools.stage import Stage, free_port, stage
+from tools.ports import held_port
+from tools.stage import Stage, stage
 
 PRICE, TOKENS_PER_UNIT, MAX_UNITS = 1_000, 10, 40
 REQUESTS, REQUESTS_IN_CI, AT_ONCE = 100, 30, 5
@@ -149,15 +150,15 @@ def _charged(answer: httpx.Response) -> int:
 @contextlib.asynccontextmanager
 async def _service() -> AsyncIterator[str]:
     """The example as a process of its own."""
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "openai_upstream:app"),
-        *("--port", str(port), "--log-level", "error", "--lifespan", "off"),
-    )
-    try:
-        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=10)) as http:
-            await http.post(f"http://127.0.0.1:{port}", json={})
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
+    with held_port() as port:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "openai_upstream:app"),
+            *("--port", str(port), "--log-level", "error", "--lifespan", "off"),
+        )
+        try:
+            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=10)) as http:
+                await http.post(f"http://127.0.0.1:{port}", json={})
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            await process.wait()

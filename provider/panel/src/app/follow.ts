@@ -18,6 +18,9 @@ export class Follow {
   private stopListening: (() => void) | null = null;
   private listeningWith: string | null = null;
   private asking = false;
+  /** Whether everything is to be read once more, as it may have changed since it was asked for. */
+  private again = false;
+  private looks = 0;
   /** The invoice that its payer has done everything for, until when (Unix seconds), whatever the provider saw yet. */
   private paid: { readonly invoice: string; readonly until: number } | null = null;
 
@@ -31,20 +34,16 @@ export class Follow {
 
   /** Reads everything anew: what the provider offers, and how the kept session and invoice stand. */
   async restore(): Promise<void> {
-    if (this.asking) return;
-    this.asking = true;
-    try {
+    this.again = true;
+    await this.alone(async () => {
+      this.again = false;
       const service = await this.api.service();
       // Shown together: whoever has a session never sees an offer flash by.
       await this.catchUp(this.keeping.read());
       this.store.set({ service });
       this.store.reached();
       await this.look();
-    } catch (error) {
-      this.lost(error);
-    } finally {
-      this.asking = false;
-    }
+    });
   }
 
   /** Another tab wrote: take over what it did. */
@@ -53,6 +52,7 @@ export class Follow {
       if (kept) return await this.catchUp(kept);
       // The tab that saw the end keeps nothing; this one shows it as well.
       const session = await this.lastSight();
+      if (this.keeping.read()) return; // begun anew since
       this.hush();
       this.store.set({ invoice: null, session, sheet: 'offer' });
       await this.look();
@@ -66,22 +66,14 @@ export class Follow {
     const { outage, service, invoice, session } = this.store.state;
     this.store.set({ now });
     if (!service || outage !== null) {
-      if (now % RETRY_SECONDS === 0) await this.restore();
+      if (now % RETRY_SECONDS === 0 && !this.asking) await this.restore();
       return;
     }
     const kept = this.keeping.read();
     if (!kept || this.asking || (!this.paid && now % POLL_SECONDS !== 0)) return;
     const waits = (invoice && isOpen(invoice)) || invoice?.state === 'expired' || session?.state === 'closing';
     // Events say it first; asking makes sure of it where none arrive.
-    if (!waits) return;
-    this.asking = true;
-    try {
-      await this.catchUp(kept);
-    } catch (error) {
-      this.lost(error);
-    } finally {
-      this.asking = false;
-    }
+    if (waits) await this.alone(() => this.catchUp(kept));
   }
 
   /** Asks what would pay for the next question, where no session does. */
@@ -90,20 +82,27 @@ export class Follow {
     if (!state.service || wayOf(state).by === 'session') return;
     const rule = offerOf(state.service, null)?.ask;
     if (!rule) return;
+    this.looks += 1;
+    const { looks } = this;
     try {
-      this.store.set({ preview: await this.api.preview(rule.method, rule.path.replace(/\?.*/, '')) });
+      const preview = await this.api.preview(rule.method, rule.path.replace(/\?.*/, ''));
+      if (looks === this.looks) this.store.set({ preview });
     } catch (error) {
       if (error instanceof ApiError && error.kind === 'refused') this.store.set({ preview: null });
       else this.lost(error);
     }
   }
 
-  /** Takes over what was told of a session, unless more is known already. */
+  /** Takes over what was told of a session, unless more is known already, or it is another one's turn by now. */
   tookSession(told: Session): void {
     const { session } = this.store.state;
+    const kept = this.keeping.read();
+    if (told.sessionId !== (kept?.sessionId ?? session?.sessionId)) return;
     const now = newer(session, told);
     this.store.set({ session: now });
-    if (isFinal(now)) {
+    const over = session?.sessionId === now.sessionId && isFinal(session);
+    // What another session waits for, or a sheet that was opened since, stays.
+    if (isFinal(now) && !over && (kept === null || kept.sessionId === now.sessionId)) {
       this.hush();
       this.keeping.write(null);
       this.store.set({ sheet: 'offer', closing: null, invoice: null });
@@ -135,7 +134,7 @@ export class Follow {
     // The session comes before the invoice goes: nobody sees an offer flash by.
     if (told.sessionId && token) {
       this.tookSession(await this.api.session(told.sessionId, token));
-      this.hear(token);
+      if (this.keeping.read()?.token === token) this.hear(token);
     }
     if (this.paid?.invoice === told.invoiceId) this.paid = null;
     // Told twice, it is over once: by then the person may have begun with something else.
@@ -192,8 +191,22 @@ export class Follow {
   }
 
   /** Whether nobody waits for this invoice any more: it was paid, or let go. */
-  private isOver({ invoiceId }: Invoice): boolean {
+  isOver({ invoiceId }: Invoice): boolean {
     return this.keeping.read()?.invoice?.id !== invoiceId;
+  }
+
+  /** Reads, one reading at a time; what is asked for meanwhile is read behind it. */
+  private async alone(read: () => Promise<void>): Promise<void> {
+    if (this.asking) return;
+    this.asking = true;
+    try {
+      await read();
+    } catch (error) {
+      this.lost(error);
+    } finally {
+      this.asking = false;
+    }
+    if (this.again) await this.restore();
   }
 
   private async catchUp(kept: Kept | null): Promise<void> {
@@ -205,7 +218,7 @@ export class Follow {
       const opens = kept.invoice !== null && this.store.state.invoice?.kind === 'open';
       const token = this.keeping.read()?.token;
       if (kept.sessionId && token && !opens) this.tookSession(await this.api.session(kept.sessionId, token));
-      if (!kept.invoice && this.store.state.invoice) this.store.set({ invoice: null, showQr: false });
+      if (!this.keeping.read()?.invoice && this.store.state.invoice) this.store.set({ invoice: null, showQr: false });
     } catch (error) {
       if (error instanceof ApiError && (error.status === 401 || error.status === 404)) await this.refused(kept.token);
       else throw error;

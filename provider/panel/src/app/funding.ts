@@ -48,18 +48,20 @@ export class Funding {
       if (!kept?.sessionId) return;
       if (kept.invoice) return this.follow.adopt(kept);
       const { invoice, token } = await this.api.topUp(kept.sessionId, kept.token, amount);
-      this.keeping.write({ ...kept, invoice: { id: invoice.invoiceId, token } });
+      const now = this.keeping.read();
+      if (now?.sessionId !== kept.sessionId) return; // it was closed meanwhile
+      this.keeping.write({ ...now, invoice: { id: invoice.invoiceId, token } });
       this.store.set({ invoice });
     });
   }
 
   /** Asks a wallet to sign the invoice's transaction, and hands it in. */
   pay(wallet: Wallet): Promise<void> {
-    return this.store.during('wallet', async () => {
-      const connected = await this.account(wallet);
-      if (!connected) return;
+    return this.store.during('wallet', async (still) => {
+      const connected = await this.account(wallet, still);
+      if (!connected || !still()) return;
       try {
-        await this.sign(connected);
+        await this.sign(connected, still);
       } catch (error) {
         this.tooPoor(error);
       }
@@ -73,6 +75,8 @@ export class Funding {
     this.keeping.write(tops && kept ? { ...kept, invoice: null } : null);
     if (!tops) this.follow.hush();
     this.store.set({ invoice: null, showQr: false, notice: null, sheet: 'offer' });
+    // Nobody waits for a wallet that is still asking; what it signs after this goes nowhere.
+    if (this.store.state.busy === 'wallet') this.store.release();
     void this.follow.look();
   }
 
@@ -91,35 +95,43 @@ export class Funding {
     this.store.say(poorText(tokensLack, lamports && lack(lamports, sol)), 'bad');
   }
 
-  private async account(wallet: Wallet): Promise<Connected | null> {
+  private async account(wallet: Wallet, still: () => boolean): Promise<Connected | null> {
     const outcome = await connect(wallet);
     if (outcome.kind === 'done') {
       this.store.set({ connected: outcome.value });
       return outcome.value;
     }
-    this.store.sayWallet(outcome);
+    if (still()) this.store.sayWallet(outcome);
     return null;
   }
 
-  private async sign(connected: Connected): Promise<void> {
+  private async sign(connected: Connected, still: () => boolean): Promise<void> {
     const invoice = await this.readied(connected.account.address);
     const { service } = this.store.state;
     const offer = service && offerOf(service, invoice?.offer ?? null);
     const chain = service && clusterNamed(service.network);
-    if (!invoice || !offer || !chain || !invoice.transaction) return;
+    if (!invoice || !offer || !chain || !invoice.transaction || !still()) return;
     const bytes = new Uint8Array(base64.encode(invoice.transaction));
     const checked = await this.check(bytes, invoice, offer, connected.account.address);
+    if (!still()) return;
     if (!checked.ok) return this.store.say(refusalText(checked.refusal), 'bad');
     if (invoice.sessionId && 'session' in checked && checked.session !== invoice.sessionId) {
       return this.store.say(refusalText('other-accounts'), 'bad');
     }
     if (invoice.submit === 'post') {
       const signed = await signTransaction(connected, bytes, chain);
+      if (!still()) return;
       if (signed.kind === 'done') await this.handIn(invoice, signed.value);
       else this.store.sayWallet(signed);
       return;
     }
     const signed = await signToSend(connected, bytes, chain);
+    if (!still()) {
+      const sent = signed.kind === 'done' && signed.value.sent;
+      const alone = invoice.kind === 'open' && this.store.state.session === null && this.follow.isOver(invoice);
+      if (sent && alone) this.store.say(TEXTS.sentAfterCancel, 'bad');
+      return;
+    }
     if (signed.kind !== 'done') this.store.sayWallet(signed);
     else if (!signed.value.sent) await this.handIn(invoice, signed.value.transaction);
     else await this.follow.sentByWallet(invoice);
@@ -136,10 +148,12 @@ export class Funding {
         ? await this.api.invoice(id, kept.token)
         : await this.api.namePayer(id, kept.token, payer);
       if (ready.payer !== payer) {
-        this.store.say(TEXTS.otherWallet, 'bad');
+        if (!this.follow.isOver(ready)) this.store.say(TEXTS.otherWallet, 'bad');
         return null;
       }
-      if (kept.sessionId === null) this.keeping.write({ ...kept, sessionId: ready.sessionId });
+      const now = this.keeping.read();
+      if (!now || this.follow.isOver(ready)) return null;
+      if (now.sessionId === null) this.keeping.write({ ...now, sessionId: ready.sessionId });
       await this.follow.tookInvoice(ready);
       return ready.state === 'waiting' || ready.state === 'confirming' ? ready : null;
     } catch (error) {

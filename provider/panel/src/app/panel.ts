@@ -64,6 +64,9 @@ export class Panel {
   }
 
   show(sheet: Sheet): void {
+    // Whoever goes on does not wait for a wallet that is still asking, or for a preview.
+    const { busy, closing } = this.store.state;
+    if (busy === 'recovering' || (busy === 'closing' && closing === null)) this.store.release();
     this.store.set({ sheet, notice: null, closing: null });
   }
 
@@ -83,10 +86,11 @@ export class Panel {
 
   /** What closing would do now, before it is done. */
   previewClose(): Promise<void> {
-    return this.store.during('closing', async () => {
+    return this.store.during('closing', async (still) => {
       const kept = this.keeping.read();
       if (!kept?.sessionId) return;
-      this.store.set({ sheet: 'close', closing: await this.api.closePreview(kept.sessionId, kept.token) });
+      const closing = await this.api.closePreview(kept.sessionId, kept.token);
+      if (still() && this.keeping.read()?.sessionId === kept.sessionId) this.store.set({ sheet: 'close', closing });
     });
   }
 
@@ -99,18 +103,21 @@ export class Panel {
 
   /** Finds a session whose token this browser has lost, by a message that its wallet signs. */
   recover(wallet: Wallet): Promise<void> {
-    return this.store.during('recovering', async () => {
+    return this.store.during('recovering', async (still) => {
       const outcome = await connect(wallet);
+      if (!still()) return;
       if (outcome.kind !== 'done') return this.store.sayWallet(outcome);
       const connected = outcome.value;
       const owner = connected.account.address;
-      const listed = await this.prove(connected, await this.api.recoverChallenge(owner));
+      const listed = await this.prove(connected, await this.api.recoverChallenge(owner), still);
       if (!listed) return;
       const [session] = await this.api.recover(owner, listed);
+      if (!still()) return;
       if (!session) return this.store.say(TEXTS.recoverNone);
-      const replaced = await this.prove(connected, await this.api.tokenChallenge(session.sessionId));
+      const replaced = await this.prove(connected, await this.api.tokenChallenge(session.sessionId), still);
       if (!replaced) return;
       const token = await this.api.replaceToken(session.sessionId, replaced);
+      if (!still()) return;
       this.keeping.write({ sessionId: session.sessionId, token, invoice: null });
       this.store.set({ session: null, invoice: null, sheet: 'offer', connected });
       this.follow.hear(token);
@@ -119,8 +126,11 @@ export class Panel {
     });
   }
 
-  private async prove(connected: Connected, { text, nonce, expiresAt }: Challenge): Promise<Proof | null> {
+  /** What the wallet signs of the challenge; null where it does not, or nobody waits for it any more. */
+  private async prove(connected: Connected, challenge: Challenge, still: () => boolean): Promise<Proof | null> {
+    const { text, nonce, expiresAt } = challenge;
     const signed = await signMessage(connected, new Uint8Array(utf8.encode(text)));
+    if (!still()) return null;
     if (signed.kind === 'done') return { nonce, expiresAt, signature: base64.decode(signed.value) };
     this.store.sayWallet(signed);
     return null;

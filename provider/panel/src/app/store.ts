@@ -23,18 +23,22 @@ export class Store {
     this.changed(this.state);
   }
 
-  /** Runs `act` unless something else runs; what goes wrong is said. A second click does nothing. */
-  async during(busy: NonNullable<State['busy']>, act: () => Promise<void>): Promise<void> {
+  /**
+   * Runs `act` unless something else runs; what goes wrong is said. A second click does nothing. A wallet may take any
+   * time to answer: `still` says whether the person still waits for it, or has begun with something else.
+   */
+  async during(busy: NonNullable<State['busy']>, act: (still: () => boolean) => Promise<void>): Promise<void> {
     if (this.state.busy) return;
     const running = {};
+    const still = () => this.running === running;
     this.running = running;
     this.set({ busy, notice: null });
     try {
-      await act();
+      await act(still);
     } catch (error) {
-      this.fail(error);
+      if (still() || !isTold(error)) this.fail(error);
     } finally {
-      if (this.running === running) this.release();
+      if (still()) this.release();
     }
   }
 
@@ -46,8 +50,8 @@ export class Store {
 
   /** Says what went wrong; anything but an answer of the API is a mistake of ours and goes on. */
   fail(error: unknown): void {
+    if (!isTold(error)) throw error;
     if (error instanceof MalformedError) return this.say(TEXTS.garbage, 'bad');
-    if (!(error instanceof ApiError)) throw error;
     if (error.kind === 'unreachable') this.set({ outage: error.message });
     this.set({ notice: { tone: 'bad', text: problemText(error) } });
   }
@@ -65,4 +69,9 @@ export class Store {
   reached(): void {
     if (this.state.outage !== null) this.set({ outage: null, notice: { tone: 'good', text: TEXTS.backAgain } });
   }
+}
+
+/** Whether the provider's answer, or that there was none, is what went wrong: people are told of that. */
+function isTold(error: unknown): error is ApiError | MalformedError {
+  return error instanceof ApiError || error instanceof MalformedError;
 }

@@ -9,7 +9,7 @@ import type { Board } from './board';
 import { type CardCalls, PAGE } from './calls';
 import type { KeptDrafts } from './drafts';
 import type { KeptHub } from './seen';
-import { cardOf, modeOf, NO_CARDS, withCard, withLines, withPage } from './state';
+import { cardOf, modeOf, NO_CARDS, type Saying, withCard, withLines, withPage } from './state';
 import type { Card } from './types';
 
 const POLL_SECONDS = 3;
@@ -17,7 +17,7 @@ const RESPONDERS_SECONDS = 15;
 
 export class FollowCards {
   private live = false;
-  private reading = false;
+  private reading: Promise<void> | null = null;
   private again = false;
   /** Counts what was written: a list that was asked for before tells of the past. */
   private writes = 0;
@@ -63,8 +63,9 @@ export class FollowCards {
     if (event === 'changed') return void this.refresh();
     if (card && event !== 'done') board.say(CARDS.wentWrong(nameOf(card)));
     else if (card && json.maybe('kind', json.text) === 'answer') board.say(CARDS.answered(nameOf(card)));
-    // What was being said stands there until its line does.
-    void this.refresh().then(() => this.said(id));
+    // What was being said stands there until its line does; what the next turn says by then stays.
+    const saying = board.state.saying[id];
+    void this.refresh().then(() => this.said(id, saying));
   }
 
   /** Takes over a card as an answer to a write has it, and reads what else that changed. */
@@ -78,21 +79,22 @@ export class FollowCards {
   }
 
   /** Reads list and thread anew; calls that come meanwhile are one more reading. */
-  async refresh(): Promise<void> {
-    if (this.reading) {
-      this.again = true;
-      return;
-    }
-    this.reading = true;
+  refresh(): Promise<void> {
+    this.again = true;
+    this.reading ??= this.readAll().finally(() => {
+      this.reading = null;
+    });
+    return this.reading;
+  }
+
+  private async readAll(): Promise<void> {
     try {
-      do {
+      while (this.again) {
         this.again = false;
         await this.read();
-      } while (this.again);
+      }
     } catch (error) {
       this.board.fail('list', error);
-    } finally {
-      this.reading = false;
     }
   }
 
@@ -105,7 +107,11 @@ export class FollowCards {
     const [page, archived, thread] = await Promise.all([
       this.calls.list(token, false),
       filter.status === 'archived' ? this.calls.list(token, true) : null,
-      shown ? this.calls.thread(token, shown, lines?.at(-1)?.number ?? 0).catch((error) => this.noThread(error)) : null,
+      shown
+        ? this.calls
+            .thread(token, shown, lines?.at(-1)?.number ?? 0)
+            .catch((error) => this.noThread(session, shown, error))
+        : null,
     ]);
     if (session !== board.session) return;
     if (writes !== this.writes) {
@@ -121,7 +127,9 @@ export class FollowCards {
       ...(archived && { archived }),
     });
     if (thread && board.state.shown === shown) {
-      board.set({ ...withCard(board.state, thread.card), lines: withLines(board.state.lines, thread.lines) });
+      // Closed and opened again meanwhile, it has none of the lines that these come behind.
+      if (board.state.lines !== lines) this.again = true;
+      else board.set({ ...withCard(board.state, thread.card), lines: withLines(board.state.lines, thread.lines) });
     }
     this.see(session ?? '');
   }
@@ -138,13 +146,15 @@ export class FollowCards {
     }
   }
 
-  private said(id: string): void {
+  private said(id: string, text: Saying | undefined): void {
+    if (this.board.state.saying[id] !== text) return;
     const { [id]: _, ...saying } = this.board.state.saying;
     this.board.set({ saying });
   }
 
-  private noThread(error: unknown): null {
+  private noThread(session: string | null, shown: string, error: unknown): null {
     if (!(error instanceof ApiError) || error.kind !== 'refused') throw error;
+    if (this.board.session !== session || this.board.state.shown !== shown) return null;
     this.board.set({ shown: null, card: null, lines: null, sought: null });
     this.board.fail('list', error);
     return null;
@@ -160,16 +170,19 @@ export class FollowCards {
       this.board.set({ ...NO_CARDS, drafts: this.drafts.forgetCards() });
     }
     if (!id) return;
+    // Before anything is waited for: what is begun meanwhile must not be taken for what was before.
+    this.turned();
     await this.readResponders();
     await this.refresh();
-    this.turned();
   }
 
   private async readResponders(): Promise<void> {
     const token = this.board.token();
     if (!token) return;
+    const { session } = this.board;
     try {
-      this.board.set({ responders: await this.calls.responders(token) });
+      const responders = await this.calls.responders(token);
+      if (session === this.board.session) this.board.set({ responders });
     } catch (error) {
       this.board.fail('list', error);
     }

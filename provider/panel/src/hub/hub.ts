@@ -112,47 +112,67 @@ export class Hub {
   create(responder: string, title: string): Promise<boolean> {
     const message = (this.board.state.drafts[NEW_CARD] ?? '').trim();
     const card = { responder, creator: ME, message, ...(title.trim() && { title: title.trim() }) };
-    return this.during(NEW_CARD, async (token) => {
-      const made = await this.calls.create(token, this.keyOf(NEW_CARD, JSON.stringify(card)), card);
-      this.wrote(made, NEW_CARD, CARDS.made);
-      this.open(made.id);
-    });
+    const { shown, open } = this.board.state;
+    return this.during(
+      NEW_CARD,
+      (token) => this.calls.create(token, this.keyOf(NEW_CARD, JSON.stringify(card)), card),
+      (made) => {
+        this.wrote(made, NEW_CARD, message, CARDS.made);
+        // Whoever has opened another card meanwhile, or put the hub away, stays there.
+        if (this.board.state.shown === shown && this.board.state.open === open) this.open(made.id);
+      },
+    );
   }
 
   send(id: string): Promise<boolean> {
     const body = (this.board.state.drafts[id] ?? '').trim();
-    return this.during(id, async (token) => {
-      this.wrote(await this.calls.send(token, id, this.keyOf(id, body), ME, body), id, CARDS.sent);
-    });
+    return this.during(
+      id,
+      (token) => this.calls.send(token, id, this.keyOf(id, body), ME, body),
+      (card) => this.wrote(card, id, body, CARDS.sent),
+    );
   }
 
   /** Gives a card its title, in the list and on the card at once. */
   retitle(id: string, title: string): Promise<boolean> {
-    return this.during(`title ${id}`, async (token) => {
-      this.took(await this.calls.retitle(token, id, title), CARDS.titled(title));
-    });
+    return this.during(
+      `title ${id}`,
+      (token) => this.calls.retitle(token, id, title),
+      (card) => this.took(card, CARDS.titled(title)),
+    );
   }
 
   archive(id: string): Promise<boolean> {
-    return this.during(`archive ${id}`, async (token) => {
-      const card = await this.calls.archive(token, id);
-      this.draft(id, '');
-      this.took(card, CARDS.wasArchived);
-      if (this.board.state.filter.status !== 'archived') this.closeThread();
-    });
+    return this.during(
+      `archive ${id}`,
+      (token) => this.calls.archive(token, id),
+      (card) => {
+        this.draft(id, '');
+        this.took(card, CARDS.wasArchived);
+        if (this.board.state.shown === id && this.board.state.filter.status !== 'archived') this.closeThread();
+      },
+    );
   }
 
   retry(id: string): Promise<boolean> {
-    return this.during(`retry ${id}`, async (token) => this.took(await this.calls.retry(token, id), CARDS.retrying));
+    return this.during(
+      `retry ${id}`,
+      (token) => this.calls.retry(token, id),
+      (card) => this.took(card, CARDS.retrying),
+    );
   }
 
   /** Lists the cards behind the last one, too. */
   older(): Promise<boolean> {
-    return this.during('older', async (token) => {
-      const known = this.board.state.cards ?? [];
-      const page = await this.calls.list(token, false, known.at(-1)?.id);
-      this.board.set({ cards: [...known, ...page], older: page.length === PAGE });
-    });
+    return this.during(
+      'older',
+      (token) => this.calls.list(token, false, this.board.state.cards?.at(-1)?.id),
+      (page) => {
+        const known = this.board.state.cards ?? [];
+        const ids = new Set(known.map(({ id }) => id));
+        this.board.set({ cards: [...known, ...page.filter(({ id }) => !ids.has(id))], older: page.length === PAGE });
+      },
+    );
   }
 
   private turned(): void {
@@ -161,26 +181,42 @@ export class Hub {
     this.asked = null;
   }
 
-  /** Runs `act` unless something else runs; what goes wrong is said where it was done. Whether it was done. */
-  private async during(place: string, act: (token: string) => Promise<void>): Promise<boolean> {
-    const token = this.board.token();
-    if (this.board.state.busy || !token) return false;
-    this.board.set({ busy: place, trouble: null });
+  /**
+   * Runs `call` unless the same runs already, and then takes over its answer, if these are still that session's cards.
+   * What goes wrong is said where it was done. Whether it was done.
+   */
+  private async during<Told>(
+    place: string,
+    call: (token: string) => Promise<Told>,
+    took: (told: Told) => void,
+  ): Promise<boolean> {
+    const { board } = this;
+    const { session } = board;
+    if (board.state.busy.includes(place)) return false;
+    const token = board.token();
+    if (!token) {
+      board.set({ trouble: { place, text: CARDS.sessionGone } });
+      return false;
+    }
+    board.set({ busy: [...board.state.busy, place], trouble: null });
     try {
-      await act(token);
+      const told = await call(token);
+      if (session !== board.session) return false;
+      took(told);
       return true;
     } catch (error) {
-      this.board.fail(place, error);
+      if (session === board.session) board.fail(place, error);
       return false;
     } finally {
-      this.board.set({ busy: null });
+      if (session === board.session) board.set({ busy: board.state.busy.filter((one) => one !== place) });
     }
   }
 
-  /** A draft has become a line. */
-  private wrote(card: Card, place: string, said: string): void {
+  /** A draft has become a line; what was typed behind it since stays. */
+  private wrote(card: Card, place: string, sent: string, said: string): void {
     this.keys.delete(place);
-    this.draft(place, '');
+    const now = (this.board.state.drafts[place] ?? '').trimStart();
+    if (now.startsWith(sent)) this.draft(place, now.slice(sent.length).trimStart());
     this.took(card, said);
   }
 

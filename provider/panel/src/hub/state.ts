@@ -47,7 +47,7 @@ export interface HubState {
   readonly drafts: Drafts;
   readonly referring: Referring | null;
   /** What is on its way to the provider: a draft's place, or what is done to a card. */
-  readonly busy: string | null;
+  readonly busy: readonly string[];
   /** What went wrong last, and where. */
   readonly trouble: { readonly place: string; readonly text: string } | null;
   /** The latest thing that a screen reader is to say. */
@@ -70,7 +70,7 @@ export const NO_CARDS = {
   saying: {},
   seen: {},
   referring: null,
-  busy: null,
+  busy: [],
   trouble: null,
   said: '',
 } as const satisfies Partial<HubState>;

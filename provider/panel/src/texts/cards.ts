@@ -19,6 +19,8 @@ export const CARDS = {
 
   noSession: 'Cards are paid by a session',
   noSessionHint: 'Fund one, and start as many small conversations on it as its balance covers.',
+  sessionGone:
+    'Your session has changed in another tab. What you wrote is still here: wait a moment, and send it again.',
   toFunding: 'Go to funding',
   otherOffer: 'Nobody who answers on cards takes your session’s offer. Fund a session of another offer.',
   left: (balance: string) => `${balance} left`,

@@ -87,6 +87,8 @@ export const TEXTS = {
   noPhone: 'Paying by phone is not possible here.',
   sponsored: 'The provider pays the network fee: your wallet needs no SOL.',
   notSponsored: 'Your wallet needs about 0.01 SOL for the network fee and the rent, which comes back at the end.',
+  sentAfterCancel:
+    'Your wallet has sent the payment that you cancelled here. Nothing is lost: find the session with your wallet.',
   walletAsked: 'Look at your wallet: it asks you to sign.',
   poorTokens: (held: string, needed: string) =>
     `Your wallet has ${held}, and this takes ${needed}. Send it more and pay again, or cancel and choose a smaller amount.`,
@@ -102,11 +104,11 @@ export const TEXTS = {
   expired: 'This invoice is over',
   expiredHint: 'Nothing arrived in time. If you did pay, keep this page open: it is still found.',
   underpaid: 'Too little arrived',
-  underpaidHint: (received: string, amount: string) =>
-    `${received} of ${amount} arrived. Take it back on the page below: request the close, and withdraw after the grace period.`,
+  underpaidHint: (received: string, amount: string, grace: string) =>
+    `${received} of ${amount} arrived, and that opens no session. Nobody but you can take it back: request the close with the wallet that paid, and withdraw ${grace} later.`,
   rejected: 'The payment was not accepted',
-  rejectedHint:
-    'What arrived is not what this invoice asked for, and nobody but you can take it back. On the page below: request the close, and withdraw after the grace period.',
+  rejectedHint: (grace: string) =>
+    `What arrived is not what this invoice asked for. Nobody but you can take it back: request the close with the wallet that paid, and withdraw ${grace} later.`,
   takeBack: 'Take it back',
   opened: 'Your session is open. Ask away.',
   toppedUp: 'Your top-up has arrived.',
@@ -167,7 +169,8 @@ export const INVOICE_STANDINGS: Readonly<Record<InvoiceState, string>> = {
 };
 
 /** What would pay for the next question, above the input bar. */
-export function wayText(way: Way, price: string): string {
+export function wayText(way: Way, price: string, running: boolean): string {
+  if (running) return 'Your last question is being answered; send the next one after it.';
   switch (way.by) {
     case 'session':
       return `Paid by your session: ${price}`;

@@ -65,7 +65,7 @@ export function AmountPicker({ offer, limits, suggested, action, busy, choose }:
       <p id="amount-means" class={wrong ? 'wrong' : 'means'} aria-live="polite">
         {wrong ?? (typed.ok && `${capital(asksText(asks))}. ${TEXTS.worst(money(typed.units, offer))}`)}
       </p>
-      <button class="main" type="submit" aria-disabled={busy}>
+      <button class="main" type="submit" aria-disabled={busy || verdict !== 'fits'}>
         {busy ? TEXTS.funding : action(typed.ok ? money(typed.units, offer) : '…')}
       </button>
     </form>

@@ -24,7 +24,7 @@ export function App({ state, panel }: { state: State; panel: Panel }) {
   const covered = mode === 'covering';
   return (
     <>
-      <a class="skip" href="#question">
+      <a class="skip" href="#question" inert={covered}>
         {TEXTS.skip}
       </a>
       <header inert={covered}>

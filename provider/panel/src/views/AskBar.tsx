@@ -7,6 +7,7 @@ import { QUESTION } from '../hub/drafts';
 import { taking } from '../hub/drag';
 import { TEXTS, wayText } from '../texts/en';
 import { money } from './money';
+import { toFunding } from './focus';
 
 interface Props {
   readonly state: State;
@@ -26,7 +27,7 @@ export function AskBar({ state, offer, panel }: Props) {
     if (waits) return;
     if (way.by === 'topup') return panel.show('topup');
     if (way.by === 'close') return void panel.previewClose();
-    if (way.by === 'funding') return document.getElementById('amount')?.focus();
+    if (way.by === 'funding') return toFunding(state, panel);
     if (question === '') return;
     panel.hub.draft(QUESTION, '');
     void panel.asking.ask(question);
@@ -51,7 +52,7 @@ export function AskBar({ state, offer, panel }: Props) {
         </button>
       </div>
       <p id="way" data-way={way.by}>
-        {wayText(way, offer ? money(offer.price, offer) : '')}
+        {wayText(way, offer ? money(offer.price, offer) : '', running)}
       </p>
     </form>
   );

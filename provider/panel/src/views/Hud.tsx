@@ -8,6 +8,7 @@ export function Hud({ state, scene }: { state: State; scene: Scene }) {
   const { session, now, service } = state;
   const offer = session && service?.offers.find(({ offerId }) => offerId === session.offerId);
   const standing = scene.kind === 'session' ? scene.standing : null;
+  const paying = scene.kind === 'paying' && scene.invoice.kind === 'open' ? scene.invoice.state : null;
   const way = wayOf(state);
   const left = session?.expiresAt ? clock(session.expiresAt - now) : TEXTS.noLimit;
   const over = standing === 'closed';
@@ -18,7 +19,7 @@ export function Hud({ state, scene }: { state: State; scene: Scene }) {
     [TEXTS.timeLeft, session && !over ? left : '–'],
   ];
   return (
-    <dl class="hud" data-standing={standing ?? scene.kind} aria-label={TEXTS.session}>
+    <dl class="hud" data-standing={standing ?? paying ?? scene.kind} aria-label={TEXTS.session}>
       {cells.map(([name, value], at) => (
         <div key={name}>
           <dt>{name}</dt>

@@ -48,10 +48,14 @@ export function PayingSheet(props: Props) {
       return (
         <>
           <Title>{TEXTS.underpaid}</Title>
-          <p>{TEXTS.underpaidHint(money(invoice.received ?? 0n, offer), money(invoice.amount, offer))}</p>
           <p>
-            <a href="./exit.html">{TEXTS.takeBack}</a>
+            {TEXTS.underpaidHint(
+              money(invoice.received ?? 0n, offer),
+              money(invoice.amount, offer),
+              span(offer.gracePeriodSeconds),
+            )}
           </p>
+          <TakeBack />
           {anew(TEXTS.anew)}
         </>
       );
@@ -61,14 +65,23 @@ export function PayingSheet(props: Props) {
           <Title>{TEXTS.rejected}</Title>
           <p>{invoice.detail}</p>
           {invoice.kind === 'open' && (
-            <p>
-              {TEXTS.rejectedHint} <a href="./exit.html">{TEXTS.takeBack}</a>
-            </p>
+            <>
+              <p>{TEXTS.rejectedHint(span(offer.gracePeriodSeconds))}</p>
+              <TakeBack />
+            </>
           )}
           {anew(TEXTS.anew)}
         </>
       );
   }
+}
+
+function TakeBack() {
+  return (
+    <a class="main" href="./exit.html">
+      {TEXTS.takeBack}
+    </a>
+  );
 }
 
 function Waiting({ state, invoice, offer, panel }: Props) {

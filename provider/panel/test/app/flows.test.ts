@@ -1,42 +1,12 @@
 import { SolanaSignTransaction } from '@solana/wallet-standard-features';
 import type { Wallet } from '@wallet-standard/base';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { Api } from '../../src/api/client';
 import { Keeping } from '../../src/app/keeping';
-import { Panel } from '../../src/app/panel';
-import { Store } from '../../src/app/store';
 import { TEXTS } from '../../src/texts/en';
 import { type LocalWallet, localWallet, type Request } from '../../src/wallet/local';
 import { storage } from '../storage';
 import { AMOUNT, NOW, Provider, SESSION } from './provider';
-
-class Tab {
-  readonly store = new Store(() => {});
-  readonly panel: Panel;
-  constructor(
-    readonly provider: Provider,
-    kept: Storage,
-  ) {
-    this.panel = new Panel(new Api('/api', provider.fetch), this.store, new Keeping(kept));
-    this.store.set({ now: NOW });
-  }
-
-  get state() {
-    return this.store.state;
-  }
-
-  async opened(): Promise<this> {
-    await this.panel.follow.restore();
-    return this;
-  }
-
-  async ordered(): Promise<this> {
-    await this.opened();
-    const offer = this.state.service?.offers[0];
-    if (offer) await this.panel.funding.open(offer, AMOUNT);
-    return this;
-  }
-}
+import { Tab } from './tab';
 
 let provider: Provider;
 let kept: Storage;

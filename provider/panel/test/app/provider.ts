@@ -44,8 +44,22 @@ export class Provider {
   session: Record<string, unknown> | null = null;
   answers = new Map<string, unknown>();
   token = 'token-1';
+  /** Asks that are given away; null where none are. */
+  freeLeft: number | null = null;
   /** What the answer to a payment waits for, which lands meanwhile. */
   slow: Promise<void> | null = null;
+
+  private readonly held = new Map<string, Promise<void>>();
+
+  /** From here on the answer to a call is as of now, and comes when what this returns is called. */
+  hold(call: string): () => void {
+    let release = () => {};
+    this.held.set(call, new Promise((come) => (release = come)));
+    return () => {
+      this.held.delete(call);
+      release();
+    };
+  }
 
   /** What the page asks instead of the network. */
   readonly fetch = async (url: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
@@ -53,8 +67,9 @@ export class Provider {
     if (call === 'GET /events') return this.silence(init.signal ?? null);
     if (!this.up) throw new TypeError('connection refused');
     this.calls.push(call);
-    const answer = this.answer(call, init);
+    const [answer, held] = [this.answer(call, init), this.held.get(call)];
     if (call.endsWith('/transaction')) await this.slow;
+    await held;
     return answer;
   };
 
@@ -67,7 +82,10 @@ export class Provider {
     const headers = new Headers(init.headers);
     if (call === 'GET /offers') return Response.json({ ...SERVICE, offers: [OFFERED] });
     if (call === 'POST /ask/preview') {
-      return Response.json({ coveredBy: 'payment', price: '8000', detail: 'Fund a session first.' });
+      if (this.freeLeft === null) {
+        return Response.json({ coveredBy: 'payment', price: '8000', detail: 'Fund a session first.' });
+      }
+      return Response.json({ coveredBy: 'free', price: '0', freeLeft: this.freeLeft, detail: 'Free.' });
     }
     if (call === 'POST /sessions') {
       this.invoice = { ...INVOICE, amount: String(AMOUNT), expiresAt: NOW + 300 };
@@ -84,6 +102,10 @@ export class Provider {
     if (!this.session) return problem('token-invalid', 401);
     if (call.startsWith('GET') && call.endsWith('/close')) {
       return Response.json({ toPayer: String(AMOUNT), toProvider: '0', payer: PAYER, provider: fields.payee });
+    }
+    if (call.endsWith('/topup')) {
+      this.invoice = { ...INVOICE, kind: 'topup', amount: String(AMOUNT), sessionId: SESSION, expiresAt: NOW + 300 };
+      return Response.json({ ...this.invoice, token: this.token }, { status: 201 });
     }
     if (call.endsWith('/request')) return this.serve(headers.get('idempotency-key') ?? '');
     return Response.json(this.session);

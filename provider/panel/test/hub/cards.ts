@@ -29,12 +29,26 @@ export class CardProvider {
   session = LIVE;
   private at = NOW;
 
+  private readonly held = new Map<string, Promise<void>>();
+
+  /** From here on the answer to a call is as of now, and comes when what this returns is called. */
+  hold(call: string): () => void {
+    let release = () => {};
+    this.held.set(call, new Promise((come) => (release = come)));
+    return () => {
+      this.held.delete(call);
+      release();
+    };
+  }
+
   readonly fetch = async (url: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
     const call = `${init.method} ${String(url).replace('/api', '')}`;
     if (!this.up) throw new TypeError('connection refused');
     this.calls.push(call);
+    const held = this.held.get(call);
     const answer = this.answer(call, JSON.parse(String(init.body ?? '{}')), new Headers(init.headers));
     if (call.startsWith('GET /cards?')) await this.lists;
+    await held;
     if (this.lose && init.method === 'POST') {
       this.lose = false;
       throw new TypeError('connection reset');

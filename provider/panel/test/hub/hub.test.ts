@@ -1,54 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Api } from '../../src/api/client';
-import { readService, readSession } from '../../src/api/read';
-import { Keeping } from '../../src/app/keeping';
-import { Store } from '../../src/app/store';
-import { CardCalls } from '../../src/hub/calls';
+import { readSession } from '../../src/api/read';
 import { NEW_CARD, QUESTION } from '../../src/hub/drafts';
-import { Hub } from '../../src/hub/hub';
 import { referenceText } from '../../src/hub/references';
 import { listed, marks } from '../../src/hub/state';
 import { CARDS } from '../../src/texts/cards';
-import { SESSION } from '../made';
 import { storage } from '../storage';
-import { CardProvider, cardId, NOW, WITH_CARDS } from './cards';
-
-class Page {
-  readonly store = new Store(() => this.changed());
-  changed = () => {};
-  readonly hub: Hub;
-  constructor(
-    readonly provider: CardProvider,
-    readonly kept: Storage,
-  ) {
-    const keeping = new Keeping(kept);
-    keeping.write({ sessionId: SESSION, token: 'token', invoice: null });
-    this.hub = new Hub(new CardCalls(new Api('/api', provider.fetch)), this.store, keeping);
-    this.store.set({ service: readService(WITH_CARDS), session: readSession(provider.session), live: true, now: NOW });
-  }
-
-  get state() {
-    return this.store.state.hub;
-  }
-
-  async opened(): Promise<this> {
-    await this.hub.follow.tick(NOW);
-    return this;
-  }
-
-  heard(event: string, ref: string, more: object = {}): void {
-    this.hub.follow.heard({ id: null, event, data: { scope: 'card', session_id: SESSION, ref, ...more } });
-  }
-
-  /** Until everything that was asked for has come. */
-  async settled(): Promise<void> {
-    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setTimeout(resolve));
-  }
-
-  titles(): (string | null)[] {
-    return (listed(this.state) ?? []).map(({ title }) => title);
-  }
-}
+import { CardProvider, cardId, NOW } from './cards';
+import { Page } from './page';
 
 let provider: CardProvider;
 let kept: Storage;

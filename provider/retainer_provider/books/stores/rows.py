@@ -67,9 +67,14 @@ _MOVING_READERS: Final = tuple((_MOVING.index(name), _READ[name]) for name in ("
 SESSION_COLUMNS: Final = ", ".join(_FIELDS)
 """Select list for ``session_record``."""
 
-PARTIES: Final = """
-  SELECT operator, payee, custody, min(session_id) FROM session
-  WHERE state IN ('pending', 'active', 'closing') GROUP BY operator, payee, custody"""
+_OPEN: Final = "state IN ('pending', 'active', 'closing')"
+PARTIES: Final = f"""
+  SELECT operator, payee, custody, (
+    SELECT session_id FROM session
+    WHERE operator = whose.operator AND payee = whose.payee AND custody = whose.custody AND {_OPEN}
+    ORDER BY number LIMIT 1
+  )
+  FROM (SELECT DISTINCT operator, payee, custody FROM session WHERE {_OPEN}) AS whose"""
 """Rows for ``parties_of``."""
 
 MOVING_COLUMNS: Final = ", ".join(_MOVING)

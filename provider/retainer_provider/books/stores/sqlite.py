@@ -103,6 +103,12 @@ class SqliteLedger:
         return await self._desk.change(session_id, sqlite_sessions.abandon, session_id, reason, now)
 
     async def session(self, session_id: str) -> SessionRecord | None:
+        if self.failure is None:
+            standing = self._desk.look(session_id)
+            if standing is None:
+                return None
+            if standing.known is not None and not standing.changes:
+                return standing.shown(standing.known.record)
         return await self._read(sqlite_sessions.load, self._held, session_id)
 
     async def sessions(

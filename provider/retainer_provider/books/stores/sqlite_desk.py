@@ -10,8 +10,10 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
+from msgspec.structs import replace
 
 from retainer.protocol.errors import AmountError
+from retainer.protocol.vouchers import SignedVoucher
 from retainer_provider.books.admission import barred, voucher_refusal
 from retainer_provider.books.ledger import LedgerUnavailableError
 from retainer_provider.books.outcomes import (
@@ -36,6 +38,7 @@ from retainer_provider.books.records import (
 from retainer_provider.books.stores import sqlite_requests, sqlite_settlements, sqlite_streams
 from retainer_provider.books.stores.sqlite_file import DatabaseFile
 from retainer_provider.books.stores.sqlite_jobs import Debit, Operation
+from retainer_provider.books.stores.sqlite_requests import Kept
 from retainer_provider.books.stores.sqlite_sessions import figures
 from retainer_provider.books.stores.sqlite_standings import Figures, Held, Standing, Standings
 from retainer_provider.books.stores.sqlite_writer import GroupWriter
@@ -52,27 +55,37 @@ class Desk:
         self._reading = database.desk
         self._writer = writer
         self._drained: dict[str, asyncio.Event] = {}
-        self._standings = Standings(lambda session_id: figures(self._reading, session_id))
+        self._standings = Standings()
         for stream in sqlite_streams.streams(self._reading):
-            self._standings.restore(stream.reservation)
+            standing, _ = self._look(stream.reservation.session_id, None)
+            if standing is not None:
+                self._standings.restore(standing, stream.reservation)
 
     @property
     def standings(self) -> Standings:
         """What running requests hold."""
         return self._standings
 
+    def look(self, session_id: str) -> Standing | None:
+        """How the session stands, None where it is unknown.
+
+        Whoever asks this is about to ask for its money, as a rule, so it is remembered.
+        """
+        standing, _ = self._look(session_id, None)
+        return standing
+
     async def reserve(self, request: ReserveRequest) -> ReserveResult:
         """See ``Ledger.reserve``."""
         accepted = request.voucher is None
         while True:
-            standing = self._find(request.session_id)
+            standing, kept = self._look(request.session_id, request.key)
             while standing is not None and standing.changes:
                 await standing.until_calm()
-                standing = self._find(request.session_id)
+                standing, kept = self._look(request.session_id, request.key)
             if standing is None or standing.known is None:
                 return ReserveResult(ReserveOutcome.UNKNOWN)
             record = standing.known.record
-            repeated = self._repeated(standing, record, request)
+            repeated = self._repeated(standing, record, request, kept)
             if repeated is not None:
                 return repeated
             amount, refusal = ledger_amount(request.amount), barred(record, request.now)
@@ -80,9 +93,8 @@ class Desk:
                 refusal = voucher_refusal(record, request.voucher, amount)
                 accepted = True
                 if refusal is None and request.voucher != record.voucher:
-                    refusal = await self.change(
-                        request.session_id, sqlite_requests.accept, record.number, request.voucher, amount
-                    )
+                    keep = partial(self._keep, record.number, request.voucher, amount)
+                    refusal = await self._change(request.session_id, keep, quick=True)
                     if refusal is None:
                         continue  # others had their turn meanwhile
             if refusal is not None:
@@ -160,27 +172,59 @@ class Desk:
         **kwargs: P.kwargs,
     ) -> T:
         """Write something else than a debit to the session; nothing of it is reserved until that is over."""
+
+        def change(_standing: Standing) -> tuple[T, None]:
+            return operation(self._writing, *args, **kwargs), None
+
+        return await self._change(session_id, change)
+
+    async def _change(
+        self, session_id: str, operation: Callable[[Standing], tuple[T, Figures | None]], *, quick: bool = False
+    ) -> T:
+        """``operation`` gives its value, and the session's figures after it unless they are to be read anew."""
         standing = self._standings.change(session_id)
 
         def work() -> tuple[T, Figures | None]:
-            value = operation(self._writing, *args, **kwargs)
-            standing.written = figures(self._writing, session_id)
+            value, after = operation(standing)
+            standing.written = after or figures(self._writing, session_id)
             return value, standing.written
 
         def ended(job: Operation) -> None:
             self._standings.changed(session_id, standing, None if job.error else job.value[1])
             self._wake(session_id)
 
-        value, _ = await self._writer.submit(work, ended)
+        value, _ = await self._writer.submit(work, ended, quick=quick)
         return value
 
-    def _find(self, session_id: str) -> Standing | None:
+    def _keep(
+        self, number: int, voucher: SignedVoucher, amount: int, standing: Standing
+    ) -> tuple[ReserveOutcome | None, Figures | None]:
+        refusal, was = sqlite_requests.accept(self._writing, number, voucher, amount), standing.written
+        if refusal is not None or was is None:
+            return refusal, None
+        record = replace(was.record, accepted=voucher.voucher.cumulative, voucher=voucher)
+        return None, Figures(record, was.answer_bytes)
+
+    def _look(self, session_id: str, key: str | None) -> tuple[Standing | None, Kept | None]:
+        """How the session stands, None where it is unknown; once nothing changes it, also what the key has stored."""
         if self._writer.failure is not None:
             raise LedgerUnavailableError(self._writer.failure)
+        standing = self._standings.find(session_id)
         try:
-            return self._standings.find(session_id)
+            if standing is None:
+                return self._first_look(session_id, key)
+            if standing.known is None or standing.changes or key is None:
+                return standing, None
+            return standing, sqlite_requests.stored(self._reading, standing.known.record.number, key)
         except apsw.Error as error:
             raise unreadable(error) from error
+
+    def _first_look(self, session_id: str, key: str | None) -> tuple[Standing | None, Kept | None]:
+        found = sqlite_requests.first_look(self._reading, session_id, key)
+        if found is None:
+            return None, None
+        figures, kept = found
+        return self._standings.remember(session_id, figures), kept
 
     async def _at_rest(self, reservation: Reservation) -> Held | None:
         """The reservation, once no commit of it is under way; None where it is not held."""
@@ -193,7 +237,9 @@ class Desk:
             raise LedgerUnavailableError(self._writer.failure)
         return self._standings.reservation(reservation)
 
-    def _repeated(self, standing: Standing, record: SessionRecord, request: ReserveRequest) -> ReserveResult | None:
+    def _repeated(
+        self, standing: Standing, record: SessionRecord, request: ReserveRequest, kept: Kept | None
+    ) -> ReserveResult | None:
         if request.key is None:
             return None
         running = self._standings.fingerprint(request.session_id, request.key)
@@ -201,13 +247,9 @@ class Desk:
             same = running == request.fingerprint
             outcome = ReserveOutcome.IN_FLIGHT if same else ReserveOutcome.CONFLICT
             return ReserveResult(outcome, session=standing.shown(record))
-        try:
-            stored = sqlite_requests.stored(self._reading, record.number, request.key)
-        except apsw.Error as error:
-            raise unreadable(error) from error
-        if stored is None:
+        if kept is None:
             return None
-        fingerprint, answer = stored
+        fingerprint, answer = kept
         if fingerprint != request.fingerprint:
             return ReserveResult(ReserveOutcome.CONFLICT, session=standing.shown(record))
         return ReserveResult(ReserveOutcome.REPLAY, answer=answer, session=standing.shown(record))

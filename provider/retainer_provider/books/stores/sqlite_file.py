@@ -70,6 +70,8 @@ def open_database(path: Path) -> DatabaseFile:
 def _reader(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(_READER_WAIT_MS)
+    # Plans that do not depend on what is bound: else a join is planned anew with every binding, 60 us each time.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
 
 

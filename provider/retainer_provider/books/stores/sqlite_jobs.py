@@ -15,9 +15,13 @@ OWN_FAULTS = (apsw.ConstraintError, apsw.TooBigError)
 
 
 class Job(msgspec.Struct, eq=False, kw_only=True):
-    """``ended`` is told on the loop of every end, also when nobody waits for the ``answer`` any more."""
+    """``ended`` is told on the loop of every end, also when nobody waits for the ``answer`` any more.
+
+    A ``quick`` one waits for nobody and touches few rows, whatever there are.
+    """
 
     answer: "asyncio.Future[Any]"
+    quick: bool
     ended: "Callable[[Any], None] | None" = None
     value: Any = None
     error: Exception | None = None

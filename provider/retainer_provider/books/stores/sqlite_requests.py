@@ -1,22 +1,29 @@
 """A request's money in SQL: reserved, then committed or released."""
 
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 import apsw
 
 from retainer.protocol.usage import UsageEntry
 from retainer.protocol.vouchers import SignedVoucher, voucher_to_json
-from retainer_provider.books.outcomes import (
-    ReserveOutcome,
-)
-from retainer_provider.books.records import (
-    StoredAnswer,
-)
+from retainer_provider.books.outcomes import ReserveOutcome
+from retainer_provider.books.records import StoredAnswer
 from retainer_provider.books.stores import archive_sql
 from retainer_provider.books.stores.sqlite_rows import first_row
+from retainer_provider.books.stores.sqlite_sessions import FIGURES_COLUMNS, figures_of
+from retainer_provider.books.stores.sqlite_standings import Figures
 
-_ANSWER: Final = "SELECT fingerprint, status, headers, body, receipt FROM answer WHERE session = ? AND key = ?"
+Kept: TypeAlias = tuple[bytes, StoredAnswer]
+"""The fingerprint of a request that was answered under a key, and its answer."""
+
+_KEPT: Final = "fingerprint, status, headers, body, receipt"
+_ANSWER: Final = f"SELECT {_KEPT} FROM answer WHERE session = ? AND key = ?"
+_FIRST: Final = f"""
+  SELECT {_KEPT}, {FIGURES_COLUMNS} FROM session LEFT JOIN answer ON answer.session = number AND answer.key = ?
+  WHERE session_id = ?"""
+_KEPT_COLUMNS: Final = len(_KEPT.split(", "))
 _ACCEPT: Final = """
   UPDATE session SET accepted = :cumulative, voucher = :voucher
   WHERE number = :number AND state = 'active' AND voucher_signer = 'client'
@@ -43,11 +50,22 @@ def accept(connection: apsw.Connection, number: int, signed: SignedVoucher, amou
     return None if first_row(connection, _ACCEPT, bindings) else ReserveOutcome.VOUCHER_LOW
 
 
-def stored(connection: apsw.Connection, number: int, key: str) -> tuple[bytes, StoredAnswer] | None:
-    """The fingerprint of the request that was answered under the key, and its answer."""
-    row = first_row(connection, _ANSWER, (number, key))
+def first_look(connection: apsw.Connection, session_id: str, key: str | None) -> tuple[Figures, Kept | None] | None:
+    """The session's row, and what is ``stored`` under the key: both at once cost less than one after the other."""
+    row = first_row(connection, _FIRST, (key, session_id))
     if row is None:
         return None
+    kept = row[:_KEPT_COLUMNS]
+    return figures_of(row[_KEPT_COLUMNS:]), None if kept[0] is None else _kept(kept)
+
+
+def stored(connection: apsw.Connection, number: int, key: str) -> Kept | None:
+    """What was answered under the key."""
+    row = first_row(connection, _ANSWER, (number, key))
+    return None if row is None else _kept(row)
+
+
+def _kept(row: Sequence[Any]) -> Kept:
     fingerprint, status, headers, body, receipt = row
     pairs = tuple((name, value) for name, value in json.loads(headers))
     return fingerprint, StoredAnswer(status, pairs, body, receipt)

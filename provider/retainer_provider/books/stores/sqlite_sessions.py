@@ -30,9 +30,12 @@ from retainer_provider.books.stores.sqlite_standings import Figures
 Held: TypeAlias = Callable[[str], BaseUnits]
 """What running requests of a session hold."""
 
+FIGURES_COLUMNS: Final = f"{SESSION_COLUMNS}, answer_bytes"
+"""Select list for ``figures_of``."""
+
 _SESSION_ID: Final = SESSION_COLUMNS.split(", ").index("session_id")
 _LOAD: Final = f"SELECT {SESSION_COLUMNS} FROM session WHERE session_id = ?"
-_FIGURES: Final = f"SELECT {SESSION_COLUMNS}, answer_bytes FROM session WHERE session_id = ?"
+_FIGURES: Final = f"SELECT {FIGURES_COLUMNS} FROM session WHERE session_id = ?"
 _STATE: Final = "SELECT state FROM session WHERE session_id = ?"
 _ADMIT: Final = f"""
   INSERT INTO session ({", ".join(NEW_FIELDS)}, state, usage_root, last_activity_at)
@@ -94,7 +97,13 @@ def load(connection: apsw.Connection, held: Held, session_id: str) -> SessionRec
 def figures(connection: apsw.Connection, session_id: str) -> Figures | None:
     """The session's row as this connection sees it, for who goes on from it."""
     row = first_row(connection, _FIGURES, (session_id,))
-    return None if row is None else Figures(session_record(row[:-1], BaseUnits(0)), row[-1])
+    return None if row is None else figures_of(row)
+
+
+def figures_of(row: Sequence[Any]) -> Figures:
+    """The figures of a row selected by FIGURES_COLUMNS."""
+    *columns, answer_bytes = row
+    return Figures(session_record(columns, BaseUnits(0)), answer_bytes)
 
 
 def admit(connection: apsw.Connection, held: Held, new: NewSession) -> AdmitResult:

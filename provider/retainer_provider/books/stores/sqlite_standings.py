@@ -1,12 +1,11 @@
 """How sessions stand while requests run: in memory alone, since a crash releases what they hold, but for streams'.
 
 A file is one process's, so what it wrote is what the file says. The event loop's thread alone admits, takes and gives
-back, by the figures as they were last acknowledged; the writer's thread alone goes on from what it last wrote.
+back, by the figures as they were last acknowledged; the writer alone goes on from what it last wrote.
 """
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from itertools import count
 
 import msgspec
@@ -85,8 +84,7 @@ class Held(msgspec.Struct, eq=False):
 class Standings:
     """The sessions in memory, and the reservations of one opening of a file."""
 
-    def __init__(self, read: Callable[[str], Figures | None]) -> None:
-        self._read = read
+    def __init__(self) -> None:
         # A reservation of an earlier opening must never name one of this.
         self._numbers = count(secrets.randbits(48) << 14)
         self._standings: dict[str, Standing] = {}
@@ -94,14 +92,13 @@ class Standings:
         self._running: dict[tuple[str, str], bytes] = {}  # session and key of a running request: its fingerprint
 
     def find(self, session_id: str) -> Standing | None:
-        """How the session stands, by its row where it is not in memory; None where it is unknown."""
-        standing = self._standings.get(session_id)
-        if standing is None:
-            figures = self._read(session_id)
-            if figures is None:
-                return None
-            standing = self._enter(session_id)
-            standing.known = standing.written = figures
+        """How the session stands; None where it is not in memory."""
+        return self._standings.get(session_id)
+
+    def remember(self, session_id: str, figures: Figures) -> Standing:
+        """A session that is not in memory stands as its row says."""
+        standing = self._enter(session_id)
+        standing.known = standing.written = figures
         return standing
 
     def change(self, session_id: str) -> Standing:
@@ -155,12 +152,10 @@ class Standings:
         self._hold(standing, taken)
         return taken
 
-    def restore(self, reservation: Reservation) -> None:
+    def restore(self, standing: Standing, reservation: Reservation) -> None:
         """Hold again what a stream held when the process before this one died: it is cut."""
-        standing = self.find(reservation.session_id)
-        if standing is not None:
-            held = self._hold(standing, reservation)
-            held.stream = held.cut = True
+        held = self._hold(standing, reservation)
+        held.stream = held.cut = True
 
     def reservation(self, reservation: Reservation) -> Held | None:
         """The reservation, if it is held."""

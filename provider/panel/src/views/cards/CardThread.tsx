@@ -1,6 +1,6 @@
 /** One card: its title, what was said, and the input for more. */
 
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Offer } from '../../api/types';
 import type { State } from '../../app/state';
 import { NEW_CARD } from '../../hub/drafts';
@@ -9,6 +9,7 @@ import { referenceText } from '../../hub/references';
 import { cardOf, type HubState } from '../../hub/state';
 import type { Card, Responder } from '../../hub/types';
 import { CARDS, nameOf } from '../../texts/cards';
+import { refocus } from '../focus';
 import { money } from '../money';
 import { CardTitle } from './CardTitle';
 import { Composer } from './Composer';
@@ -16,6 +17,8 @@ import { Icon, IconButton } from './icons';
 import { Lines } from './Lines';
 import { Mark, Trouble } from './parts';
 import { priceOf } from './price';
+
+const ARCHIVE = 'archive-card';
 
 interface Props {
   readonly state: State;
@@ -77,13 +80,17 @@ function Gate({ card, responder, offer }: { card: Card; responder: Responder | u
 
 function Failure({ card, state, hub }: { card: Card; state: HubState; hub: Hub }) {
   if (card.status !== 'error') return null;
-  const busy = state.busy === `retry ${card.id}`;
+  const busy = state.busy.includes(`retry ${card.id}`);
+  const retry = async () => {
+    // This button goes, and would take the focus with it.
+    if (await hub.retry(card.id)) refocus('card-title');
+  };
   return (
     <div class="failure" role="alert">
       <p>
         <strong>{CARDS.failed}.</strong> {card.lastError}
       </p>
-      <button type="button" aria-disabled={busy} onClick={() => void hub.retry(card.id)}>
+      <button type="button" aria-disabled={busy} onClick={() => void retry()}>
         {busy ? CARDS.retrying : CARDS.retry}
       </button>
       <Trouble state={state} of={`retry ${card.id}`} />
@@ -93,13 +100,34 @@ function Failure({ card, state, hub }: { card: Card; state: HubState; hub: Hub }
 
 /** Putting a card away is for good, and is asked for twice. */
 function Archive({ card, state, hub }: { card: Card; state: HubState; hub: Hub }) {
-  const [sure, setSure] = useState(false);
+  const [sure, setSure] = useState<boolean | null>(null);
+  const asked = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    // Each of the two takes the other's place, and the focus with it.
+    if (sure) asked.current?.focus();
+    else if (sure === false) document.getElementById(ARCHIVE)?.focus();
+  }, [sure]);
   if (card.status === 'archived') return null;
-  if (!sure) return <IconButton of="archive" name={CARDS.archive} act={() => setSure(true)} />;
+  if (!sure) return <IconButton of="archive" id={ARCHIVE} name={CARDS.archive} act={() => setSure(true)} />;
+  const archive = async () => {
+    if (await hub.archive(card.id)) refocus('hub-title');
+  };
   return (
-    <div class="sure" role="group" aria-label={CARDS.archive}>
-      <p>{CARDS.archiveSure}</p>
-      <button type="button" class="main" onClick={() => void hub.archive(card.id)}>
+    <div
+      class="sure"
+      role="group"
+      aria-label={CARDS.archive}
+      aria-describedby="archive-means"
+      tabIndex={-1}
+      ref={asked}
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape') return;
+        event.preventDefault();
+        setSure(false);
+      }}
+    >
+      <p id="archive-means">{CARDS.archiveSure}</p>
+      <button type="button" class="main" onClick={() => void archive()}>
         {CARDS.archiveNow}
       </button>
       <button type="button" onClick={() => setSure(false)}>

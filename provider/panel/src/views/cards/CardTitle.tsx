@@ -16,7 +16,9 @@ export function CardTitle({ card, state, hub }: { card: Card; state: HubState; h
   const editing = typed !== null;
   const judged = judgeTitle(typed ?? '');
   useEffect(() => {
-    if (editing) field.current?.select();
+    if (!editing) return;
+    field.current?.focus();
+    field.current?.select();
   }, [editing]);
 
   const done = () => {
@@ -27,7 +29,11 @@ export function CardTitle({ card, state, hub }: { card: Card; state: HubState; h
     event.preventDefault();
     const title = (typed ?? '').trim();
     if (title === (card.title ?? '')) return done();
-    if (judged.is === 'fitting' && (await hub.retitle(card.id, title))) done();
+    if (judged.is !== 'fitting' || !(await hub.retitle(card.id, title))) return;
+    // Whoever has gone elsewhere meanwhile, or types on, is not called back.
+    const here = field.current?.form?.contains(document.activeElement);
+    setTyped((now) => (now === typed ? null : now));
+    if (here && field.current?.value === typed) queueMicrotask(() => document.getElementById('card-title')?.focus());
   };
   if (!editing) {
     return (
@@ -66,7 +72,11 @@ export function CardTitle({ card, state, hub }: { card: Card; state: HubState; h
           value={typed}
           onInput={(event) => setTyped(event.currentTarget.value)}
         />
-        <button type="submit" class="main" aria-disabled={state.busy !== null || judged.is !== 'fitting'}>
+        <button
+          type="submit"
+          class="main"
+          aria-disabled={state.busy.includes(`title ${card.id}`) || judged.is !== 'fitting'}
+        >
           {CARDS.saveTitle}
         </button>
         <button type="button" onClick={done}>

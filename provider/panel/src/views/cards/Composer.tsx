@@ -19,7 +19,7 @@ interface Props {
 
 export function Composer({ card, responder, offer, state, hub }: Props) {
   const text = state.drafts[card.id] ?? '';
-  const busy = state.busy === card.id;
+  const busy = state.busy.includes(card.id);
   const field = `message-${card.id}`;
   const send = (event: Event) => {
     event.preventDefault();

@@ -5,7 +5,9 @@ import { offerOf, type State } from '../../app/state';
 import type { Panel } from '../../app/panel';
 import { modeOf } from '../../hub/state';
 import { CARDS } from '../../texts/cards';
+import { TEXTS } from '../../texts/en';
 import { money } from '../money';
+import { toFunding } from '../focus';
 import { CardList } from './CardList';
 import { CardThread } from './CardThread';
 import { HUB_BUTTON } from './HubButton';
@@ -63,6 +65,12 @@ export function HubPanel({ state, panel }: Props) {
         )}
         <IconButton of="close" name={CARDS.hide} act={hide} />
       </header>
+      {/* What the page says of it is covered, wholly or in part. */}
+      {mode !== 'pinned' && state.outage !== null && (
+        <p class="outage" role={mode === 'covering' ? 'status' : undefined}>
+          {TEXTS.outage} <a href="./exit.html">{TEXTS.exit}</a>.
+        </p>
+      )}
       {state.session && offer && hub.responders.length > 0 ? (
         <div class="panes">
           <CardList state={state} session={state.session} offer={offer} hub={panel.hub} />
@@ -84,8 +92,7 @@ function NoCards({ state, panel }: Props) {
   const paid = state.session !== null && state.hub.cards === null && state.hub.responders.length === 0;
   const fund = () => {
     panel.hub.hide();
-    panel.show('offer');
-    document.getElementById('amount')?.focus();
+    toFunding(state, panel);
   };
   if (paid && state.session?.state === 'active') return <p class="nothing">{CARDS.loading}</p>;
   return (

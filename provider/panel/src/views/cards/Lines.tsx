@@ -21,7 +21,8 @@ interface Props {
 export function Lines({ card, state, now, hub }: Props) {
   const list = useRef<HTMLOListElement>(null);
   const { lines, sought } = state;
-  const saying = state.saying[card.id];
+  // An answer that has become a line, or failed, is not being said any more.
+  const saying = card.waiting > 0 && card.status !== 'error' ? state.saying[card.id] : undefined;
   const count = lines?.length ?? 0;
   useEffect(() => {
     // A line that a link led to, else the latest.

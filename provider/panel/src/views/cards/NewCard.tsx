@@ -26,14 +26,14 @@ export function NewCard({ state, session, offer, hub }: Props) {
   const answering = state.responders.filter((one) => one.offer === session.offerId);
   const responder = answering.find(({ name }) => name === chosen) ?? answering[0];
   const text = state.drafts[NEW_CARD] ?? '';
-  const busy = state.busy === NEW_CARD;
+  const busy = state.busy.includes(NEW_CARD);
   const judged = judgeTitle(title);
   const ready = text.trim() !== '' && isSendable(judged);
   if (!responder) return <p class="nothing">{CARDS.otherOffer}</p>;
 
   const submit = async (event: Event) => {
     event.preventDefault();
-    if (ready && (await hub.create(responder.name, title))) setTitle('');
+    if (ready && (await hub.create(responder.name, title))) setTitle((now) => (now === title ? '' : now));
   };
   return (
     <form class="new-card" onSubmit={(event) => void submit(event)}>
