@@ -38,8 +38,10 @@ async def debits(
     operator: Signer,
     session_of: Callable[[int], str],
     numbers: Iterable[int],
+    *,
+    workers: int = WORKERS,
 ) -> float:
-    """Seconds that one debit for each number took, in all, 32 at once."""
+    """Seconds that one debit for each number took, in all, so many at once."""
     left = iter(numbers)
 
     async def work() -> None:
@@ -48,7 +50,7 @@ async def debits(
 
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for _ in range(WORKERS):
+        for _ in range(workers):
             group.create_task(work())
     return time.perf_counter() - started
 

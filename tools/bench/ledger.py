@@ -13,12 +13,12 @@ from solders.keypair import Keypair
 
 from retainer.protocol.signing import Signer
 from retainer_provider.books.ledger import Ledger
-from retainer_provider.books.stores.postgres import PostgresLedger
 from retainer_provider.books.stores.sqlite import SqliteLedger
 from retainer_provider.local_key import LocalKey
 from tools.bench import bare, pgbench
 from tools.bench.books import WORKERS, debit, debits, open_session
 from tools.bench.ledger_http import over_http
+from tools.bench.postgres_processes import PROCESSES, processes
 from tools.bench.result import Result
 from tools.postgres import postgres
 
@@ -40,13 +40,15 @@ async def run(result: Result, _seed: int) -> None:
         folder = Path(name)
         await _sqlite(result, folder, operator)
         await _alone(result, folder, operator)
-        await _postgres(result, folder, operator)
+        await _postgres(result, folder)
         await over_http(result, folder)
     result.spread("one Ed25519 signature of a receipt's length", _signing(operator), "us")
     result.note(
         "Each debit of the ledger is a reservation and a commit with usage entry, hash chain, signed receipt and"
     )
     result.note("stored answer, durable before it returns; a bare one is one guarded UPDATE of a row of three numbers.")
+    result.note(f"On PostgreSQL, {PROCESSES} provider processes share a database; each has its part of the requests,")
+    result.note("and the sessions that these use.")
 
 
 async def _sqlite(result: Result, folder: Path, operator: Signer) -> None:
@@ -87,28 +89,25 @@ async def _alone(result: Result, folder: Path, operator: Signer) -> None:
     )
 
 
-async def _postgres(result: Result, folder: Path, operator: Signer) -> None:
+async def _postgres(result: Result, folder: Path) -> None:
     with postgres() as url:
         await asyncio.to_thread(pgbench.prepare, url)
-        ledger = await PostgresLedger.open(url, connections=pgbench.CLIENTS)
-        try:
-            sessions = [await open_session(ledger, operator, salt) for salt in range(bare.SESSIONS)]
-            numbers = iter(range(0, 1_000_000_000, DEBITS))
+        with processes(url, clients=pgbench.CLIENTS, sessions=bare.SESSIONS) as providers:
+            numbers, worked = iter(range(0, 1_000_000_000, DEBITS)), list[float]()
 
             async def ours() -> float:
-                first = next(numbers)
-                wanted = range(first, first + DEBITS)
-                taken = await debits(ledger, operator, lambda number: sessions[number % len(sessions)], wanted)
-                return DEBITS / taken
+                started = time.perf_counter()
+                taken = await asyncio.to_thread(providers.debit, next(numbers), DEBITS)
+                worked.append(sum(taken) / DEBITS)
+                return DEBITS / (time.perf_counter() - started)
 
             async def theirs() -> float:
                 return await asyncio.to_thread(pgbench.debits_per_second, url, folder)
 
             rates, beside = await _rounds("PostgreSQL", ours, theirs)
-        finally:
-            await ledger.aclose()
     result.spread("pgbench, one-statement debits of 32 clients", beside, "debits/s")
-    result.spread("PostgreSQL ledger, 32 requests at once", rates, "debits/s")
+    result.spread(f"PostgreSQL ledger, 32 requests at once in {PROCESSES} processes", rates, "debits/s")
+    result.spread("PostgreSQL ledger, processor time of one debit, without the server's", worked, "us")
     result.at_least("PostgreSQL ledger over pgbench", _ratio(rates, beside), 0.25, "ratio")
 
 

@@ -111,11 +111,12 @@ async def test_no_button_takes_the_focus_with_it_when_it_goes(shop: Shop) -> Non
     assert guest.watched.errors == []
 
 
-async def test_on_a_phone_the_cards_say_as_well_that_nobody_answers(shop: Shop) -> None:
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)], ids=["covering", "floating"])
+async def test_cards_that_cover_the_page_say_as_well_that_nobody_answers(shop: Shop, width: int, height: int) -> None:
     guest = await shop.visit(await shop.wallet())
     await guest.fund()
     person = CardVisitor(guest.visitor.page)
-    await person.page.set_viewport_size({"width": 390, "height": 844})
+    await person.page.set_viewport_size({"width": width, "height": height})
     await person.open_hub()
     await person.page.locator("#new-card").wait_for()
     await expect(person.hub.get_by_role("link")).to_have_count(0)

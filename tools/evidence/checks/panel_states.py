@@ -1,7 +1,6 @@
 """panel-states: screenshots of the panel in each state, phone and desktop, light and dark, on a real network."""
 
 import asyncio
-import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -74,8 +73,9 @@ class Album:
 
 async def run(report: Report) -> None:
     """Walk through all states with a camera."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for earlier in FOLDER.glob("*.png"):
+        earlier.unlink()
     with tempfile.TemporaryDirectory(prefix="retainer-evidence-") as folder:
         async with (
             oracle.running() as upstream,

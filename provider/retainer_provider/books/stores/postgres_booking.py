@@ -15,8 +15,8 @@ _AUTHORIZED: Final = "CASE voucher_signer WHEN 'client' THEN coalesce(signed, se
 # without moving it: so `met`, which sees what was committed when the statement began, knows of all answers there are.
 # The fence is in `gone`: nothing is charged under another epoch than the reservation's, or after its lease. Should
 # anything be gone that a sound session counted on, the last line is no integer, and nothing at all was done.
-_WRITE: Final = f"""
-  WITH moved AS MATERIALIZED (
+_STATEMENT: Final = f"""
+  WITH moved AS (
     SELECT * FROM unnest(%(numbers)s::bigint[], %(was_roots)b::bytea[], %(was_states)s::text[],
       %(was_deposits)s::bigint[], %(was_accepted)s::bigint[], %(was_closing)s::bigint[], %(taken)s::bigint[],
       %(ended)s::bigint[], %(held)s::bigint[], %(signed)s::bigint[], %(vouchers)b::text[], %(amounts)s::bigint[],
@@ -24,22 +24,22 @@ _WRITE: Final = f"""
       %(kept)s::bigint[])
     AS moved (number, was_root, was_state, was_deposit, was_accepted, was_closing, taken, ended, held, signed, voucher,
       amount, units, entries, free, active_at, root, kept)
-  ), holding AS MATERIALIZED (
+  ), holding AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(holders)s::bigint[], %(epochs)s::bigint[], %(held_keys)b::text[],
       %(held_prints)b::bytea[], %(held_amounts)s::bigint[])
     AS holding (id, session, epoch, key, fingerprint, amount)
-  ), ending AS MATERIALIZED (
+  ), ending AS (
     SELECT * FROM unnest(%(ending)s::bigint[], %(enders)s::bigint[], %(ending_epochs)s::bigint[],
       %(sequences)s::bigint[], %(texts)b::text[], %(hashes)b::bytea[], %(statuses)s::integer[], %(headers)b::text[],
       %(bodies)b::bytea[], %(receipts)b::text[])
     AS ending (id, session, epoch, sequence, entry, hash, status, headers, body, receipt)
-  ), met AS MATERIALIZED (
+  ), met AS (
     SELECT session FROM holding CROSS JOIN LATERAL (
       SELECT FROM answer WHERE answer.session = holding.session AND answer.key = holding.key
       UNION ALL SELECT FROM reservation WHERE reservation.session = holding.session AND reservation.key = holding.key
       LIMIT 1
     ) AS known
-  ), sound AS MATERIALIZED (
+  ), sound AS (
     SELECT moved.* FROM session JOIN moved ON moved.number = session.number
     WHERE usage_root = was_root AND state = was_state AND deposit = was_deposit
       AND session.accepted = was_accepted AND closure_started_at = was_closing
@@ -78,6 +78,8 @@ _WRITE: Final = f"""
     (SELECT CASE WHEN (SELECT count(*) FROM gone) = (SELECT sum(ended) FROM written) THEN 0
       ELSE ((SELECT count(*) FROM gone) || ' of the requests were still held')::integer END)
   FROM written"""
+# On one line: psycopg parses a text of more than 4,096 characters each time anew.
+_WRITE: Final = " ".join(_STATEMENT.split())
 
 
 async def write(

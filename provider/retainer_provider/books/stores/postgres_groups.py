@@ -81,6 +81,7 @@ class Groups:
 
     async def _drive(self) -> None:
         while self._queue:
+            await asyncio.sleep(0)  # who was just answered may ask for the next already
             left = await self._perform(_next_group(self._queue), self._guess)
             for job in await self._perform(left, self._try):
                 session = session_of(job.debit)

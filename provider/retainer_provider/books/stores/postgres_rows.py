@@ -36,4 +36,4 @@ def held_record(row: Sequence[Any]) -> SessionRecord:
 
 def integers(values: Iterable[int | None]) -> str:
     """An array as PostgreSQL reads it: one binding, where psycopg would look at each element's type."""
-    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+    return "{" + str([*values])[1:-1].replace("None", "NULL") + "}"

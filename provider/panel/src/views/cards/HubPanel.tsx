@@ -65,9 +65,9 @@ export function HubPanel({ state, panel }: Props) {
         )}
         <IconButton of="close" name={CARDS.hide} act={hide} />
       </header>
-      {/* What the page says of it is covered. */}
-      {mode === 'covering' && state.outage !== null && (
-        <p class="outage" role="status">
+      {/* What the page says of it is covered, wholly or in part. */}
+      {mode !== 'pinned' && state.outage !== null && (
+        <p class="outage" role={mode === 'covering' ? 'status' : undefined}>
           {TEXTS.outage} <a href="./exit.html">{TEXTS.exit}</a>.
         </p>
       )}
