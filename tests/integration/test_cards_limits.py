@@ -89,3 +89,28 @@ async def test_a_stream_of_cards_ends_with_the_token_that_opened_it(
         assert not serving.done()
         assert (await page.call("DELETE", f"/sessions/{session}/token")).status_code == 204
         await asyncio.wait_for(serving, 10)
+
+
+@pytest.mark.row("F21", attack="cards and messages that fill the books, unanswered", twin="as many as may are taken")
+async def test_a_session_has_so_many_cards_and_waiting_turns_and_no_more(
+    chain: FakeChain, raw: dict[str, Any], tmp_path: Path, mint: Pubkey
+) -> None:
+    """F21: neither costs anything before it is answered."""
+    raw["cards"] = {"most_per_session": 2, "most_waiting": 2}
+    responder = Responder(gate=asyncio.Event())
+    async with opened_shop(chain, mint, raw, tmp_path, Upstream(app=responder)) as shop:
+        me, other = Person(shop, await shop.opened()), Person(shop, await shop.opened())
+        first, second = await me.card(title="one"), await me.card(title="two")
+        refused = await me.call("POST", "cards", {"responder": "ada", "creator": "me"})
+        assert (problem(refused).type, refused.status_code) == (ProblemType.QUICK_SESSION_CARDS_FULL, 409)
+        assert (await other.card(title="mine"))["status"] == "active"
+        for card in (first, second):
+            await me.good("POST", f"cards/{card['id']}/messages", {"author": "me", "body": "why?"})
+        late = {"author": "me", "body": "and why not?"}
+        refused = await me.call("POST", f"cards/{first['id']}/messages", late)
+        assert (problem(refused).type, refused.status_code) == (ProblemType.QUICK_SESSION_TURNS_FULL, 429)
+        assert responder.gate is not None
+        responder.gate.set()
+        await me.settled(first["id"])
+        await me.settled(second["id"])
+        assert (await me.good("POST", f"cards/{first['id']}/messages", late))["lines"] == 3
