@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO, Final
 
+import uvloop
 from solders.keypair import Keypair
 
 from retainer_provider.books.stores.postgres import PostgresLedger
@@ -82,4 +83,4 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], *map(int, sys.argv[2:])))
+    uvloop.run(_serve(sys.argv[1], *map(int, sys.argv[2:])))

@@ -4,7 +4,7 @@ What is decided from locked rows holds until their transaction ends. Most sessio
 which knows them as it left them: what is decided from that is written by a statement that finds out whether it is so.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from retainer.protocol.amounts import BaseUnits
@@ -47,7 +47,7 @@ class Debits:
         }
         sure = [account for session, account in accounts.items() if session not in doubtful]
         written = await self._write(connection, sure, lasting=lasting)
-        self._sight.forget(accounts.keys() - written)
+        self._sight.doubt({account.session.session_id for account in sure} - written)
         return [result if session in written else None for session, result in zip(sessions, results, strict=True)]
 
     async def perform(self, connection: Connection, debits: Sequence[Debit], *, wait: bool) -> list[Result | None]:
@@ -67,9 +67,7 @@ class Debits:
             )
         return results
 
-    async def _write(
-        self, connection: Connection, accounts: Sequence[Account], *, lasting: bool = True
-    ) -> Collection[str]:
+    async def _write(self, connection: Connection, accounts: Sequence[Account], *, lasting: bool = True) -> set[str]:
         """Ids of the sessions that were written."""
         reserved = await postgres_booking.write(connection, accounts, lasting=lasting)
         written = [account for account in accounts if account.session.number in reserved]

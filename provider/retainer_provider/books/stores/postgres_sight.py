@@ -6,6 +6,7 @@ see what was committed while a row was waited for.
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -40,12 +41,14 @@ _REMEMBERED: Final = 4096
 class _Seen(NamedTuple):
     session: SessionRecord
     answer_bytes: int
+    alone: bool = True  # whether no other process had charged it when it was last looked at
 
 
 class Sight:
     """Reads sessions under their locks, and remembers the ACTIVE ones as they were when they were seen last.
 
-    Nobody trusts what is remembered: the write finds out whether it still is so.
+    Nobody trusts what is remembered: the write finds out whether it still is so. Where it was not, somebody else uses
+    the session too, and it is looked at under its lock until it is found as it was left.
     """
 
     def __init__(self) -> None:
@@ -53,19 +56,21 @@ class Sight:
 
     def recall(self, session_ids: Collection[str]) -> Mapping[str, Account]:
         """The sessions by id that are remembered, in no transaction: so somebody may have changed them since."""
-        return {name: Account(*self._active[name]) for name in session_ids if name in self._active}
+        seen = {name: self._active[name] for name in session_ids if name in self._active}
+        return {name: Account(last.session, last.answer_bytes) for name, last in seen.items() if last.alone}
 
     def learn(self, account: Account, reserved: BaseUnits) -> None:
         """Remember the session as it was just written, with what running requests of all processes hold."""
         session = account.session
-        if session.session_id in self._active:
+        seen = self._active.get(session.session_id)
+        if seen is not None:
             current = session if session.reserved == reserved else replace(session, reserved=reserved)
-            self._active[session.session_id] = _Seen(current, account.answer_bytes)
+            self._active[session.session_id] = _Seen(current, account.answer_bytes, seen.alone)
 
-    def forget(self, session_ids: Iterable[str]) -> None:
-        """What was remembered of them is not so any more."""
-        for session_id in session_ids:
-            self._active.pop(session_id, None)
+    def doubt(self, session_ids: AbstractSet[str]) -> None:
+        """What was remembered of them was not so any more."""
+        for session_id in session_ids & self._active.keys():
+            self._active[session_id] = self._active[session_id]._replace(alone=False)
 
     async def lock(self, connection: Connection, session_ids: Collection[str], *, wait: bool) -> Mapping[str, Account]:
         """The sessions by id, ours until the transaction ends: those there are, or can be had without waiting.
@@ -90,8 +95,10 @@ class Sight:
 
     def _remember(self, accounts: Mapping[str, Account]) -> None:
         for session_id, account in accounts.items():
-            if account.session.state is SessionState.ACTIVE:
-                self._active[session_id] = _Seen(account.session, account.answer_bytes)
+            session, seen = account.session, self._active.get(session_id)
+            if session.state is SessionState.ACTIVE:
+                alone = seen is None or seen.session.usage_root == session.usage_root
+                self._active[session_id] = _Seen(session, account.answer_bytes, alone)
             else:
                 self._active.pop(session_id, None)
         while len(self._active) > _REMEMBERED:
