@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 
-_READY_SECONDS = 30
+# Of a process that hangs: one that ends is noticed at once, and a busy machine takes its time.
+_READY_SECONDS = 120
 _STOP_SECONDS = 40
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from retainer.chain.fake import FakeChain
 
-PATIENCE_SECONDS: Final = 30
+PATIENCE_SECONDS: Final = 120
 """Until something that must come counts as not coming: far longer than it takes on a busy machine."""
 
 

@@ -38,7 +38,7 @@ SUMMARY: Final = (
     "requests 30 · price 0.008 · deposit 1.0 · settled 0.24 · refunded 0.76",
     "transactions 2 · per-request payments would have been 30",
 )
-_READY_SECONDS: Final = 20
+_READY_SECONDS: Final = 120
 _PLAIN_EVERY: Final = 10
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from solders.pubkey import Pubkey
 
 DECIMALS: Final = 6
-_READY_SECONDS: Final = 30
+# Of a process that hangs: one that ends is noticed at once, and a busy machine takes its time.
+_READY_SECONDS: Final = 120
 _STOP_SECONDS: Final = 40
 
 OFFER: Final = """

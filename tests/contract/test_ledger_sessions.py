@@ -18,7 +18,7 @@ from retainer_provider.books.outcomes import (
     DepositOutcome,
     ReserveOutcome,
 )
-from retainer_provider.books.records import NewSession
+from retainer_provider.books.records import NewSession, SessionRecord
 from tests.books import (
     DEPOSIT,
     GRACE,
@@ -246,3 +246,24 @@ async def test_sessions_are_paged_in_order_of_admission(ledger: Ledger) -> None:
     closing = await ledger.sessions(states={SessionState.CLOSING})
     assert [session.session_id for session in closing] == [ids[3]]
     assert await ledger.sessions(states=()) == []
+
+
+async def test_a_session_is_told_alike_alone_and_among_others(ledger: Ledger) -> None:
+    """Whatever a store remembers of a session: before, while and after a request runs, and as it closes."""
+    session_id = await open_session(ledger)
+
+    async def told() -> SessionRecord:
+        alone = await ledger.session(session_id)
+        assert [alone] == list(await ledger.sessions())
+        assert alone is not None
+        return alone
+
+    assert ((await told()).reserved, (await told()).spent) == (0, 0)
+    reservation = held(await reserve(ledger, session_id, "a"))
+    assert ((await told()).reserved, (await told()).spent) == (PRICE, 0)
+    await ledger.commit(commit_of(reservation))
+    assert ((await told()).reserved, (await told()).spent) == (0, PRICE)
+    await ledger.update_deposit(session_id, 2 * DEPOSIT, NOW)
+    assert (await told()).deposit == 2 * DEPOSIT
+    await ledger.begin_close(session_id, "asked for", NOW)
+    assert (await told()).state is SessionState.CLOSING

@@ -102,6 +102,8 @@ class _Whole:
     Each write is a call of the system, which costs as much as a fifth of an empty app's whole answer.
     """
 
+    __slots__ = ("_begun", "_head", "_loop", "_transport")
+
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop

@@ -223,8 +223,8 @@ class Desk:
         found = sqlite_requests.first_look(self._reading, session_id, key)
         if found is None:
             return None, None
-        figures, kept = found
-        return self._standings.remember(session_id, figures), kept
+        known, kept = found
+        return self._standings.remember(session_id, known), kept
 
     async def _at_rest(self, reservation: Reservation) -> Held | None:
         """The reservation, once no commit of it is under way; None where it is not held."""
