@@ -9,6 +9,7 @@ import pytest
 
 from retainer_provider.keys import keypair_text, write_private
 from tests.e2e.test_main_job import Town
+from tests.e2e.test_main_job import localnet as localnet  # noqa: PLC0414 - a fixture
 from tests.e2e.test_main_job import town as town  # noqa: PLC0414 - a fixture
 from tests.serving import serving
 

@@ -7,16 +7,18 @@ import asyncio
 import base64
 import json
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
+from xprocess import XProcess
 
 from retainer.chain.rpc import RpcChain
 from retainer.chain.testing import token_balance
@@ -27,7 +29,7 @@ from retainer.protocol.pda import derive_ata
 from retainer.protocol.problems import ProblemType, parse_problem
 from retainer.protocol.receipts import Receipt, parse_receipt, verify_receipt
 from retainer_provider.keys import load_keypair
-from tests.localnet import LocalValidator
+from tests.localnet import SLOT_MS, LocalValidator, running
 from tests.serving import client, run, serving
 from tests.shop import Agent, Opening
 from tools.demo import upstream_service
@@ -95,6 +97,13 @@ def receipt(answer: httpx.Response, operator: Keypair) -> Receipt:
     found = parse_receipt(answer.headers["payment-receipt"])
     assert verify_receipt(found, operator.pubkey())
     return found
+
+
+@pytest.fixture(scope="module")
+def localnet(xprocess: XProcess) -> Iterator[LocalValidator]:
+    """A fresh one: the clock of the run's own counts slots, and falls behind on a busy machine, which `check` tells."""
+    with running(xprocess, SLOT_MS) as validator:
+        yield validator
 
 
 @pytest_asyncio.fixture
