@@ -106,6 +106,7 @@ async def test_no_button_takes_the_focus_with_it_when_it_goes(shop: Shop) -> Non
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("button", name="Archive")).to_be_focused()
     await page.keyboard.press("Enter")
+    await expect(page.get_by_role("group", name="Archive")).to_be_focused()
     await page.get_by_role("button", name="Archive it").press("Enter")
     await expect(page.locator("#hub-title")).to_be_focused()
     assert guest.watched.errors == []

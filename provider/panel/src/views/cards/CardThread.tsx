@@ -1,6 +1,6 @@
 /** One card: its title, what was said, and the input for more. */
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Offer } from '../../api/types';
 import type { State } from '../../app/state';
 import { NEW_CARD } from '../../hub/drafts';
@@ -102,8 +102,8 @@ function Failure({ card, state, hub }: { card: Card; state: HubState; hub: Hub }
 function Archive({ card, state, hub }: { card: Card; state: HubState; hub: Hub }) {
   const [sure, setSure] = useState<boolean | null>(null);
   const asked = useRef<HTMLDivElement>(null);
-  useEffect(() => {
-    // Each of the two takes the other's place, and the focus with it.
+  // Each of the two takes the other's place, and the focus with it: before anybody can press the next key.
+  useLayoutEffect(() => {
     if (sure) asked.current?.focus();
     else if (sure === false) document.getElementById(ARCHIVE)?.focus();
   }, [sure]);
