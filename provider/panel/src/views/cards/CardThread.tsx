@@ -1,6 +1,6 @@
 /** One card: its title, what was said, and the input for more. */
 
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Offer } from '../../api/types';
 import type { State } from '../../app/state';
 import { NEW_CARD } from '../../hub/drafts';
@@ -31,7 +31,7 @@ export function CardThread({ state: page, offer, hub, id }: Props) {
   const { hub: state, now } = page;
   const card = cardOf(state, id);
   const there = card !== null;
-  useEffect(() => {
+  useLayoutEffect(() => {
     // A keyboard on a screen covers what was said: only where there is room does the input take the focus.
     const input = state.room === 'narrow' ? null : document.getElementById(`message-${id}`);
     (input ?? document.getElementById('card-title'))?.focus({ preventScroll: true });

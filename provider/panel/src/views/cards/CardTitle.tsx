@@ -1,6 +1,6 @@
 /** A card's title, changed where it stands. */
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Hub } from '../../hub/hub';
 import type { HubState } from '../../hub/state';
 import { isSendable, judgeTitle } from '../../hub/titles';
@@ -15,7 +15,7 @@ export function CardTitle({ card, state, hub }: { card: Card; state: HubState; h
   const field = useRef<HTMLInputElement>(null);
   const editing = typed !== null;
   const judged = judgeTitle(typed ?? '');
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!editing) return;
     field.current?.focus();
     field.current?.select();

@@ -1,6 +1,6 @@
 /** The hub: cards beside or above the conversation, in a list and one by one. */
 
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { offerOf, type State } from '../../app/state';
 import type { Panel } from '../../app/panel';
 import { modeOf } from '../../hub/state';
@@ -24,7 +24,7 @@ export function HubPanel({ state, panel }: Props) {
   const mode = modeOf(hub);
   const heading = useRef<HTMLHeadingElement>(null);
   // Whoever opened it goes on in it; one that was pinned before takes no focus at the first load.
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (hub.open) (document.getElementById('new-card') ?? heading.current)?.focus();
   }, [hub.open]);
 

@@ -1,6 +1,6 @@
 /** Where a reference is to go: what dragging does, for keyboards and fingers. */
 
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { NEW_CARD, QUESTION } from '../../hub/drafts';
 import type { Hub } from '../../hub/hub';
 import { type HubState, modeOf } from '../../hub/state';
@@ -12,7 +12,7 @@ export function ReferBar({ state, hub }: { state: HubState; hub: Hub }) {
   const { referring, cards } = state;
   const first = useRef<HTMLButtonElement>(null);
   const from = useRef<Element | null>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!referring) return;
     from.current = document.activeElement;
     first.current?.focus();
